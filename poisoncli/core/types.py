@@ -1,0 +1,85 @@
+"""The few types that everything else speaks in. Arrays are NumPy or JAX arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform
+
+import jax
+
+Array = Any  # a NumPy or JAX array; shapes stand in the docstrings
+Params = list[dict[str, Array]]  # one {"w": [out, in], "b": [out]} for each layer, first layer first
+Task = Literal["binary", "multiclass", "real"]
+T = TypeVar("T")
+
+
+class PoisonError(Exception):
+    """The request was wrong or cannot be met; the message is one sentence that names the cure. Exit status 2."""
+
+
+class FailedError(PoisonError):
+    """The request was right, but it failed while running (diverged, disk full). Exit status 1."""
+
+
+class Data(NamedTuple):
+    """Rows: features `x` [..., n, m], targets `y` [..., n] (floats), `weight` [..., n] (1 keeps, 0 drops)."""
+
+    x: Array
+    y: Array
+    weight: Array
+
+
+class Split(NamedTuple):
+    """Random splits of a data set, one for each repetition (leading axis); all rows are clean."""
+
+    train: Data
+    val: Data
+    test: Data
+
+
+@dataclass_transform(frozen_default=True)
+def method(cls: type[T]) -> type[T]:
+    """Make `cls` a method: a frozen dataclass, and a JAX PyTree whose leaves are its float fields.
+
+    New values of a float field do not retrace a jitted function, and `vmap` over one works; all other
+    fields are static.
+    """
+    frozen = dataclasses.dataclass(frozen=True)(cls)
+    fields = dataclasses.fields(frozen)  # type: ignore[arg-type]
+    leaves = [f.name for f in fields if f.type in ("float", float)]
+    static = [f.name for f in fields if f.name not in leaves]
+    return jax.tree_util.register_dataclass(frozen, data_fields=leaves, meta_fields=static)
+
+
+class Dataset(NamedTuple):
+    """A whole data set before it is split.
+
+    x: features [N, m], float32, within `low` and `high`.
+    y: targets [N], float32: 0 and 1 (binary), 0 ... c-1 (multiclass) or real numbers.
+    low, high: the domain of a feature, as scalars or [m]; an attacker must stay within it.
+    task: what the targets are.
+    sha256: hash of the data that the features came from (hex), to recognize the same data later.
+    """
+
+    x: Array
+    y: Array
+    low: Array
+    high: Array
+    task: Task
+    sha256: str
+
+
+class Model(Protocol):
+    """A model whose first layer is linear: `h = x @ params[0]["w"].T`, then `output(params, h)`."""
+
+    def init(self, key: Array, m: int) -> Params:
+        """Initial parameters for `m` features."""
+        ...
+
+    def output(self, params: Params, h: Array) -> Array:
+        """Outputs [n] (logits, or predictions) from the first layer's products h [n, width]."""
+        ...
+
+
+Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what is being done)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform
 
 import jax
+import numpy as np
+
+if TYPE_CHECKING:
+    from poisoncli.core.train import SGD, Objective
 
 Array = Any  # a NumPy or JAX array; shapes stand in the docstrings
 Params = list[dict[str, Array]]  # one {"w": [out, in], "b": [out]} for each layer, first layer first
@@ -82,4 +86,65 @@ class Model(Protocol):
         ...
 
 
-Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what is being done)
+class Threat(NamedTuple):
+    """What the attacker may do.
+
+    counts: poison rows in all at each stage, rising from 0; `counts[-1]` training rows are replaced.
+    low, high: domain of the features, scalars or [m].
+    """
+
+    counts: tuple[int, ...]
+    low: Array
+    high: Array
+
+
+class Problem(NamedTuple):
+    """What an attack sees; arrays have a leading repetition axis.
+
+    train: the clean training rows, [repetitions, n, ...].
+    target: the rows whose loss the attack maximizes and a learned lambda minimizes.
+    objective, trainer: what the victim minimizes, and how.
+    log_lambda: the fixed values [h], h = 1 or the number of layers, when the victim's lambda is not learned;
+        where it is learned, only its shape counts.
+    learn: whether log_lambda is learned together with the poison.
+    """
+
+    train: Data
+    target: Data
+    objective: Objective
+    trainer: SGD
+    threat: Threat
+    log_lambda: np.ndarray
+    learn: bool
+
+
+class Poison(NamedTuple):
+    """Crafted poison, and how far the crafting is; a stage's poison is the first `counts[stage]` rows.
+
+    x: features [repetitions, points, m]; y: targets [repetitions, points].
+    index: the training row [repetitions, points] that each poison row replaces.
+    counts: poison rows in all at each stage [stages].
+    log_lambda: hyperparameters at the end of each stage [repetitions, stages, h].
+    loss: target loss before each outer step [repetitions, stages, outer steps], NaN where there was none.
+    done, total: steps of work; done == total when the poison is complete.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    index: np.ndarray
+    counts: np.ndarray
+    log_lambda: np.ndarray
+    loss: np.ndarray
+    done: int
+    total: int
+
+
+class Attack(Protocol):
+    """Crafts poison; a frozen dataclass of hyperparameters."""
+
+    def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
+        """Yield the poison as it takes shape, complete at last; go on from `resume`, to the same bits.
+
+        key: a JAX key. Yielded arrays must not be changed and are overwritten by the next step.
+        """
+        ...

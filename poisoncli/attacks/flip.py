@@ -1,0 +1,21 @@
+"""Random label flips: the baseline that every attack has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from poisoncli.core.start import flipped_copies
+from poisoncli.core.types import Array, Poison, Problem, method
+
+
+@method
+class Flip:
+    """Random label flips: rows drawn at random keep their features and get the other label.
+
+    batch: rows flipped at a stage; 0 means 7 % of the training rows.
+    """
+
+    batch: int = 0
+
+    def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
+        yield flipped_copies(key, problem, outer_steps=0)._replace(done=1, total=1)

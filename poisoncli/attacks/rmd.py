@@ -1,0 +1,117 @@
+"""The bilevel attack of HLP: poison and hyperparameters by reverse-mode hypergradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from poisoncli.core.ascent import Front, Step, hyperiterations
+from poisoncli.core.plan import Part, plan
+from poisoncli.core.start import flipped_copies
+from poisoncli.core.train import SGD, Block, Rows, compress
+from poisoncli.core.types import Array, Poison, Problem, method
+
+
+@method
+class RMD:
+    """Projected hypergradient ascent on the poison's features, batch after batch (HLP Algorithms 1 and 2).
+
+    Each batch starts as flipped copies of the clean rows that it replaces, is optimized, and is then
+    frozen. Where lambda is learned it starts anew with each batch and descends on the same loss.
+
+    outer_steps: hyperiterations for each batch, at least 1 (T_mul).
+    outer_rate: step size of points and log_lambda, positive (alpha).
+    inner_steps: training steps that are differentiated through, at least 1 (T).
+    inner_rate: step size of these training steps, in (0, 1] (eta).
+    batch: points optimized together, at most; 0 means 7 % of the training rows.
+    normalize: divide the hypergradient by the L2 norm of each `point` or of the `batch`, or not: `none`.
+    log_lambda_start: where a learned log_lambda starts, in the papers' scale (lambda = e^log_lambda / n).
+    log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
+    """
+
+    outer_steps: int = 140
+    outer_rate: float = 0.3
+    inner_steps: int = 140
+    inner_rate: float = 0.1
+    batch: int = 0
+    normalize: str = "point"
+    log_lambda_start: float = 0.0
+    log_lambda_max: float = float("inf")
+
+    def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
+        """See `Attack.craft`; stage 0 learns lambda on the clean rows, stage s adds the s-th batch."""
+        work = plan(problem, self.inner_steps, self.outer_steps)
+        poison = resume or self._start(jax.random.fold_in(key, 0), problem)._replace(total=work.total)
+        trainer = SGD(self.inner_rate, self.inner_steps)
+        for part in work.parts(poison.done):
+            front, batch = _front(problem, poison, part, work.free)
+            target = jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), problem.target)
+            keys = _keys(jax.random.fold_in(key, 1), part)
+            step = self._step(problem, part.stage)
+            for t in range(part.first, self.outer_steps, work.count):
+                front, (loss, log_lambda) = hyperiterations(
+                    keys,
+                    problem.objective,
+                    trainer,
+                    front,
+                    target,
+                    step,
+                    jnp.asarray(t),
+                    normalize=self.normalize,
+                    free=work.free,
+                    store=work.store,
+                    count=work.count,
+                )
+                if part.stage > 0:
+                    poison.x[part.group, batch] = front.rows.blocks[-1].x[:, -work.free :]
+                poison.log_lambda[part.group, part.stage] = log_lambda[:, -1]
+                poison.loss[part.group, part.stage, t : t + work.count] = loss
+                poison = poison._replace(done=poison.done + work.count)
+                yield poison
+
+    def _start(self, key: Array, problem: Problem) -> Poison:
+        poison = flipped_copies(key, problem, self.outer_steps)
+        if problem.learn:
+            poison.log_lambda[:] = self.log_lambda_start
+        return poison
+
+    def _step(self, problem: Problem, stage: int) -> Step:
+        n = problem.train.y.shape[1]
+        bound = np.log(n) if np.isinf(self.log_lambda_max) else self.log_lambda_max
+        x_rate = self.outer_rate if stage > 0 else 0.0
+        lambda_rate = self.outer_rate if problem.learn else 0.0
+        values = (x_rate, lambda_rate, problem.threat.low, problem.threat.high, bound)
+        return Step(*(jnp.asarray(value, problem.train.x.dtype) for value in values))
+
+
+def _keys(key: Array, part: Part) -> Array:
+    """A key for each repetition of a stage."""
+    repetitions = jnp.arange(part.group.start, part.group.stop)
+    return jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(key, r), part.stage))(repetitions)
+
+
+def _front(problem: Problem, poison: Poison, part: Part, free: int) -> tuple[Front, slice]:
+    """The training rows of a stage, its batch last, and which of the poison rows the batch is.
+
+    The rows that no batch replaces come first, in a block of their own: they never change.
+    """
+    x, y, weight = (np.asarray(leaf)[part.group] for leaf in problem.train)
+    index, stop = poison.index[part.group], part.stage * free
+    batch = slice(max(stop - free, 0), max(stop, free))
+    slots = np.r_[0 : batch.start, batch.stop : index.shape[1], batch]
+    clean_y = np.take_along_axis(y, index, axis=1)
+    slot_y = np.where(np.arange(index.shape[1]) < stop, poison.y[part.group], clean_y)[:, slots]
+    kept = np.stack([np.setdiff1d(np.arange(y.shape[1]), rows) for rows in index])
+    last = jnp.asarray(poison.x[part.group][:, slots])
+    rows = Rows(
+        (
+            compress(np.take_along_axis(x, kept[:, :, None], axis=1)),
+            Block(last, jnp.swapaxes(last, 1, 2), None),
+        ),
+        jnp.asarray(np.concatenate([np.take_along_axis(y, kept, axis=1), slot_y], axis=1)),
+        jnp.asarray(np.take_along_axis(weight, np.concatenate([kept, index[:, slots]], axis=1), axis=1)),
+    )
+    return Front(rows, jnp.asarray(poison.log_lambda[part.group, part.stage])), batch

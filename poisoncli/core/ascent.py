@@ -1,0 +1,127 @@
+"""Projected hypergradient ascent on the free rows, and descent on log_lambda (HLP Algorithm 2)."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from poisoncli.core.hypergrad import reverse
+from poisoncli.core.train import SGD, Block, Objective, Rows
+from poisoncli.core.types import Array, Data
+
+NORMALIZE = ("point", "batch", "none")
+
+
+class Step(NamedTuple):
+    """How a hyperiteration moves (HLP eq. 10).
+
+    x_rate: step size alpha of the points; 0 leaves them where they are.
+    lambda_rate: step size of log_lambda; 0 keeps it fixed.
+    low, high: domain of the features, scalars or [m].
+    log_lambda_max: upper bound of log_lambda.
+    """
+
+    x_rate: Array
+    lambda_rate: Array
+    low: Array
+    high: Array
+    log_lambda_max: Array
+
+
+class Front(NamedTuple):
+    """Where the ascent stands: training rows whose last block ends with the free rows, and log_lambda."""
+
+    rows: Rows
+    log_lambda: Array
+
+
+def direction(gradient: Array, normalize: str) -> Array:
+    """`gradient` [k, m] with each row (`point`) or the whole (`batch`) scaled to L2 norm one, or as it is."""
+    tiny = jnp.finfo(gradient.dtype).tiny
+    if normalize == "point":
+        return gradient / jnp.maximum(jnp.linalg.norm(gradient, axis=-1, keepdims=True), tiny)
+    if normalize == "batch":
+        return gradient / jnp.maximum(jnp.linalg.norm(gradient), tiny)
+    return gradient
+
+
+def free_rows(rows: Rows, free: int) -> Array:
+    """The free rows [free, m]: the last ones of the last block."""
+    return rows.blocks[-1].x[-free:]
+
+
+def replace_free(rows: Rows, x: Array) -> Rows:
+    """`rows` with the free rows replaced by x [free, m]; in place where the compiler owns the buffers."""
+    last = rows.blocks[-1]
+    start = last.x.shape[0] - x.shape[0]
+    moved = Block(
+        jax.lax.dynamic_update_slice(last.x, x, (start, 0)),
+        jax.lax.dynamic_update_slice(last.xt, x.T, (0, start)),
+        last.columns,
+    )
+    return rows._replace(blocks=(*rows.blocks[:-1], moved))
+
+
+def _hyperiteration(
+    key: Array,
+    objective: Objective,
+    trainer: SGD,
+    front: Front,
+    target: Data,
+    step: Step,
+    normalize: str,
+    free: int,
+    store: bool,
+) -> tuple[Front, tuple[Array, Array]]:
+    rows = front.rows
+    x = free_rows(rows, free)
+    start = objective.model.init(key, x.shape[1])
+    start = jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
+    found = reverse(objective, trainer, start, front.log_lambda, rows, target, free, store)
+    x = jnp.clip(x + step.x_rate * direction(found.x, normalize), step.low, step.high)
+    # each log_lambda's hypergradient is divided by its own size, so it moves by its sign (HLP V-A)
+    log_lambda = front.log_lambda - step.lambda_rate * jnp.sign(found.log_lambda)
+    log_lambda = jnp.minimum(log_lambda, step.log_lambda_max)
+    return Front(replace_free(rows, x), log_lambda), (found.loss, log_lambda)
+
+
+@functools.partial(jax.jit, static_argnames=("normalize", "free", "store", "count"))
+def hyperiterations(
+    keys: Array,
+    objective: Objective,
+    trainer: SGD,
+    front: Front,
+    target: Data,
+    step: Step,
+    first: Array,
+    *,
+    normalize: str,
+    free: int,
+    store: bool,
+    count: int,
+) -> tuple[Front, tuple[Array, Array]]:
+    """`count` hyperiterations, numbers `first` ... for each repetition.
+
+    keys: [repetitions]; the model is initialized anew in hyperiteration t from fold_in(key, t).
+    front, target: arrays with a leading repetition axis (columns of compressed blocks are shared).
+    Returns the new front, and the history: target loss [repetitions, count] before each step and log_lambda
+    [repetitions, count, h] after it.
+    """
+
+    def one(key: Array, front: Front, target: Data) -> tuple[Front, tuple[Array, Array]]:
+        def body(front: Front, t: Array) -> tuple[Front, tuple[Array, Array]]:
+            at = jax.random.fold_in(key, t)
+            return _hyperiteration(at, objective, trainer, front, target, step, normalize, free, store)
+
+        return jax.lax.scan(body, front, first + jnp.arange(count))
+
+    axes = Front(_repetition_axes(front.rows), 0)  # type: ignore[arg-type]
+    return jax.vmap(one, in_axes=(0, axes, 0), out_axes=(axes, 0))(keys, front, target)
+
+
+def _repetition_axes(rows: Rows) -> Rows:
+    """vmap axes of `rows`: all arrays have a leading repetition axis but the kept columns."""
+    return Rows(tuple(Block(0, 0, None) for _ in rows.blocks), 0, 0)

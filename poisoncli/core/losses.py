@@ -1,0 +1,45 @@
+"""Losses of a row, penalties on the weights, and what the tasks measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from poisoncli.core.types import Array, Params, Task
+
+PENALTIES = ("none", "l2", "l1")
+
+
+def cross_entropy(output: Array, y: Array) -> Array:
+    """Binary cross-entropy [n] of logits `output` [n] and targets y in {0, 1}, in nats."""
+    return jax.nn.softplus(output) - y * output
+
+
+def squared(output: Array, y: Array) -> Array:
+    """Half the squared error [n] of predictions `output` [n] and real targets y."""
+    return 0.5 * (output - y) ** 2
+
+
+ROW_LOSS: dict[Task, Callable[[Array, Array], Array]] = {"binary": cross_entropy, "real": squared}
+
+
+def penalty(params: Params, reg: str) -> Array:
+    """Omega(w) of each layer, [layers]: 1/2 ||w||_2^2 (`l2`) or ||w||_1 (`l1`); biases are free (HLP IV)."""
+    weights = [layer["w"] for layer in params]
+    if reg == "l2":
+        return jnp.stack([0.5 * jnp.sum(w**2) for w in weights])
+    if reg == "l1":
+        return jnp.stack([jnp.sum(jnp.abs(w)) for w in weights])
+    return jnp.zeros(len(weights), weights[0].dtype)
+
+
+def weighted_mean(values: Array, weight: Array) -> Array:
+    """Mean of `values` [n] over the rows that `weight` [n] keeps."""
+    return jnp.sum(values * weight) / jnp.sum(weight)
+
+
+def wrong(output: Array, y: Array) -> Array:
+    """1.0 [n] where the sign of the logit `output` [n] contradicts the target y in {0, 1}."""
+    return ((output > 0) != (y > 0.5)).astype(output.dtype)

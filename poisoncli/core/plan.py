@@ -1,0 +1,82 @@
+"""How a bilevel attack divides its work: repetitions batched as memory allows, calls short enough to watch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+
+from poisoncli.core.types import Problem
+
+CPU_MEMORY = 2**30  # bytes that the arrays of one group of repetitions may take, roughly
+CALL_SECONDS = 1.0  # aim for one compiled call
+
+
+class Part(NamedTuple):
+    """One stage of one group of repetitions, from outer step `first` on."""
+
+    group: slice
+    stage: int
+    first: int
+
+
+class Plan(NamedTuple):
+    """Groups of repetitions, and how each is computed.
+
+    groups: consecutive repetitions, all groups of one size, so that one compiled function serves all.
+    stages: the stages that need work; free: points in a batch; outer_steps: of each stage.
+    count: outer steps in one compiled call, a divisor of outer_steps.
+    store: whether the first layer's products are kept (see `hypergrad.reverse`).
+    """
+
+    groups: tuple[slice, ...]
+    stages: tuple[int, ...]
+    free: int
+    outer_steps: int
+    count: int
+    store: bool
+
+    @property
+    def total(self) -> int:
+        return len(self.groups) * len(self.stages) * self.outer_steps
+
+    def parts(self, done: int) -> Iterator[Part]:
+        """What is left after `done` steps, in order."""
+        begun, first = divmod(done, self.outer_steps)
+        every = [(group, stage) for group in self.groups for stage in self.stages]
+        for group, stage in every[begun:]:
+            yield Part(group, stage, first)
+            first = 0
+
+
+def plan(problem: Problem, inner_steps: int, outer_steps: int) -> Plan:
+    """Divide the work; sizes are estimates, and the result depends on the problem and the device alone."""
+    counts = problem.threat.counts
+    repetitions, n, m = problem.train.x.shape
+    layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
+    width, number = layers[0]["w"].shape[0], problem.train.x.dtype.itemsize
+    free = counts[1] - counts[0]
+    memory = _memory()
+    rows = 6 * n * m * number  # the rows, their transposes, and room to move them
+    factors = inner_steps * number * (2 * width * (m + free))
+    products = inner_steps * number * n * width
+    store = rows + factors + products <= memory
+    each = rows + factors + products * store
+    size = max(d for d in _divisors(repetitions) if d == 1 or d * each <= memory)
+    seconds = inner_steps * size * n * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
+    count = max(d for d in _divisors(outer_steps) if d == 1 or d * seconds <= CALL_SECONDS)
+    groups = tuple(slice(r, r + size) for r in range(0, repetitions, size))
+    stages = tuple(range(0 if problem.learn else 1, len(counts)))
+    return Plan(groups, stages, free, outer_steps, count, store)
+
+
+def _divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def _memory() -> int:
+    """Bytes that a group may take: a quarter of an accelerator's memory, or `CPU_MEMORY`."""
+    device = jax.devices()[0]
+    limit = (device.memory_stats() or {}).get("bytes_limit", 0) if device.platform != "cpu" else 0
+    return limit // 4 or CPU_MEMORY

@@ -1,0 +1,37 @@
+"""Where attacks start: flipped copies of the training rows that they replace."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from poisoncli.core.types import Array, Poison, Problem
+
+
+def flipped_copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
+    """Rows drawn without replacement, features as they are, labels flipped (HLP III-C, `initDp`).
+
+    Returns a `Poison` with none of its steps done and room for `outer_steps` target losses a stage.
+    """
+    x, y = np.asarray(problem.train.x), np.asarray(problem.train.y)
+    repetitions, n = y.shape
+    counts = np.asarray(problem.threat.counts)
+    index = np.stack(
+        [generator(jax.random.fold_in(key, r)).permutation(n)[: counts[-1]] for r in range(repetitions)]
+    )
+    stages, h = len(counts), len(problem.log_lambda)
+    return Poison(
+        x=np.take_along_axis(x, index[:, :, None], axis=1),
+        y=1 - np.take_along_axis(y, index, axis=1),
+        index=index,
+        counts=counts,
+        log_lambda=np.broadcast_to(problem.log_lambda, (repetitions, stages, h)).astype(x.dtype),
+        loss=np.full((repetitions, stages, outer_steps), np.nan, x.dtype),
+        done=0,
+        total=0,
+    )
+
+
+def generator(key: Array) -> np.random.Generator:
+    """A NumPy generator seeded by a JAX key, for draws on the host."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))

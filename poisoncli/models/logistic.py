@@ -1,0 +1,17 @@
+"""Logistic regression (HLP V-A): parameters start at zero."""
+
+from __future__ import annotations
+
+from poisoncli.core.network import forward, zeros
+from poisoncli.core.types import Array, Params, method
+
+
+@method
+class Logistic:
+    """Logistic regression, m x 1, initialized with zeros (HLP V-A)."""
+
+    def init(self, key: Array, m: int) -> Params:
+        return zeros(m)
+
+    def output(self, params: Params, h: Array) -> Array:
+        return forward(params, h, 0.0)

@@ -1,0 +1,26 @@
+"""Feed-forward network with leaky ReLU (HLP V-A and V-C)."""
+
+from __future__ import annotations
+
+from poisoncli.core.network import forward, xavier_uniform
+from poisoncli.core.types import Array, Params, method
+
+
+@method
+class MLP:
+    """Feed-forward network, m x hidden x 1, leaky ReLU, Xavier uniform weights (HLP V-A).
+
+    hidden: widths of the hidden layers, each at least 1.
+    leak: slope of the activation for negative inputs, in [0, 1).
+    bias: initial value of every bias.
+    """
+
+    hidden: tuple[int, ...] = (32, 8)
+    leak: float = 0.01
+    bias: float = 0.01
+
+    def init(self, key: Array, m: int) -> Params:
+        return xavier_uniform(key, (m, *self.hidden, 1), self.bias)
+
+    def output(self, params: Params, h: Array) -> Array:
+        return forward(params, h, self.leak)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from poisoncli.core.start import flipped_copies
-from poisoncli.core.types import Array, Poison, Problem, method
+from poisoncli.core.types import Array, Poison, Problem, method, option
 
 
 @method
@@ -15,7 +15,7 @@ class Flip:
     batch: rows flipped at a stage; 0 means 7 % of the training rows.
     """
 
-    batch: int = 0
+    batch: int = option(0, low=0)
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         yield flipped_copies(key, problem, outer_steps=0)._replace(done=1, total=1)

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.ascent import Front, Step, hyperiterations
+from poisoncli.core.ascent import NORMALIZE, Front, Step, hyperiterations
 from poisoncli.core.plan import Part, plan
 from poisoncli.core.start import flipped_copies
 from poisoncli.core.train import SGD, Block, Rows, compress
-from poisoncli.core.types import Array, Poison, Problem, method
+from poisoncli.core.types import Array, Poison, Problem, method, option
 
 
 @method
@@ -32,12 +32,12 @@ class RMD:
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
     """
 
-    outer_steps: int = 140
-    outer_rate: float = 0.3
-    inner_steps: int = 140
-    inner_rate: float = 0.1
-    batch: int = 0
-    normalize: str = "point"
+    outer_steps: int = option(140, low=1)
+    outer_rate: float = option(0.3, above=0)
+    inner_steps: int = option(140, low=1)
+    inner_rate: float = option(0.1, above=0, high=1)
+    batch: int = option(0, low=0)
+    normalize: str = option("point", choices=NORMALIZE)
     log_lambda_start: float = 0.0
     log_lambda_max: float = float("inf")
 

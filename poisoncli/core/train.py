@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from poisoncli.core.losses import penalty, weighted_mean
-from poisoncli.core.types import Array, Data, Model, Params, method
+from poisoncli.core.types import Array, Data, Model, Params, method, option
 
 
 class Block(NamedTuple):
@@ -70,8 +70,8 @@ class SGD:
     epochs: number of steps, at least 1.
     """
 
-    rate: float = 0.1
-    epochs: int = 140
+    rate: float = option(0.1, above=0, high=1)
+    epochs: int = option(140, low=1)
 
     def optimizer(self) -> optax.GradientTransformation:
         return optax.sgd(self.rate)

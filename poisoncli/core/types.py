@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform
 
@@ -12,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from poisoncli.core.train import SGD, Objective
 
-Array = Any  # a NumPy or JAX array; shapes stand in the docstrings
+Array = Any  # NumPy or JAX array; shapes stand in the docstrings
 Params = list[dict[str, Array]]  # one {"w": [out, in], "b": [out]} for each layer, first layer first
 Task = Literal["binary", "multiclass", "real"]
 T = TypeVar("T")
@@ -42,7 +43,15 @@ class Split(NamedTuple):
     test: Data
 
 
-@dataclass_transform(frozen_default=True)
+def option(
+    default: Any, low: float = -math.inf, high: float = math.inf, above: float = -math.inf, choices: tuple = ()
+) -> Any:
+    """A method's field with its range: low <= value <= high and value > above, or one of `choices`."""
+    limits = {"low": low, "high": high, "above": above, "choices": choices}
+    return dataclasses.field(default=default, metadata=limits)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(option,))
 def method(cls: type[T]) -> type[T]:
     """Make `cls` a method: a frozen dataclass, and a JAX PyTree whose leaves are its float fields.
 

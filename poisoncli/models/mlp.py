@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from poisoncli.core.network import forward, xavier_uniform
-from poisoncli.core.types import Array, Params, method
+from poisoncli.core.types import Array, Params, method, option
 
 
 @method
@@ -15,8 +15,8 @@ class MLP:
     bias: initial value of every bias.
     """
 
-    hidden: tuple[int, ...] = (32, 8)
-    leak: float = 0.01
+    hidden: tuple[int, ...] = option((32, 8), low=1)
+    leak: float = option(0.01, low=0, high=1)
     bias: float = 0.01
 
     def init(self, key: Array, m: int) -> Params:

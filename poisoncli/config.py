@@ -1,0 +1,277 @@
+"""What a run is: names, hyperparameters and a seed; read from options, TOML or JSON, and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from poisoncli.attacks import ATTACKS
+from poisoncli.core.losses import PENALTIES
+from poisoncli.core.train import SGD
+from poisoncli.core.types import PoisonError
+from poisoncli.datasets import DATASETS
+from poisoncli.models import MODELS
+
+TRAINERS = {"sgd": SGD}
+TABLES: dict[str, dict[str, type]] = {
+    "dataset": DATASETS,
+    "model": MODELS,
+    "trainer": TRAINERS,
+    "attack": ATTACKS,
+}
+
+# HLP Tables IV and V: outer steps, alpha, eta, T, largest lambda in the papers' scale; sizes of the network.
+_TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
+    ("mnist", "logistic"): (140, 0.300, 0.10, 140, 5e3),
+    ("fmnist", "logistic"): (150, 0.300, 0.04, 160, 5e3),
+    ("cifar10", "logistic"): (120, 0.300, 0.01, 500, 1e5),
+    ("mnist", "mlp"): (180, 0.075, 0.04, 700, 5e3),
+    ("fmnist", "mlp"): (150, 0.100, 0.03, 800, 5e3),
+    ("cifar10", "mlp"): (120, 0.100, 0.03, 800, 1e5),
+    ("gaussians", "logistic"): (50, 0.400, 0.20, 100, math.inf),  # HLP Appendix A
+}
+_OTHER = {"logistic": (140, 0.3, 0.1, 140, math.inf), "mlp": (140, 0.1, 0.1, 300, math.inf)}
+_HIDDEN = {"cifar10": (64, 32)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A method by name, with the options that differ from its defaults, or with all once it is resolved."""
+
+    name: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Everything that determines a result.
+
+    dataset, model, trainer, attack: the methods, as names or `Choice`s.
+    reg: penalty on the weights, `none`, `l2` or `l1`; by default `l2` where a lambda is given or learned.
+    lambda_: fixed coefficient of the penalty in the mean loss, at least 0.
+    learn_lambda: learn it together with the poison (HLP eq. 3); per_layer: one for each layer.
+    fraction: of the training rows that the attacker replaces, in (0, 1).
+    n_train, n_val, n_test: rows; 0 means the data set's default.
+    repetitions: random splits; seed: a non-negative integer.
+    """
+
+    dataset: Choice = Choice("digits")
+    model: Choice = Choice("logistic")
+    trainer: Choice = Choice("sgd")
+    attack: Choice = Choice("rmd")
+    reg: str = ""
+    lambda_: float | None = None
+    learn_lambda: bool = False
+    per_layer: bool = False
+    fraction: float = 0.35
+    n_train: int = 0
+    n_val: int = 0
+    n_test: int = 0
+    repetitions: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for kind in TABLES:
+            given = getattr(self, kind)
+            if isinstance(given, str):
+                object.__setattr__(self, kind, Choice(given))
+
+
+def resolve(run: Run) -> Run:
+    """`run` checked, with every option of every method filled in.
+
+    Raises `PoisonError` for an unknown name or option, a value out of range, or options that contradict.
+    """
+    for kind, table in TABLES.items():
+        known(getattr(run, kind).name, table, kind)
+    _check(run)
+    filled = {
+        kind: Choice(choice.name, {**_fields(kind, run), **_checked(kind, choice)})
+        for kind in TABLES
+        for choice in [getattr(run, kind)]
+    }
+    reg = run.reg or ("l2" if run.lambda_ is not None or run.learn_lambda else "none")
+    return dataclasses.replace(run, **filled, reg=reg)
+
+
+def build(choice: Choice, kind: str) -> Any:
+    """The method that a resolved `choice` names."""
+    return TABLES[kind][choice.name](**choice.options)
+
+
+def known(name: str, table: Mapping[str, Any], kind: str) -> None:
+    """Raise `PoisonError` unless `name` is in `table`."""
+    if name not in table:
+        raise PoisonError(f"there is no {kind} named {name!r}: choose one of {', '.join(table)}")
+
+
+def _check(run: Run) -> None:
+    """Raise `PoisonError` where a field of `run` is out of range or contradicts another."""
+    if run.reg not in ("", *PENALTIES):
+        raise PoisonError(f"--reg {run.reg} is unknown: choose one of {', '.join(PENALTIES)}")
+    if run.lambda_ is not None and run.learn_lambda:
+        raise PoisonError("--lambda and --learn-lambda contradict each other: give one of them")
+    if run.lambda_ is not None and not (run.lambda_ >= 0 and math.isfinite(run.lambda_)):
+        raise PoisonError(f"--lambda {run.lambda_} is not a coefficient: give a number of at least 0")
+    if run.reg in ("l1", "l2") and run.lambda_ is None and not run.learn_lambda:
+        raise PoisonError(f"--reg {run.reg} needs a strength: add --lambda VALUE or --learn-lambda")
+    if run.reg == "none" and (run.lambda_ or run.learn_lambda):
+        raise PoisonError("--reg none has no lambda: choose --reg l2 or l1, or drop the lambda option")
+    if run.per_layer and not run.learn_lambda:
+        raise PoisonError("--per-layer is about learned lambdas: add --learn-lambda")
+    if run.learn_lambda and run.attack.name == "flip":
+        raise PoisonError("attack flip does not learn lambda: use --method rmd, or fix it with --lambda")
+    if not 0 < run.fraction < 1:
+        raise PoisonError(f"--fraction {run.fraction} is outside (0, 1): give a share of the training rows, such as 0.1")
+    if run.repetitions < 1:
+        raise PoisonError(f"--reps {run.repetitions} is too few: ask for at least 1")
+    if run.seed < 0:
+        raise PoisonError(f"--seed {run.seed} is negative: give a number of at least 0")
+    for name in ("n_train", "n_val", "n_test"):
+        if getattr(run, name) < 0:
+            flag = name.replace("_", "-")
+            raise PoisonError(f"--{flag} {getattr(run, name)} is negative: ask for at least one row")
+
+
+def _fields(kind: str, run: Run) -> dict[str, Any]:
+    """All options of a method with their defaults for the run's data set and model."""
+    fields = dataclasses.fields(TABLES[kind][getattr(run, kind).name])
+    defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    outer, alpha, eta, steps, most = _TUNED.get((run.dataset.name, run.model.name), _OTHER[run.model.name])
+    trainer = {"rate": eta, "epochs": steps, **run.trainer.options}
+    tuned = {
+        "trainer": {"rate": eta, "epochs": steps},
+        "attack": {
+            "outer_steps": outer,
+            "outer_rate": alpha,
+            "inner_steps": trainer["epochs"],
+            "inner_rate": trainer["rate"],
+            "log_lambda_max": math.log(most),
+        },
+        "model": {"hidden": _HIDDEN.get(run.dataset.name, (32, 8))},
+        "dataset": {},
+    }[kind]
+    return {**defaults, **{name: value for name, value in tuned.items() if name in defaults}}
+
+
+def _checked(kind: str, choice: Choice) -> dict[str, Any]:
+    """The choice's options, read as their fields' types and within their ranges."""
+    fields = {f.name: f for f in dataclasses.fields(TABLES[kind][choice.name])}
+    result = {}
+    for name, value in choice.options.items():
+        if name not in fields:
+            takes = f"it takes {', '.join(fields)}" if fields else "it takes none"
+            raise PoisonError(f"{kind} {choice.name} has no option {name!r}: {takes}")
+        result[name] = _in_range(f"{kind} {choice.name}: {name}", read_value(fields[name], value), fields[name])
+    return result
+
+
+def read_value(field: dataclasses.Field, value: Any) -> Any:
+    """`value`, from text, JSON or TOML, as the type of `field`. Raises `PoisonError` if it is none."""
+    kind = str(field.type)
+    if kind.endswith(" | None"):
+        if value is None:
+            return None
+        kind = kind.removesuffix(" | None")
+    try:
+        if kind.startswith("tuple"):
+            item = float if "float" in kind else int if "int" in kind else str
+            parts = value.split(",") if isinstance(value, str) else value
+            return tuple(item(part) for part in parts if part != "")
+        if kind == "bool":
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+                str(value).lower()
+            ]
+        if kind == "int":
+            return _whole(value)
+        return float(value) if kind == "float" else str(value)
+    except (ValueError, TypeError, KeyError):
+        raise PoisonError(f"option {field.name} is {value!r}, not a value of type {kind}") from None
+
+
+def _whole(value: Any) -> int:
+    number = float(value)
+    if number != int(number):
+        raise ValueError(value)
+    return int(number)
+
+
+def _in_range(what: str, value: Any, field: dataclasses.Field) -> Any:
+    limits = field.metadata
+    if not limits:
+        return value
+    if limits["choices"] and value not in limits["choices"]:
+        raise PoisonError(f"{what} is {value!r}: choose one of {', '.join(limits['choices'])}")
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, str):
+            continue
+        if not (limits["low"] <= number <= limits["high"] and number > limits["above"]):
+            raise PoisonError(f"{what} is {number}: it must lie in {range_of(field)}")
+    return value
+
+
+def range_of(field: dataclasses.Field) -> str:
+    """The range of a method's field, in words; empty if it has none."""
+    limits = field.metadata
+    if not limits:
+        return ""
+    if limits["choices"]:
+        return ", ".join(limits["choices"])
+    low = f"({limits['above']:g}" if limits["above"] > limits["low"] else f"[{limits['low']:g}"
+    high = "inf)" if limits["high"] == math.inf else f"{limits['high']:g}]"
+    return f"{low}, {high}"
+
+
+def to_json(run: Run) -> str:
+    """`run` as JSON; `from_json` gives it back."""
+    fields = dataclasses.asdict(run)
+    for kind in TABLES:
+        fields[kind] = {"name": fields[kind]["name"], **fields[kind]["options"]}
+    fields["lambda"] = fields.pop("lambda_")
+    return json.dumps(fields)
+
+
+def from_json(text: str) -> Run:
+    """The resolved run that `text` describes. Raises `PoisonError` if it does not describe one."""
+    try:
+        return resolve(from_mapping(json.loads(text)))
+    except json.JSONDecodeError:
+        raise PoisonError("the run's description is not JSON: the file was not written by poison") from None
+
+
+def from_toml(path: str) -> Run:
+    """The run that a TOML file describes, unresolved. Raises `PoisonError` if it does not describe one."""
+    try:
+        return from_mapping(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise PoisonError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PoisonError(f"{path} is not TOML: {error}") from None
+
+
+def from_mapping(fields: Mapping[str, Any]) -> Run:
+    """A run from nested mappings, as JSON and TOML give them; a method is a name or a table with a `name`."""
+    values = {("lambda_" if name == "lambda" else name): value for name, value in fields.items()}
+    names = {f.name: f for f in dataclasses.fields(Run)}
+    for name, value in values.items():
+        if name not in names:
+            listed = ", ".join(n.rstrip("_") for n in names)
+            raise PoisonError(f"a run has no field {name!r}: it has {listed}")
+        if name in TABLES:
+            values[name] = _choice(name, value)
+        else:
+            values[name] = read_value(names[name], value)
+    return Run(**values)
+
+
+def _choice(kind: str, value: Any) -> Choice:
+    if isinstance(value, str):
+        return Choice(value)
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise PoisonError(f'{kind} must be a name, or a table with name = "..." and its options')
+    return Choice(value["name"], {k: v for k, v in value.items() if k != "name"})

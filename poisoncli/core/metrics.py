@@ -1,0 +1,65 @@
+"""What a trained victim is worth."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from poisoncli.core.losses import weighted_mean, wrong
+from poisoncli.core.network import predict
+from poisoncli.core.train import SGD, Objective, fit, lay_out
+from poisoncli.core.types import Array, Data, Params
+
+
+class Score(NamedTuple):
+    """Scores of a victim; see `store.Evaluation`. Arrays have a leading repetition axis."""
+
+    test_error: Array
+    val_error: Array
+    test_loss: Array
+    val_loss: Array
+    norm: Array
+    params: Params
+
+
+@jax.jit
+def train_and_score(
+    keys: Array,
+    objective: Objective,
+    trainer: SGD,
+    train: Data,
+    log_lambda: Array,
+    val: Data,
+    test: Data,
+) -> Score:
+    """Train the victim on `train` with log_lambda [repetitions, h], and score it; see `store.Evaluation`.
+
+    keys: one for each repetition, for the initial parameters.
+    """
+
+    def one(key: Array, train: Data, log_lambda: Array, val: Data, test: Data) -> Score:
+        start = objective.model.init(key, train.x.shape[1])
+        start = jax.tree.map(lambda leaf: leaf.astype(train.x.dtype), start)
+        params = fit(objective, trainer, start, log_lambda, lay_out(train))
+        return Score(
+            test_error=_error(objective, params, test),
+            val_error=_error(objective, params, val),
+            test_loss=objective.clean_loss(params, test),
+            val_loss=objective.clean_loss(params, val),
+            norm=jnp.stack([mean_square(layer) for layer in params]),
+            params=params,
+        )
+
+    return jax.vmap(one)(keys, train, log_lambda, val, test)
+
+
+def _error(objective: Objective, params: Params, data: Data) -> Array:
+    return weighted_mean(wrong(predict(objective.model, params, data.x), data.y), data.weight)
+
+
+def mean_square(layer: dict[str, Array]) -> Array:
+    """Squared L2 norm over the number of parameters, biases included (HLP Fig. 3 and 13)."""
+    leaves = jax.tree.leaves(layer)
+    return sum(jnp.sum(leaf**2) for leaf in leaves) / sum(leaf.size for leaf in leaves)

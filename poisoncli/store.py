@@ -1,0 +1,200 @@
+"""The run file: HDF5, written whole and renamed into place, so that a kill leaves the old file or the new."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poisoncli.core.types import FailedError, Params, Poison, PoisonError
+
+SCHEMA = 1
+_UNITS = {"loss": "nats", "test_loss": "nats", "val_loss": "nats", "test_error": "1", "val_error": "1"}
+_AXES = {
+    "x": ("repetition", "point", "feature"),
+    "y": ("repetition", "point"),
+    "index": ("repetition", "point"),
+    "counts": ("stage",),
+    "log_lambda": ("repetition", "stage", "lambda"),
+    "loss": ("repetition", "stage", "outer_step"),
+    "train": ("repetition", "row"),
+    "val": ("repetition", "row"),
+    "test": ("repetition", "row"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What the victim does after training at each stage; arrays [repetitions, stages].
+
+    test_error, val_error: share of wrong rows, in [0, 1]; test_loss, val_loss: mean loss without penalty.
+    norm: squared L2 norm of all parameters over their number, of each layer [repetitions, stages, layers].
+    params: the victim's parameters, each array with leading axes [repetitions, stages].
+    """
+
+    test_error: np.ndarray
+    val_error: np.ndarray
+    test_loss: np.ndarray
+    val_loss: np.ndarray
+    norm: np.ndarray
+    params: Params
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFile:
+    """The content of a run file.
+
+    run: the run's description (JSON); sha256: hash of the data set.
+    split: rows of the data set in `train`, `val`, `test` [repetitions, rows].
+    shift, scale: features of the run = (features of the data set - shift) / scale, scalars or [m].
+    poison: the crafted poison; evaluations: by name of the defense, `none` without one.
+    """
+
+    run: str
+    sha256: str
+    split: dict[str, np.ndarray]
+    shift: np.ndarray
+    scale: np.ndarray
+    poison: Poison
+    evaluations: dict[str, Evaluation] = dataclasses.field(default_factory=dict)
+
+
+def write(path: Path, content: RunFile) -> None:
+    """Write `content` to `path`: beside it, flushed to disk, then renamed. Raises `FailedError` on a full disk."""
+    import h5py
+
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["version"] = json.dumps(_versions())
+        file.attrs["run"] = content.run
+        split = file.create_group("split")
+        split.attrs["sha256"] = content.sha256
+        _put(split, {**content.split, "shift": content.shift, "scale": content.scale})
+        attack = file.create_group("attack")
+        attack.attrs["done"], attack.attrs["total"] = content.poison.done, content.poison.total
+        _put(attack, {k: v for k, v in content.poison._asdict().items() if k not in ("done", "total")})
+        for name, evaluation in content.evaluations.items():
+            _put_evaluation(file.create_group(f"evaluate/{name}"), evaluation)
+    replace(path, image.getvalue())
+
+
+def read(path: Path) -> RunFile:
+    """The run file at `path`. Raises `PoisonError` if it is missing, truncated, foreign or of a newer schema."""
+    import h5py
+
+    if not path.is_file():
+        raise PoisonError(f"{path} does not exist: craft poison first with `poison attack --out {path}`")
+    try:
+        with h5py.File(path, "r") as file:
+            _check(path, file)
+            return _content(file)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError):
+        raise PoisonError(f"{path} is damaged or was not written by poison: craft the poison again") from None
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put `content` at `path` in one move; on an error nothing is left behind and the old file stays."""
+    handle, name = -1, ""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except OSError as error:
+        if name:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+        cure = "free some space, or name another place with --out"
+        raise FailedError(f"cannot write {path} ({error.strerror}): {cure}") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _versions() -> dict[str, str]:
+    packages = ("poisoncli", "jax", "optax", "numpy", "scikit-learn", "h5py")
+    return {name: importlib.metadata.version(name) for name in packages}
+
+
+def _put(group: Any, arrays: Mapping[str, Any]) -> None:
+    """Write arrays with their axes named and their units."""
+    for name, value in arrays.items():
+        array = np.asarray(value)
+        compress = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size > 4096 else {}
+        item = group.create_dataset(name, data=array, **compress)
+        for axis, label in zip(item.dims, _AXES.get(name, ("repetition", "stage", "layer")), strict=False):
+            axis.label = label
+        if name in _UNITS:
+            item.attrs["unit"] = _UNITS[name]
+
+
+def _put_evaluation(group: Any, evaluation: Evaluation) -> None:
+    measures = {f.name: getattr(evaluation, f.name) for f in dataclasses.fields(evaluation)}
+    params = measures.pop("params")
+    _put(group, measures)
+    for number, layer in enumerate(params):
+        _put(group.create_group(f"params/{number}"), layer)
+
+
+def _check(path: Path, file: Any) -> None:
+    import h5py
+
+    schema = file.attrs.get("schema")
+    if schema is None or "run" not in file.attrs:
+        raise PoisonError(f"{path} was not written by poison: give a run file of `poison attack`")
+    if int(schema) > SCHEMA:
+        raise PoisonError(f"{path} was written by a newer poison (schema {schema}): update poison to read it")
+    for name, link in _links(file):
+        if not isinstance(link, h5py.HardLink):
+            raise PoisonError(f"{path} links to other data at {name}: poison does not follow links")
+        item = file[name]
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            raise PoisonError(f"{path} keeps {name} in another file: poison does not follow links")
+
+
+def _links(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    import h5py
+
+    for name in group:
+        link = group.get(name, getlink=True)
+        yield f"{prefix}{name}", link
+        if isinstance(link, h5py.HardLink) and isinstance(group[name], h5py.Group):
+            yield from _links(group[name], f"{prefix}{name}/")
+
+
+def _content(file: Any) -> RunFile:
+    split = {name: item[()] for name, item in file["split"].items()}
+    attack = file["attack"]
+    arrays = {name: item[()] for name, item in attack.items()}
+    poison = Poison(**arrays, done=int(attack.attrs["done"]), total=int(attack.attrs["total"]))
+    return RunFile(
+        run=str(file.attrs["run"]),
+        sha256=str(file["split"].attrs["sha256"]),
+        shift=split.pop("shift"),
+        scale=split.pop("scale"),
+        split=split,
+        poison=poison,
+        evaluations={name: _evaluation(group) for name, group in file.get("evaluate", {}).items()},
+    )
+
+
+def _evaluation(group: Any) -> Evaluation:
+    measures = {name: item[()] for name, item in group.items() if name != "params"}
+    layers = (group["params"][str(number)] for number in range(len(group["params"])))
+    return Evaluation(**measures, params=[{k: v[()] for k, v in layer.items()} for layer in layers])

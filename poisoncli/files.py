@@ -71,7 +71,7 @@ def _download(name: str, urls: Sequence[str], known_hash: str, data_dir: str | N
         except (OSError, ValueError):  # no network (an OSError in requests), or a wrong file
             continue
     raise PoisonError(
-        f"{target.name} was not found and could not be downloaded from {urls[0]}: "
-        f"put it into {place(name, data_dir).parent}, or name the folder that holds {name} with --data-dir or "
+        f"{target.name} was not found and could not be downloaded from {urls[0]}: put it "
+        f"into {place(name, data_dir).parent}, or name the folder that holds {name} with --data-dir or "
         "POISON_DATA_DIR"
     )

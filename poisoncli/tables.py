@@ -98,16 +98,17 @@ def _from_frame(frame: Any, target: str, path: Path) -> Table:
         return is_bool_dtype(kind) or is_float_dtype(kind) or is_integer_dtype(kind)
 
     columns = list(frame.columns)
-    if repeated := [name for name in columns if columns.count(name) > 1]:
-        raise PoisonError(f"{path} has more than one column {repeated[0]!r}: rename all but one")
+    if len(set(columns)) < len(columns):
+        repeated = next(name for name in columns if columns.count(name) > 1)
+        raise PoisonError(f"{path} has more than one column {repeated!r}: rename all but one")
     if len(columns) < 2:
         raise PoisonError(
             f"{path} has the only column {columns[0]!r}: give features and a target, between commas"
         )
     target = _target_column(columns, target, path)
     features, targets = frame.drop(columns=target), frame[target]
-    for name in features:
-        if not numeric(features[name].dtype):
+    for name, kind in features.dtypes.items():
+        if not numeric(kind):
             raise PoisonError(f"column {name!r} of {path} is not numeric: encode it as numbers or remove it")
     if targets.isna().any():
         row = int(targets.isna().to_numpy().argmax()) + 1

@@ -28,7 +28,7 @@ def select(labels: Array, classes: Sequence[Hashable] = ()) -> tuple[np.ndarray,
         raise PoisonError(f"the data have no class {missing[0]}: choose classes from {_listed(present)}")
     if len(set(wanted)) < max(2, len(wanted)):
         raise PoisonError(
-            f"the classes {_listed(wanted)} are not two or more, all different: choose from {_listed(present)}"
+            f"the classes {_listed(wanted)} are not two or more different ones: take {_listed(present)}"
         )
     targets = np.full(len(labels), -1.0, np.float32)
     for number, name in enumerate(wanted):

@@ -83,12 +83,12 @@ def read_pickled(path: Path) -> tuple[np.ndarray, np.ndarray]:
         with path.open("rb") as file:
             content = _BatchUnpickler(file, encoding="bytes").load()
         named = {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()}
-        pixels, labels = named["data"].pixels, np.array(named["labels"])
+        pixels, labels = named["data"].pixels, np.array(named["labels"]).reshape(-1)
     except PoisonError as error:
         raise PoisonError(f"{path} is refused: {error}") from error
     except Exception as error:  # a damaged pickle raises whatever it likes
         raise PoisonError(f"{path} is not a batch of CIFAR-10: replace it by the original") from error
-    whole = pixels.shape == (len(labels), PIXELS) and labels.ndim == 1 and labels.dtype.kind == "i"
+    whole = pixels.shape == (len(labels), PIXELS) and labels.dtype.kind == "i"
     if not whole or len(labels) == 0 or labels.min() < 0 or labels.max() > 9:
         raise PoisonError(f"{path} does not hold images of {PIXELS} bytes with labels 0 to 9: replace it")
     return pixels, labels.astype(np.uint8)

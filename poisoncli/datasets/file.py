@@ -19,7 +19,8 @@ class File:
     """Rows from a file of the user's own, in the format that the end of its name tells.
 
     Two distinct targets make a binary task (in sorted order), words or 3 to 20 distinct whole
-    numbers a multiclass task, and anything else is a real target. The domain of a feature is the range of its values.
+    numbers a multiclass task, and anything else is a real target. The domain of a feature is the range
+    of its values in the chosen rows.
 
     path: ends in .csv, .parquet, .npz, .h5, .hdf5, .svm, .libsvm or .svmlight.
     target: the column of the targets; by default the only one called target, label or y. For .npz and .h5 the
@@ -70,7 +71,8 @@ def _targets(values: np.ndarray, classes: tuple[str, ...], path: str) -> tuple[A
     """The chosen rows, their targets (float32) and the task."""
     if values.dtype.kind in "biuf":
         values = values.astype(float)
-        _check_finite(values.astype(np.float32)[:, None], ["of the targets"], path)
+        with np.errstate(over="ignore"):
+            _check_finite(values.astype(np.float32)[:, None], ["of the targets"], path)
     distinct, codes = np.unique(values, return_inverse=True)
     if len(distinct) < 2:
         raise PoisonError(f"the targets of {path} are all {distinct[0]}: give at least two different ones")
@@ -86,6 +88,7 @@ def _targets(values: np.ndarray, classes: tuple[str, ...], path: str) -> tuple[A
 def _class_name(value: Any) -> str:
     """So that "1", "1.0", 1 and 1.0 name the same class of a numeric target."""
     try:
-        return f"{float(value):.9g}"
+        number = float(value)
     except ValueError:
         return str(value)
+    return str(int(number)) if number.is_integer() else str(number)

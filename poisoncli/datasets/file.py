@@ -1,0 +1,94 @@
+"""The user's own data, from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from poisoncli import tables
+from poisoncli.core.labels import fingerprint, select
+from poisoncli.core.types import Dataset, PoisonError, Task, method
+
+MOST_CLASSES = 20  # numeric targets with more distinct values are real numbers
+
+
+@method
+class File:
+    """Rows from a file of the user's own, in the format that the end of its name tells.
+
+    Two distinct targets make a binary task (in sorted order), words or 3 to 20 distinct whole
+    numbers a multiclass task, and anything else is a real target. The domain of a feature is the range
+    of its values in the chosen rows.
+
+    path: ends in .csv, .parquet, .npz, .h5, .hdf5, .svm, .libsvm or .svmlight.
+    target: the column of the targets; by default the only one called target, label or y. For .npz and .h5 the
+    array of the targets, by default y; the array x holds the features, one row each. svmlight needs none.
+    classes: the target values to tell apart, in this order, compared as text; empty means all.
+    """
+
+    path: str
+    target: str = ""
+    classes: tuple[str, ...] = ()
+
+    description: ClassVar[str] = "your own data: .csv, .parquet, .npz, .h5 or .svm"
+    sizes: ClassVar[None] = None
+    rows: ClassVar[None] = None
+    features: ClassVar[None] = None
+    class_names: ClassVar[tuple[str, ...]] = ()
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows of the classes; `data_dir` is not used.
+
+        Raises `PoisonError` for a file that is missing, damaged or of unknown format, for text, missing or
+        infinite values among the features, and for targets that are all the same.
+        """
+        table = tables.read(Path(self.path).expanduser(), self.target)
+        _check_finite(table.x, table.names, self.path)
+        rows, y, task = _targets(table.y, self.classes, self.path)
+        x = table.x[rows]
+        return Dataset(x, y, x.min(0), x.max(0), task, fingerprint(x, y))
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return "wherever you say: --dataset PATH --target COLUMN"
+
+
+def _check_finite(values: np.ndarray, names: list[str], path: str) -> None:
+    """Refuse NaN and infinity in [N, m] with the first place they occur."""
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        row, column = bad[0]
+        kind = "missing (NaN)" if np.isnan(values[row, column]) else "infinite or too large for float32"
+        raise PoisonError(
+            f"column {names[column]!r} of {path} is {kind} in data row {row + 1}: mend or remove that row"
+        )
+
+
+def _targets(values: np.ndarray, classes: tuple[str, ...], path: str) -> tuple[Any, np.ndarray, Task]:
+    """The chosen rows, their targets (float32) and the task."""
+    if values.dtype.kind in "biuf":
+        values = values.astype(float)
+        with np.errstate(over="ignore"):
+            _check_finite(values.astype(np.float32)[:, None], ["of the targets"], path)
+    distinct, codes = np.unique(values, return_inverse=True)
+    if len(distinct) < 2:
+        raise PoisonError(f"the targets of {path} are all {distinct[0]}: give at least two different ones")
+    numeric = distinct.dtype.kind == "f"
+    many = len(distinct) > MOST_CLASSES or (numeric and bool(np.any(distinct % 1)))
+    if numeric and many and len(distinct) > 2 and not classes:
+        return slice(None), values.astype(np.float32), "real"
+    names = [_class_name(value) for value in distinct]
+    wanted = [_class_name(name) for name in classes] if numeric else list(classes)
+    return select(np.array(names, dtype=object)[codes], wanted or names)
+
+
+def _class_name(value: Any) -> str:
+    """So that "1", "1.0", 1 and 1.0 name the same class of a numeric target."""
+    try:
+        number = float(value)
+    except ValueError:
+        return str(value)
+    return str(int(number)) if number.is_integer() else str(number)

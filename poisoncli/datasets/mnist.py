@@ -1,0 +1,189 @@
+"""MNIST and Fashion-MNIST: images of 28 x 28 pixels in IDX files."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from poisoncli import files
+from poisoncli.core.labels import fingerprint, select
+from poisoncli.core.types import Dataset, PoisonError, method
+
+PARTS = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+MIRRORS = {
+    "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "fmnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+}
+# MD5 of each part: as downloaded (.gz), and of its content, which holds for repacked and unpacked files too.
+GZIP_MD5 = {
+    "mnist": (
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "d53e105ee54ea40749a09fcbcd1e9432",
+        "9fb629c4189551a2d022fa330f9573f3",
+        "ec29112dd5afa0611ce80d1b7f02629c",
+    ),
+    "fmnist": (
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "25c81989df183df01b3e8a0aad5dffbe",
+        "bef4ecab320f06d8554ea6380940ec79",
+        "bb300cfdad3c16e7a12a480ee83cd310",
+    ),
+}
+CONTENT_MD5 = {
+    "mnist": (
+        "6bbc9ace898e44ae57da46a324031adb",
+        "a25bea736e30d166cdddb491f175f624",
+        "2646ac647ad5339dbf082846283269ea",
+        "27ae3e4e09519cfbb04c329615203637",
+    ),
+    "fmnist": (
+        "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "9018921c3c673c538a1fc5bad174d6f9",
+        "8181f5470baa50b63fa0f6fddb340f0a",
+        "15d484375f8d13e6eb1aabb0c3f46965",
+    ),
+}
+LARGEST = 2**28  # bytes of an IDX file's content; the largest part has 47 million
+
+
+@method
+class Mnist:
+    """Handwritten digits (LeCun, Cortes and Burges 1998), training and test images in one pool.
+
+    Pixels 0 ... 255 become features in [0, 1]. The sizes are those of "Hyperparameter Learning under Data
+    Poisoning", Table III.
+
+    classes: the digits 0 ... 9 to tell apart; empty means all ten.
+    """
+
+    classes: tuple[int, ...] = (0, 8)
+
+    description: ClassVar[str] = "handwritten digits of 28 x 28 pixels"
+    sizes: ClassVar[tuple[int, int, int]] = (5000, 500, 3000)
+    rows: ClassVar[int] = 70_000
+    features: ClassVar[int] = 784
+    class_names: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows of the classes. Raises `PoisonError` for missing, damaged or different files."""
+        return _load("mnist", self.classes, data_dir)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return _where("mnist", data_dir)
+
+
+@method
+class FashionMnist:
+    """Articles of clothing (Xiao, Rasul and Vollgraf 2017), training and test images in one pool.
+
+    Pixels 0 ... 255 become features in [0, 1]. The sizes are those of "Hyperparameter Learning under Data
+    Poisoning", Table III.
+
+    classes: numbers 0 ... 9 of the articles to tell apart; empty means all ten.
+    """
+
+    classes: tuple[int, ...] = (1, 2)
+
+    description: ClassVar[str] = "articles of clothing, 28 x 28 pixels (Fashion-MNIST)"
+    sizes: ClassVar[tuple[int, int, int]] = (5000, 500, 3000)
+    rows: ClassVar[int] = 70_000
+    features: ClassVar[int] = 784
+    class_names: ClassVar[tuple[str, ...]] = (
+        "T-shirt",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    )
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows of the classes. Raises `PoisonError` for missing, damaged or different files."""
+        return _load("fmnist", self.classes, data_dir)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return _where("fmnist", data_dir)
+
+
+def read_idx(path: Path, dimensions: int, content_md5: str | None = None) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, gzipped or plain.
+
+    dimensions: 3 for images [N, height, width], 1 for labels [N].
+    content_md5: of the unzipped content, if it must be that very file.
+
+    Raises `PoisonError` if the file is damaged, truncated, or not such a file.
+    """
+    content = _content(path)
+    if content[:4] != bytes([0, 0, 8, dimensions]):
+        raise PoisonError(
+            f"{path} is not an IDX file of bytes in {dimensions} dimensions (its magic number is "
+            f"{content[:4].hex()}): replace it by the original"
+        )
+    start = 4 + 4 * dimensions
+    shape = struct.unpack_from(f">{dimensions}I", content, 4) if len(content) >= start else (0,)
+    if len(content) < start or len(content) - start != math.prod(shape):
+        raise PoisonError(
+            f"{path} is truncated or too long: its header announces {math.prod(shape)} bytes and "
+            f"{max(0, len(content) - start)} follow; replace it by the original"
+        )
+    if content_md5 not in (None, hashlib.md5(content, usedforsecurity=False).hexdigest()):
+        raise PoisonError(
+            f"{path} does not have the content of the published file: replace it or take it away"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except EOFError as error:
+        raise PoisonError(f"{path} is truncated: replace it by the original") from error
+    except (OSError, zlib.error) as error:
+        raise PoisonError(f"{path} cannot be read ({error}): replace it by the original") from error
+    if len(content) > LARGEST:
+        raise PoisonError(f"{path} is larger than {LARGEST} bytes unzipped: replace it by the original")
+    return content
+
+
+def _load(folder: str, classes: tuple[int, ...], data_dir: str | None) -> Dataset:
+    parts = [_part(folder, number, data_dir) for number in range(4)]
+    images, labels = np.concatenate(parts[::2]), np.concatenate(parts[1::2])
+    rows, y, task = select(labels, classes)
+    x = images[rows].reshape(len(rows), -1).astype(np.float32) / 255
+    return Dataset(x, y, 0.0, 1.0, task, fingerprint(x, y))
+
+
+def _part(folder: str, number: int, data_dir: str | None) -> np.ndarray:
+    name = f"{folder}/{PARTS[number]}"
+    path = files.find(name, data_dir) or files.obtain(
+        f"{name}.gz", [f"{MIRRORS[folder]}{PARTS[number]}.gz"], f"md5:{GZIP_MD5[folder][number]}", data_dir
+    )
+    return read_idx(path, 1 if "labels" in name else 3, CONTENT_MD5[folder][number])
+
+
+def _where(folder: str, data_dir: str | None) -> str:
+    names = [f"{folder}/{part}" for part in PARTS]
+    return files.where([name if files.find(name, data_dir) else f"{name}.gz" for name in names], data_dir)

@@ -104,6 +104,13 @@ def build(choice: Choice, kind: str) -> Any:
     return TABLES[kind][choice.name](**choice.options)
 
 
+def named(kind: str, name: str) -> Choice:
+    """The method that a user names; a data set that looks like a path is his own file."""
+    if kind == "dataset" and name not in DATASETS and ("." in name or "/" in name):
+        return Choice("file", {"path": name})
+    return Choice(name)
+
+
 def known(name: str, table: Mapping[str, Any], kind: str) -> None:
     """Raise `PoisonError` unless `name` is in `table`."""
     if name not in table:
@@ -127,7 +134,9 @@ def _check(run: Run) -> None:
     if run.learn_lambda and run.attack.name == "flip":
         raise PoisonError("attack flip does not learn lambda: use --method rmd, or fix it with --lambda")
     if not 0 < run.fraction < 1:
-        raise PoisonError(f"--fraction {run.fraction} is outside (0, 1): give a share of the training rows, such as 0.1")
+        raise PoisonError(
+            f"--fraction {run.fraction} is outside (0, 1): give a share of the training rows, such as 0.1"
+        )
     if run.repetitions < 1:
         raise PoisonError(f"--reps {run.repetitions} is too few: ask for at least 1")
     if run.seed < 0:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from poisoncli import config, store
-from poisoncli.config import Choice, Run
+from poisoncli.config import Run
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.metrics import train_and_score
 from poisoncli.core.split import default_sizes, draw
@@ -154,7 +154,9 @@ def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     drawn = [
         draw(np.random.default_rng((run.seed, r)), dataset.y, dataset.task, sizes) for r in range(run.repetitions)
     ]
-    rows = {name: np.stack(part) for name, part in zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)}
+    rows = {
+        name: np.stack(part) for name, part in zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
+    }
     shift, scale = _scaling(run, dataset)
     x = ((dataset.x - shift) / scale).astype(np.float32)
     split = Split(*(_take(x, dataset.y, rows[name]) for name in ("train", "val", "test")))
@@ -220,7 +222,9 @@ def _counts(run: Run) -> tuple[int, ...]:
     points = int(run.fraction * run.n_train + 1e-9)
     batch = run.attack.options["batch"] or max(1, round(0.07 * run.n_train))
     if points < 1:
-        raise PoisonError(f"--fraction {run.fraction} of {run.n_train} training rows is less than one row: raise it")
+        raise PoisonError(
+            f"--fraction {run.fraction} of {run.n_train} training rows is less than one row: raise it"
+        )
     if batch > run.n_train:
         raise PoisonError(
             f"a batch of {batch} is larger than the {run.n_train} clean training rows: choose a smaller -o batch"
@@ -257,7 +261,9 @@ def evaluate(
     stacked: Any = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *scores)
     evaluation = Evaluation(**stacked._asdict())
     if not np.all(np.isfinite(evaluation.val_loss)):
-        raise FailedError("the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate")
+        raise FailedError(
+            "the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate"
+        )
     content = dataclasses.replace(content, evaluations={**content.evaluations, "none": evaluation})
     if save:
         store.write(path, content)
@@ -265,14 +271,12 @@ def evaluate(
 
 
 def _score(prepared: Prepared, poison: Poison, stage: int) -> Any:
-    keys = jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(jax.random.key(prepared.run.seed), _VICTIM), r))(
-        jnp.arange(prepared.run.repetitions)
-    )
+    keys = jax.vmap(
+        lambda r: jax.random.fold_in(jax.random.fold_in(jax.random.key(prepared.run.seed), _VICTIM), r)
+    )(jnp.arange(prepared.run.repetitions))
     train, _, _ = poisoned(prepared.split.train, poison, stage)
     split, log_lambda = prepared.split, jnp.asarray(poison.log_lambda[:, stage])
-    score = train_and_score(
-        keys, prepared.objective, prepared.trainer, train, log_lambda, split.val, split.test
-    )
+    score = train_and_score(keys, prepared.objective, prepared.trainer, train, log_lambda, split.val, split.test)
     return jax.tree.map(np.asarray, score)
 
 
@@ -293,7 +297,7 @@ def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray,
     The last array holds for a poison row its number among the poison rows, and -1 for a clean one.
     """
     count = int(poison.counts[stage])
-    index = poison.index[:, :count]
+    index = poison.replaced[:, :count]
     x, y = np.array(train.x), np.array(train.y)
     number = np.full(y.shape, -1)
     np.put_along_axis(x, index[:, :, None], poison.x[:, :count], axis=1)

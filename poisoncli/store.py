@@ -22,7 +22,7 @@ _UNITS = {"loss": "nats", "test_loss": "nats", "val_loss": "nats", "test_error":
 _AXES = {
     "x": ("repetition", "point", "feature"),
     "y": ("repetition", "point"),
-    "index": ("repetition", "point"),
+    "replaced": ("repetition", "point"),
     "counts": ("stage",),
     "log_lambda": ("repetition", "stage", "lambda"),
     "loss": ("repetition", "stage", "outer_step"),
@@ -88,10 +88,11 @@ def write(path: Path, content: RunFile) -> None:
     replace(path, image.getvalue())
 
 
-def read(path: Path) -> RunFile:
+def read(path: str | Path) -> RunFile:
     """The run file at `path`. Raises `PoisonError` if it is missing, truncated, foreign or of a newer schema."""
     import h5py
 
+    path = Path(path)
     if not path.is_file():
         raise PoisonError(f"{path} does not exist: craft poison first with `poison attack --out {path}`")
     try:

@@ -38,9 +38,7 @@ def read(path: Path, target: str) -> Table:
     if path.stat().st_size == 0:
         raise PoisonError(f"{path} is empty: give a file with rows")
     try:
-        with np.errstate(
-            over="ignore"
-        ):  # what is too large for float32 turns infinite and is reported as such
+        with np.errstate(over="ignore"):  # what is too large for float32 turns infinite and is reported as such
             table = reader(path, target)
     except PoisonError:
         raise
@@ -53,9 +51,7 @@ def read(path: Path, target: str) -> Table:
             "row and one target for each example"
         )
     if table.x.size == 0:
-        raise PoisonError(
-            f"{path} has {table.x.shape[0]} rows of {table.x.shape[1]} features: give some of each"
-        )
+        raise PoisonError(f"{path} has {table.x.shape[0]} rows of {table.x.shape[1]} features: give some of each")
     return table
 
 
@@ -102,9 +98,7 @@ def _from_frame(frame: Any, target: str, path: Path) -> Table:
         repeated = next(name for name in columns if columns.count(name) > 1)
         raise PoisonError(f"{path} has more than one column {repeated!r}: rename all but one")
     if len(columns) < 2:
-        raise PoisonError(
-            f"{path} has the only column {columns[0]!r}: give features and a target, between commas"
-        )
+        raise PoisonError(f"{path} has the only column {columns[0]!r}: give features and a target, between commas")
     target = _target_column(columns, target, path)
     features, targets = frame.drop(columns=target), frame[target]
     for name, kind in features.dtypes.items():
@@ -112,9 +106,7 @@ def _from_frame(frame: Any, target: str, path: Path) -> Table:
             raise PoisonError(f"column {name!r} of {path} is not numeric: encode it as numbers or remove it")
     if targets.isna().any():
         row = int(targets.isna().to_numpy().argmax()) + 1
-        raise PoisonError(
-            f"the target {target!r} of {path} is missing in data row {row}: mend or remove that row"
-        )
+        raise PoisonError(f"the target {target!r} of {path} is missing in data row {row}: mend or remove that row")
     y = targets.to_numpy(float) if numeric(targets.dtype) else targets.astype(str).to_numpy(object)
     return Table(features.to_numpy(np.float32, na_value=np.nan), y, list(features))
 
@@ -127,9 +119,7 @@ def _target_column(columns: list[str], target: str, path: Path) -> str:
         return usual[0]
     shown = ", ".join(map(repr, columns[:20])) + (", ..." if len(columns) > 20 else "")
     problem = (
-        f"there is no column {target!r} in {path}"
-        if target
-        else f"{path} does not tell which column is the target"
+        f"there is no column {target!r} in {path}" if target else f"{path} does not tell which column is the target"
     )
     raise PoisonError(f"{problem}: name one with --target, out of {shown}")
 
@@ -177,9 +167,7 @@ def _from_arrays(read: Callable[[str], np.ndarray], found: list[str], target: st
         x = x.reshape(len(x), int(np.prod(x.shape[1:])))
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    return Table(
-        x.astype(np.float32), y, [f"x[:, {column}]" for column in range(x.shape[-1] if x.ndim else 0)]
-    )
+    return Table(x.astype(np.float32), y, [f"x[:, {column}]" for column in range(x.shape[-1] if x.ndim else 0)])
 
 
 def _read_svmlight(path: Path, target: str) -> Table:

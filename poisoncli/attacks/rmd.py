@@ -51,7 +51,7 @@ class RMD:
             target = jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), problem.target)
             keys = _keys(jax.random.fold_in(key, 1), part)
             step = self._step(problem, part.stage)
-            for t in range(part.first, self.outer_steps, work.count):
+            for t in range(part.first, self.outer_steps, work.span):
                 front, (loss, log_lambda) = hyperiterations(
                     keys,
                     problem.objective,
@@ -63,13 +63,13 @@ class RMD:
                     normalize=self.normalize,
                     free=work.free,
                     store=work.store,
-                    count=work.count,
+                    count=work.span,
                 )
                 if part.stage > 0:
                     poison.x[part.group, batch] = front.rows.blocks[-1].x[:, -work.free :]
                 poison.log_lambda[part.group, part.stage] = log_lambda[:, -1]
-                poison.loss[part.group, part.stage, t : t + work.count] = loss
-                poison = poison._replace(done=poison.done + work.count)
+                poison.loss[part.group, part.stage, t : t + work.span] = loss
+                poison = poison._replace(done=poison.done + work.span)
                 yield poison
 
     def _start(self, key: Array, problem: Problem) -> Poison:
@@ -99,7 +99,7 @@ def _front(problem: Problem, poison: Poison, part: Part, free: int) -> tuple[Fro
     The rows that no batch replaces come first, in a block of their own: they never change.
     """
     x, y, weight = (np.asarray(leaf)[part.group] for leaf in problem.train)
-    index, stop = poison.index[part.group], part.stage * free
+    index, stop = poison.replaced[part.group], part.stage * free
     batch = slice(max(stop - free, 0), max(stop, free))
     slots = np.r_[0 : batch.start, batch.stop : index.shape[1], batch]
     clean_y = np.take_along_axis(y, index, axis=1)

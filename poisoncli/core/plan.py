@@ -26,7 +26,7 @@ class Plan(NamedTuple):
 
     groups: consecutive repetitions, all groups of one size, so that one compiled function serves all.
     stages: the stages that need work; free: points in a batch; outer_steps: of each stage.
-    count: outer steps in one compiled call, a divisor of outer_steps.
+    span: outer steps in one compiled call, a divisor of outer_steps.
     store: whether the first layer's products are kept (see `hypergrad.reverse`).
     """
 
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     stages: tuple[int, ...]
     free: int
     outer_steps: int
-    count: int
+    span: int
     store: bool
 
     @property
@@ -65,10 +65,10 @@ def plan(problem: Problem, inner_steps: int, outer_steps: int) -> Plan:
     each = rows + factors + products * store
     size = max(d for d in _divisors(repetitions) if d == 1 or d * each <= memory)
     seconds = inner_steps * size * n * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
-    count = max(d for d in _divisors(outer_steps) if d == 1 or d * seconds <= CALL_SECONDS)
+    span = max(d for d in _divisors(outer_steps) if d == 1 or d * seconds <= CALL_SECONDS)
     groups = tuple(slice(r, r + size) for r in range(0, repetitions, size))
     stages = tuple(range(0 if problem.learn else 1, len(counts)))
-    return Plan(groups, stages, free, outer_steps, count, store)
+    return Plan(groups, stages, free, outer_steps, span, store)
 
 
 def _divisors(number: int) -> list[int]:

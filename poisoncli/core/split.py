@@ -9,9 +9,7 @@ from poisoncli.core.types import Array, PoisonError, Task
 Sizes = tuple[int, int, int]  # rows for training, validation, test
 
 
-def draw(
-    rng: np.random.Generator, y: Array, task: Task, sizes: Sizes
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw(rng: np.random.Generator, y: Array, task: Task, sizes: Sizes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw disjoint training, validation and test rows at random without replacement, each part shuffled.
 
     y: targets [N]. For classification each part is balanced: its classes differ by at most one row.

@@ -23,7 +23,7 @@ def flipped_copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
     return Poison(
         x=np.take_along_axis(x, index[:, :, None], axis=1),
         y=1 - np.take_along_axis(y, index, axis=1),
-        index=index,
+        replaced=index,
         counts=counts,
         log_lambda=np.broadcast_to(problem.log_lambda, (repetitions, stages, h)).astype(x.dtype),
         loss=np.full((repetitions, stages, outer_steps), np.nan, x.dtype),

@@ -94,9 +94,7 @@ def compress(x: np.ndarray) -> Block:
 
 def products(weight: Array, rows: Rows) -> Array:
     """x @ weight.T over all rows, [n, width], for a first layer's `weight` [width, m]."""
-    parts = [
-        block.x @ (weight if block.columns is None else weight[:, block.columns]).T for block in rows.blocks
-    ]
+    parts = [block.x @ (weight if block.columns is None else weight[:, block.columns]).T for block in rows.blocks]
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
 
 

@@ -44,7 +44,11 @@ class Split(NamedTuple):
 
 
 def option(
-    default: Any, low: float = -math.inf, high: float = math.inf, above: float = -math.inf, choices: tuple = ()
+    default: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    choices: tuple = (),
 ) -> Any:
     """A method's field with its range: low <= value <= high and value > above, or one of `choices`."""
     limits = {"low": low, "high": high, "above": above, "choices": choices}
@@ -131,7 +135,7 @@ class Poison(NamedTuple):
     """Crafted poison, and how far the crafting is; a stage's poison is the first `counts[stage]` rows.
 
     x: features [repetitions, points, m]; y: targets [repetitions, points].
-    index: the training row [repetitions, points] that each poison row replaces.
+    replaced: the training row [repetitions, points] that each poison row replaces.
     counts: poison rows in all at each stage [stages].
     log_lambda: hyperparameters at the end of each stage [repetitions, stages, h].
     loss: target loss before each outer step [repetitions, stages, outer steps], NaN where there was none.
@@ -140,7 +144,7 @@ class Poison(NamedTuple):
 
     x: np.ndarray
     y: np.ndarray
-    index: np.ndarray
+    replaced: np.ndarray
     counts: np.ndarray
     log_lambda: np.ndarray
     loss: np.ndarray

@@ -177,7 +177,5 @@ class _BatchUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
         name = f"{module_name}.{global_name}"
         if name not in self.admitted:
-            raise PoisonError(
-                f"it would run {name!r}, which no batch of CIFAR-10 does; get the original file"
-            )
+            raise PoisonError(f"it would run {name!r}, which no batch of CIFAR-10 does; get the original file")
         return self.admitted[name]

@@ -147,9 +147,7 @@ def read_idx(path: Path, dimensions: int, content_md5: str | None = None) -> np.
             f"{max(0, len(content) - start)} follow; replace it by the original"
         )
     if content_md5 not in (None, hashlib.md5(content, usedforsecurity=False).hexdigest()):
-        raise PoisonError(
-            f"{path} does not have the content of the published file: replace it or take it away"
-        )
+        raise PoisonError(f"{path} does not have the content of the published file: replace it or take it away")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

@@ -58,9 +58,7 @@ def test_all_of_an_odd_pool_can_be_drawn():
 
 def test_too_many_rows_name_the_largest_sizes():
     y = np.repeat([0.0, 1.0], [5, 9])
-    expected = (
-        "13 rows were asked for, but the data have 14, 10 of them balanced over 2 classes: let --n-train"
-    )
+    expected = "13 rows were asked for, but the data have 14, 10 of them balanced over 2 classes: let --n-train"
     with pytest.raises(PoisonError, match=expected):
         draw(np.random.default_rng(0), y, "binary", (9, 2, 2))
     with pytest.raises(PoisonError, match="at most 14"):

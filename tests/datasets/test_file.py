@@ -216,9 +216,7 @@ def test_images_are_flattened(tmp_path):
     np.testing.assert_array_equal(File(str(tmp_path / "rows.npz"), "t").load().x, X)
 
 
-@pytest.mark.parametrize(
-    "kind", ["external link", "soft link", "external storage", "virtual", "group", "ragged"]
-)
+@pytest.mark.parametrize("kind", ["external link", "soft link", "external storage", "virtual", "group", "ragged"])
 def test_hdf5_reads_nothing_but_its_own_arrays(tmp_path, kind):
     path, secret = tmp_path / "rows.h5", tmp_path / "secret.h5"
     with h5py.File(secret, "w") as file:

@@ -1,0 +1,228 @@
+"""poison attack: craft poison."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import typer
+
+from poisoncli.cli.common import as_json, guarded, note, progress
+
+DATA, MODEL, ATTACK, OUTPUT = "Data", "Victim", "Attack", "Output"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("attack", add_help_option=False)(guarded(attack))
+
+
+def attack(
+    context: typer.Context,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="A data set (see `poison datasets`) or your own .csv, .parquet, .npz, .h5, .svm. Default: digits.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="The column (or array) of the targets in your own file.", rich_help_panel=DATA),
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="The two classes to tell apart, such as 0,8.", rich_help_panel=DATA)
+    ] = None,
+    n_train: Annotated[
+        int | None, typer.Option(help="Training rows; the defaults are the papers'.", rich_help_panel=DATA)
+    ] = None,
+    n_val: Annotated[
+        int | None,
+        typer.Option(
+            help="Validation rows, trusted by the learner and known to the attacker.", rich_help_panel=DATA
+        ),
+    ] = None,
+    n_test: Annotated[int | None, typer.Option(help="Test rows, seen by nobody.", rich_help_panel=DATA)] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of the data sets' files; otherwise $POISON_DATA_DIR, the cache, then the network.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="logistic or mlp. Default: logistic.", rich_help_panel=MODEL)
+    ] = None,
+    reg: Annotated[
+        str | None,
+        typer.Option(
+            help="Penalty on the weights: none, l2 or l1. Default: none, or l2 where a lambda is given or learned.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    lambda_: Annotated[
+        float | None,
+        typer.Option("--lambda", help="Fixed coefficient of the penalty in the mean loss.", rich_help_panel=MODEL),
+    ] = None,
+    learn_lambda: Annotated[
+        bool | None,
+        typer.Option(
+            "--learn-lambda",
+            help="The learner learns lambda on the validation rows, and the attacker knows it.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    per_layer: Annotated[
+        bool | None,
+        typer.Option("--per-layer", help="Learn one lambda for each layer.", rich_help_panel=MODEL),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="rmd (hypergradients) or flip (random labels). Default: rmd. With --help: its options.",
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
+    fraction: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the training rows that the attacker replaces, in (0, 1). Default: 0.35.",
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-o",
+            metavar="NAME=VALUE",
+            help="An option of the method; of others as model.NAME, trainer.NAME, dataset.NAME. May be repeated.",
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
+    reps: Annotated[
+        int | None,
+        typer.Option(help="Repetitions with other random splits. Default: 1.", rich_help_panel=ATTACK),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Same seed, same result. Default: 0.", rich_help_panel=ATTACK)
+    ] = None,
+    config_file: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            metavar="FILE.toml",
+            help="Read all this from a file; options win over it.",
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
+    out: Annotated[str, typer.Option(help="The run file to write.", rich_help_panel=OUTPUT)] = "run.h5",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing file.", rich_help_panel=OUTPUT)
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on after an interruption; the result is the same to the bit.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object instead of the path.", rich_help_panel=OUTPUT)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, no remarks.", rich_help_panel=OUTPUT)
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
+    ] = False,
+    help_: Annotated[
+        bool,
+        typer.Option(
+            "--help", "-h", help="Show this, or with --method the method's options.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+) -> None:
+    """Craft worst-case poison and write it to a run file.
+
+    Without options: the embedded digits 0 and 8, logistic regression, up to 35 % poison, in seconds.
+    The paper's main experiment: poison attack --dataset mnist --reg l2 --learn-lambda
+    """
+    if help_:
+        print(_method_help(method) if method else context.get_help())
+        return
+    given = {
+        "n_train": n_train, "n_val": n_val, "n_test": n_test, "reg": reg, "lambda_": lambda_,
+        "learn_lambda": learn_lambda, "per_layer": per_layer, "fraction": fraction, "repetitions": reps,
+        "seed": seed,
+    }  # fmt: skip
+    names = {"dataset": dataset, "model": model, "attack": method}
+    run = _run(config_file, names, given, options or [], target, classes)
+    from poisoncli.run import attack as craft
+
+    with progress(quiet) as report:
+        path = craft(run, out, data_dir=data_dir, force=force, resume=resume, report=report)
+    print(as_json({"run": str(path)}) if json else path)
+    note(f"next: poison evaluate {path}", quiet or json)
+
+
+def _run(
+    config_file: str | None,
+    names: dict[str, str | None],
+    given: dict[str, Any],
+    options: list[str],
+    target: str | None,
+    classes: str | None,
+) -> Any:
+    """The run that the options describe, over the one in `config_file`."""
+    from poisoncli import config
+
+    run = config.from_toml(config_file) if config_file else config.Run()
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if changes.get("lambda_") is not None and not given["learn_lambda"]:
+        changes["learn_lambda"] = False
+    if changes.get("learn_lambda"):
+        changes.setdefault("lambda_", None)
+    choices = {kind: getattr(run, kind) for kind in config.TABLES}
+    for kind, name in names.items():
+        if name is not None and name != choices[kind].name:
+            choices[kind] = config.named(kind, name)
+    for text in options:
+        kind, name, value = _split_option(text)
+        choices[kind] = config.Choice(choices[kind].name, {**choices[kind].options, name: value})
+    for name, value in (("target", target), ("classes", classes)):
+        if value is not None:
+            data = choices["dataset"]
+            choices["dataset"] = config.Choice(data.name, {**data.options, name: value})
+    return dataclasses.replace(run, **choices, **changes)
+
+
+def _split_option(text: str) -> tuple[str, str, str]:
+    """Which method, which option and which value `-o text` sets."""
+    from poisoncli import config
+    from poisoncli.core.types import PoisonError
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise PoisonError(f"-o {text} sets nothing: write -o name=value")
+    kind, dot, rest = name.strip().partition(".")
+    if not dot:
+        return "attack", kind, value
+    config.known(kind, config.TABLES, "kind of method")
+    return kind, rest, value
+
+
+def _method_help(name: str) -> str:
+    """A method's docstring, and its fields with defaults and ranges."""
+    import inspect
+
+    from poisoncli import config
+
+    config.known(name, config.TABLES["attack"], "attack")
+    method = config.TABLES["attack"][name]
+    lines = [inspect.getdoc(method) or "", "", f"Options of attack {name}, set with -o name=value:"]
+    for field in dataclasses.fields(method):
+        limits = config.range_of(field)
+        lines.append(f"  {field.name} = {field.default}" + (f"    in {limits}" if limits else ""))
+    lines.append("The defaults for a data set and model of the papers are the papers' values.")
+    return "\n".join(lines)

@@ -1,0 +1,162 @@
+"""poison evaluate: train the victim and print the table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from poisoncli.cli.common import as_json, guarded, note, paths, progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("evaluate")(guarded(evaluate))
+
+
+def evaluate(
+    runs: Annotated[
+        list[str], typer.Argument(help="Run files of `poison attack`; - reads their paths from stdin.")
+    ],
+    fail_above: Annotated[
+        float | None,
+        typer.Option(help="Exit with status 3 if a mean test error is above this share, such as 0.10."),
+    ] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a run.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print one CSV table.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Train the victim at every fraction of poison and print its test error.
+
+    Several run files stand side by side. The result is kept in the run file.
+    """
+    from poisoncli.core.types import PoisonError
+
+    if fail_above is not None and not 0 <= fail_above <= 1:
+        raise PoisonError(
+            f"--fail-above {fail_above} is outside [0, 1]: give a share of the test rows, such as 0.10"
+        )
+    contents = evaluated(paths(runs), data_dir, quiet)
+    from poisoncli import report
+
+    tables = [report.rows(content) for _, content in contents]
+    if json:
+        for (path, content), table in zip(contents, tables, strict=True):
+            print(
+                as_json(
+                    {
+                        "run": path,
+                        "title": report.title(content),
+                        "label": report.label(content),
+                        "rows": table,
+                    }
+                )
+            )
+    elif csv:
+        _print_csv([path for path, _ in contents], tables)
+    elif len(contents) == 1:
+        _print_one(contents[0][1], tables[0])
+    else:
+        _print_several([content for _, content in contents], tables)
+    worst = max(row["test_error"] for table in tables for row in table)
+    if fail_above is not None and worst > fail_above:
+        note(f"poison: test error {worst:.3f} is above --fail-above {fail_above:g}", quiet)
+        raise typer.Exit(3)
+
+
+def evaluated(files: list[str], data_dir: str | None, quiet: bool) -> list[tuple[str, Any]]:
+    """Paths and contents of run files, each evaluated, and saved where its folder allows."""
+    import os
+
+    from poisoncli import run
+
+    result = []
+    for path in files:
+        save = os.access(Path(path).parent, os.W_OK)
+        with progress(quiet) as report:
+            result.append((path, run.evaluate(path, data_dir=data_dir, save=save, report=report)))
+    return result
+
+
+def _print_csv(files: list[str], tables: list[list[dict[str, Any]]]) -> None:
+    import csv
+
+    flat = [{"run": path, **_flat(row)} for path, table in zip(files, tables, strict=True) for row in table]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """`row` with lists spread over columns: lambda, or lambda_1, lambda_2, ... for layers."""
+    result: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, list) and len(value) > 1:
+            result.update({f"{name}_{layer}": item for layer, item in enumerate(value, 1)})
+        else:
+            result[name] = value[0] if isinstance(value, list) else value
+    return result
+
+
+def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
+    from poisoncli import report
+
+    times = table[0]["repetitions"]
+    spread = f"; mean ± standard error of {times} repetitions" if times > 1 else ""
+    grid = _grid(f"{report.title(content)}\n{report.label(content)}{spread}")
+    for name in ("poison", "rows", "test error", "val loss", "lambda", "log_lambda", "||w||^2/d"):
+        grid.add_column(name, justify="right")
+    for row in table:
+        penalized = any(value > 0 for value in row["lambda"])
+        grid.add_row(
+            f"{row['fraction']:.1%}",
+            str(row["poison"]),
+            percent(row),
+            f"{row['val_loss']:.3f}",
+            ", ".join(f"{value:.2g}" for value in row["lambda"]) if penalized else "-",
+            ", ".join(f"{value:.1f}" for value in row["log_lambda"]) if penalized else "-",
+            f"{row['norm']:.2g}",
+        )
+    console().print(grid)
+
+
+def _print_several(contents: list[Any], tables: list[list[dict[str, Any]]]) -> None:
+    """Test errors side by side, a column for each run; fractions that a run lacks are empty."""
+    from poisoncli import report
+
+    titles = list(dict.fromkeys(map(report.title, contents)))
+    grid = _grid("Test error\n" + "\n".join(titles))
+    grid.add_column("poison", justify="right")
+    for content in contents:
+        grid.add_column(report.label(content), justify="right")
+    fractions = sorted({round(row["fraction"], 6) for table in tables for row in table})
+    found = [{round(row["fraction"], 6): percent(row) for row in table} for table in tables]
+    for fraction in fractions:
+        grid.add_row(f"{fraction:.1%}", *(cells.get(fraction, "") for cells in found))
+    console().print(grid)
+
+
+def percent(row: dict[str, Any]) -> str:
+    """Mean test error with its standard error, in percent."""
+    error = f" ± {100 * row['test_error_se']:.1f}" if row["repetitions"] > 1 else ""
+    return f"{100 * row['test_error']:.1f}{error} %"
+
+
+def _grid(title: str) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    return Table(title=Text(title), title_justify="left", title_style="", box=box.SIMPLE_HEAD)
+
+
+def console() -> Any:
+    """Standard output; in a pipe as wide as the table needs."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=200)

@@ -1,0 +1,37 @@
+"""poison export: the poisoned rows for other tools."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from poisoncli.cli.common import guarded
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("export")(guarded(export))
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="A run file of `poison attack`; - reads its path from stdin.")],
+    out: Annotated[str, typer.Argument(help="The file to write: .npz, .csv or .parquet.")],
+    fraction: Annotated[
+        float | None, typer.Option(help="Share of poison; the nearest stage is taken. Default: the largest.")
+    ] = None,
+    repetition: Annotated[int, typer.Option(help="Which repetition, from 0.")] = 0,
+    params: Annotated[
+        bool, typer.Option("--params", help="Add the victim's parameters w0, b0, ... (.npz only).")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Write the poisoned training rows, with columns that mark the poison and the rows it replaced."""
+    from poisoncli import exports, store
+    from poisoncli.cli.common import paths
+
+    exports.check_free(exports.Path(out), force)
+    content = store.read(paths([run])[0])
+    print(exports.export(content, out, fraction=fraction, repetition=repetition, params=params, data_dir=data_dir))

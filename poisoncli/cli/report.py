@@ -1,0 +1,44 @@
+"""poison report: draw figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poisoncli.cli.common import guarded, note, paths
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("report")(guarded(report))
+
+
+def report(
+    runs: Annotated[list[str], typer.Argument(help="Run files; - reads their paths from stdin.")],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out", "-o", help="The figure: .png, .pdf or .svg. Default: the first run's name with .png."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing figure.")] = False,
+    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Draw test error and lambda against the fraction of poison, a line for each run file.
+
+    Bands show one standard error over the repetitions. Runs that were not evaluated yet are evaluated first.
+    """
+    from poisoncli.cli.evaluate import evaluated
+    from poisoncli.exports import check_free
+    from poisoncli.report import figure
+
+    files = paths(runs)
+    path = Path(out) if out else Path(files[0]).with_suffix(".png")
+    check_free(path, force)
+    contents = [content for _, content in evaluated(files, data_dir, quiet)]
+    print(figure(contents, path))
+    note(f"drew {len(contents)} run{'s' if len(contents) > 1 else ''}", quiet)

@@ -1,0 +1,99 @@
+"""The poisoned training rows and the victim's parameters, for other tools."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poisoncli import run, store
+from poisoncli.core.types import PoisonError
+from poisoncli.store import RunFile
+
+FORMATS = (".npz", ".csv", ".parquet")
+
+
+def export(
+    content: RunFile,
+    out: str | Path,
+    *,
+    fraction: float | None = None,
+    repetition: int = 0,
+    params: bool = False,
+    data_dir: str | None = None,
+) -> Path:
+    """Write the poisoned training rows of one stage and repetition to `out` (.npz, .csv or .parquet).
+
+    fraction: of poison; the stage nearest to it is taken, by default the last.
+    Columns: the features x0, x1, ... in the data set's own units (.npz: one array `x`), `y`, `poison` (1 for
+    poison rows), `row` (the row of the data set that stood, or stands, there) and `replaced` (that row's number
+    for poison rows, -1 for clean ones). params: add the victim's parameters w0, b0, ... (.npz only).
+
+    Raises `PoisonError` for another format or a repetition or fraction that is not there.
+    """
+    path = Path(out)
+    if path.suffix not in FORMATS:
+        raise PoisonError(f"{path} has no format that can be written: end its name in {', '.join(FORMATS)}")
+    if params and path.suffix != ".npz":
+        raise PoisonError("parameters are arrays of several shapes: export them to a name that ends in .npz")
+    prepared = run.restore(content, data_dir)
+    if not 0 <= repetition < prepared.run.repetitions:
+        raise PoisonError(f"repetition {repetition} is not there: the run has 0 to {prepared.run.repetitions - 1}")
+    stage = _stage(content, fraction, prepared.run.n_train)
+    data, is_poison, _ = run.poisoned(prepared.split.train, content.poison, stage)
+    rows = content.split["train"][repetition]
+    columns = {
+        "y": data.y[repetition],
+        "poison": is_poison[repetition].astype(np.int8),
+        "row": rows,
+        "replaced": np.where(is_poison[repetition], rows, -1),
+    }
+    x = data.x[repetition] * prepared.scale + prepared.shift
+    extra = _parameters(content, repetition, stage) if params else {}
+    store.replace(path, _encode(path.suffix, x, columns, extra))
+    return path
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Raise `PoisonError` if `path` exists, unless `force`, or its folder does not."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise PoisonError(f"{path} is not a place for a file: name a file in a folder that exists")
+    if path.exists() and not force:
+        raise PoisonError(f"{path} exists: --force replaces it, another name keeps it")
+
+
+def _stage(content: RunFile, fraction: float | None, n: int) -> int:
+    if fraction is None:
+        return len(content.poison.counts) - 1
+    if not 0 <= fraction <= 1:
+        raise PoisonError(
+            f"--fraction {fraction} is outside [0, 1]: give a share of the training rows, such as 0.1"
+        )
+    return int(np.argmin(np.abs(content.poison.counts / n - fraction)))
+
+
+def _parameters(content: RunFile, repetition: int, stage: int) -> dict[str, np.ndarray]:
+    if "none" not in content.evaluations:
+        raise PoisonError("the victim was not trained yet: run `poison evaluate` on the run file first")
+    layers = content.evaluations["none"].params
+    return {f"{name}{k}": layer[name][repetition, stage] for k, layer in enumerate(layers) for name in ("w", "b")}
+
+
+def _encode(suffix: str, x: np.ndarray, columns: dict[str, Any], extra: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    if suffix == ".npz":
+        np.savez_compressed(buffer, x=x, **columns, **extra)
+        return buffer.getvalue()
+    import pandas as pd
+
+    names = [f"x{i}" for i in range(x.shape[1])]
+    table = pd.concat([pd.DataFrame(x, columns=names), pd.DataFrame(columns)], axis=1)
+    if suffix == ".csv":
+        return table.to_csv(index=False).encode()
+    try:
+        table.to_parquet(buffer)
+    except ImportError:
+        raise PoisonError("Parquet needs pyarrow: install it with `pip install 'poisoncli[parquet]'`") from None
+    return buffer.getvalue()

@@ -14,7 +14,6 @@ from poisoncli.core.types import PoisonError
 from poisoncli.store import RunFile
 
 FORMATS = (".png", ".pdf", ".svg")
-FLOOR = -8.0  # log_lambda below this is drawn here: the penalty no longer matters
 # Okabe and Ito's colors, which color-blind readers tell apart, each with a line and a marker of its own
 _STYLES = [
     ("#0072B2", "-", "o"),
@@ -53,8 +52,8 @@ def label(content: RunFile) -> str:
 def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
     """The table of a run file, one mapping for each stage; means over the repetitions.
 
-    Keys: poison (rows), fraction (of the training rows), repetitions, test_error and val_error (in [0, 1]) with standard
-    errors *_se (0 for one repetition), val_loss (nats), lambda and log_lambda (lists of one, or one a layer;
+    Keys: poison (rows), fraction (of the training rows), repetitions, test_error and val_error (in [0, 1])
+    with standard errors *_se (0 for one repetition), val_loss (nats), lambda and log_lambda (lists of one, or one a layer;
     log_lambda in the papers' scale, lambda the coefficient in the mean loss), norm (||w||^2 / d of all
     parameters). Raises `PoisonError` if the file was not evaluated.
     """
@@ -138,16 +137,13 @@ def _draw_lambda(axis: Any, number: int, content: RunFile, several: bool) -> Non
     layers = poison.log_lambda.shape[2]
     for layer in range(layers):
         color, line, marker = _STYLES[(number if layers == 1 else number + layer) % len(_STYLES)]
-        drawn = np.maximum(poison.log_lambda[:, :, layer].astype(float), FLOOR)
+        drawn = poison.log_lambda[:, :, layer].astype(float)
         spread = np.array([mean_and_error(drawn[:, stage]) for stage in range(drawn.shape[1])])
         mean, error = spread[:, 0], spread[:, 1]
         names = ([label(content)] if several else []) + ([f"layer {layer + 1}"] if layers > 1 else [])
         axis.plot(x, mean, line, color=color, marker=marker, label=", ".join(names) or None)
         axis.fill_between(x, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
     axis.set_ylabel("log_lambda = log(n lambda)")
-    if (poison.log_lambda < FLOOR).any():
-        note = f"below {FLOOR:g} the penalty has no effect: drawn at {FLOOR:g}"
-        axis.text(0.98, 0.02, note, transform=axis.transAxes, ha="right", va="bottom", fontsize=7)
 
 
 def _image(drawing: Any, kind: str) -> bytes:

@@ -29,6 +29,7 @@ class RMD:
     batch: points optimized together, at most; 0 means 7 % of the training rows.
     normalize: divide the hypergradient by the L2 norm of each `point` or of the `batch`, or not: `none`.
     log_lambda_start: where a learned log_lambda starts, in the papers' scale (lambda = e^log_lambda / n).
+    log_lambda_min: its lower bound; -8 has no effect any more, and -inf is the paper's.
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
     """
 
@@ -39,6 +40,7 @@ class RMD:
     batch: int = option(0, low=0)
     normalize: str = option("point", choices=NORMALIZE)
     log_lambda_start: float = 0.0
+    log_lambda_min: float = -8.0
     log_lambda_max: float = float("inf")
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
@@ -83,7 +85,7 @@ class RMD:
         bound = np.log(n) if np.isinf(self.log_lambda_max) else self.log_lambda_max
         x_rate = self.outer_rate if stage > 0 else 0.0
         lambda_rate = self.outer_rate if problem.learn else 0.0
-        values = (x_rate, lambda_rate, problem.threat.low, problem.threat.high, bound)
+        values = (x_rate, lambda_rate, problem.threat.low, problem.threat.high, self.log_lambda_min, bound)
         return Step(*(jnp.asarray(value, problem.train.x.dtype) for value in values))
 
 

@@ -21,13 +21,14 @@ class Step(NamedTuple):
     x_rate: step size alpha of the points; 0 leaves them where they are.
     lambda_rate: step size of log_lambda; 0 keeps it fixed.
     low, high: domain of the features, scalars or [m].
-    log_lambda_max: upper bound of log_lambda.
+    log_lambda_min, log_lambda_max: domain of log_lambda.
     """
 
     x_rate: Array
     lambda_rate: Array
     low: Array
     high: Array
+    log_lambda_min: Array
     log_lambda_max: Array
 
 
@@ -84,7 +85,9 @@ def _hyperiteration(
     x = jnp.clip(x + step.x_rate * direction(found.x, normalize), step.low, step.high)
     # each log_lambda's hypergradient is divided by its own size, so it moves by its sign (HLP V-A)
     log_lambda = front.log_lambda - step.lambda_rate * jnp.sign(found.log_lambda)
-    log_lambda = jnp.minimum(log_lambda, step.log_lambda_max)
+    log_lambda = jnp.where(  # a fixed value stays as it is, -inf (no penalty) included
+        step.lambda_rate > 0, jnp.clip(log_lambda, step.log_lambda_min, step.log_lambda_max), front.log_lambda
+    )
     return Front(replace_free(rows, x), log_lambda), (found.loss, log_lambda)
 
 

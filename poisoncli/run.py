@@ -15,6 +15,7 @@ import numpy as np
 
 from poisoncli import config, store
 from poisoncli.config import Run
+from poisoncli.core.crossval import best_log_lambda
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.metrics import train_and_score
 from poisoncli.core.split import default_sizes, draw
@@ -24,7 +25,7 @@ from poisoncli.store import Evaluation, RunFile
 
 Report = Callable[[int, int, str], None]  # steps done, steps in all, what is being done
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints within a batch
-_ATTACK, _VICTIM = 1, 2  # what a key is folded with, for each stage
+_ATTACK, _VICTIM, _FOLDS = 1, 2, 3  # what a key is folded with, for each stage
 
 
 class Prepared(NamedTuple):
@@ -203,18 +204,31 @@ def _problem(prepared: Prepared) -> Problem:
     if run.per_layer:
         m = prepared.split.train.x.shape[2]
         layers = len(jax.eval_shape(lambda: prepared.objective.model.init(jax.random.key(0), m)))
-    coefficient = (run.lambda_ or 0.0) * run.n_train
-    with np.errstate(divide="ignore"):
-        log_lambda = np.full(layers, np.log(coefficient), np.float32)
     return Problem(
         train=prepared.split.train,
         target=prepared.split.val,
         objective=prepared.objective,
         trainer=prepared.trainer,
         threat=Threat(_counts(run), prepared.low, prepared.high),
-        log_lambda=log_lambda,
+        log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
         learn=run.learn_lambda,
     )
+
+
+def _fixed(prepared: Prepared) -> np.ndarray:
+    """The fixed log_lambda of each repetition; -inf for no penalty."""
+    run, train = prepared.run, prepared.split.train
+    if not run.clean_lambda:
+        with np.errstate(divide="ignore"):
+            return np.full(run.repetitions, np.log((run.lambda_ or 0.0) * run.n_train), np.float32)
+    key = jax.random.fold_in(jax.random.key(run.seed), _FOLDS)
+    found = [
+        best_log_lambda(
+            jax.random.fold_in(key, r), prepared.objective, prepared.trainer, Data(*(a[r] for a in train))
+        )
+        for r in range(run.repetitions)
+    ]
+    return np.array(found, np.float32)
 
 
 def _counts(run: Run) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from poisoncli.cli import attack, datasets, evaluate, export, report
+from poisoncli.cli import attack, datasets, evaluate, export, report, sweep
 
 app = typer.Typer(
     name="poison",
@@ -23,6 +23,7 @@ app = typer.Typer(
 attack.register(app)
 evaluate.register(app)
 report.register(app)
+sweep.register(app)
 export.register(app)
 datasets.register(app)
 

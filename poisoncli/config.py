@@ -60,6 +60,7 @@ class Run:
     dataset, model, trainer, attack: the methods, as names or `Choice`s.
     reg: penalty on the weights, `none`, `l2` or `l1`; by default `l2` where a lambda is given or learned.
     lambda_: fixed coefficient of the penalty in the mean loss, at least 0.
+    clean_lambda: take the one that cross-validation on the clean training rows selects (HLP's lambda_CLEAN).
     learn_lambda: learn it together with the poison (HLP eq. 3); per_layer: one for each layer.
     fraction: of the training rows that the attacker replaces, in (0, 1).
     n_train, n_val, n_test: rows; 0 means the data set's default.
@@ -72,6 +73,7 @@ class Run:
     attack: Choice = Choice("rmd")
     reg: str = ""
     lambda_: float | None = None
+    clean_lambda: bool = False
     learn_lambda: bool = False
     per_layer: bool = False
     fraction: float = 0.35
@@ -101,7 +103,8 @@ def resolve(run: Run) -> Run:
         for kind in TABLES
         for choice in [getattr(run, kind)]
     }
-    reg = run.reg or ("l2" if run.lambda_ is not None or run.learn_lambda else "none")
+    penalized = run.lambda_ is not None or run.clean_lambda or run.learn_lambda
+    reg = run.reg or ("l2" if penalized else "none")
     return dataclasses.replace(run, **filled, reg=reg)
 
 
@@ -133,13 +136,14 @@ def _check(run: Run) -> None:
     """Raise `PoisonError` where a field of `run` is out of range or contradicts another."""
     if run.reg not in ("", *PENALTIES):
         raise PoisonError(f"--reg {run.reg} is unknown: choose one of {', '.join(PENALTIES)}")
-    if run.lambda_ is not None and run.learn_lambda:
+    policies = (run.lambda_ is not None) + run.clean_lambda + run.learn_lambda
+    if policies > 1:
         raise PoisonError("--lambda and --learn-lambda contradict each other: give one of them")
     if run.lambda_ is not None and not (run.lambda_ >= 0 and math.isfinite(run.lambda_)):
         raise PoisonError(f"--lambda {run.lambda_} is not a coefficient: give a number of at least 0")
-    if run.reg in ("l1", "l2") and run.lambda_ is None and not run.learn_lambda:
-        raise PoisonError(f"--reg {run.reg} needs a strength: add --lambda VALUE or --learn-lambda")
-    if run.reg == "none" and (run.lambda_ or run.learn_lambda):
+    if run.reg in ("l1", "l2") and not policies:
+        raise PoisonError(f"--reg {run.reg} needs a strength: add --lambda VALUE, --lambda clean or --learn-lambda")
+    if run.reg == "none" and (run.lambda_ or run.clean_lambda or run.learn_lambda):
         raise PoisonError("--reg none has no lambda: choose --reg l2 or l1, or drop the lambda option")
     if run.per_layer and not run.learn_lambda:
         raise PoisonError("--per-layer is about learned lambdas: add --learn-lambda")

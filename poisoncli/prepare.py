@@ -10,11 +10,14 @@ import numpy as np
 
 from poisoncli import config
 from poisoncli.config import Run
+from poisoncli.core.crossval import best_log_lambda
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.split import default_sizes, draw
 from poisoncli.core.train import SGD, Objective
 from poisoncli.core.types import Data, Dataset, Learner, Poison, PoisonError, Problem, Split, Task, Threat
 from poisoncli.store import RunFile
+
+_FOLDS = 3  # what the seed's key is folded with; `run` has the others
 
 
 class Prepared(NamedTuple):
@@ -101,18 +104,31 @@ def problem(prepared: Prepared) -> Problem:
     if run.per_layer:
         m = prepared.split.train.x.shape[2]
         layers = len(jax.eval_shape(lambda: prepared.objective.model.init(jax.random.key(0), m)))
-    coefficient = (run.lambda_ or 0.0) * run.n_train
-    with np.errstate(divide="ignore"):
-        log_lambda = np.full(layers, np.log(coefficient), np.float32)
     return Problem(
         train=prepared.split.train,
         target=prepared.split.val,
         objective=prepared.objective,
         trainer=prepared.trainer,
         threat=Threat(_counts(run), prepared.low, prepared.high),
-        log_lambda=log_lambda,
+        log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
         learn=run.learn_lambda,
     )
+
+
+def _fixed(prepared: Prepared) -> np.ndarray:
+    """The fixed log_lambda of each repetition; -inf for no penalty."""
+    run, train = prepared.run, prepared.split.train
+    if not run.clean_lambda:
+        with np.errstate(divide="ignore"):
+            return np.full(run.repetitions, np.log((run.lambda_ or 0.0) * run.n_train), np.float32)
+    key = jax.random.fold_in(jax.random.key(run.seed), _FOLDS)
+    found = [
+        best_log_lambda(
+            jax.random.fold_in(key, r), prepared.objective, prepared.trainer, Data(*(a[r] for a in train))
+        )
+        for r in range(run.repetitions)
+    ]
+    return np.array(found, np.float32)
 
 
 def _counts(run: Run) -> tuple[int, ...]:

@@ -42,6 +42,8 @@ def label(content: RunFile) -> str:
         policy = "no penalty"
     elif run.learn_lambda:
         policy = f"{run.reg}, lambda learned" + (" for each layer" if run.per_layer else "")
+    elif run.clean_lambda:
+        policy = f"{run.reg}, lambda by cross-validation"
     else:
         policy = f"{run.reg}, lambda = {run.lambda_:g}"
     normalize = run.attack.options.get("normalize", "point")

@@ -23,7 +23,7 @@ from poisoncli.store import Defended, Evaluation, RunFile
 
 Report = Callable[[int, int, str], None]  # steps done, steps in all, what is being done
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints within a batch
-_ATTACK, _VICTIM, _DEFENSE = 1, 2, 3  # what a key is folded with, for each stage
+_ATTACK, _VICTIM, _DEFENSE = 1, 2, 4  # what a key is folded with, for each stage; see also `prepare`
 
 
 def attack(

@@ -117,7 +117,7 @@ class Problem(NamedTuple):
     train: the clean training rows, [repetitions, n, ...].
     target: the rows whose loss the attack maximizes and a learned lambda minimizes.
     objective, trainer: what the victim minimizes, and how.
-    log_lambda: the fixed values [h], h = 1 or the number of layers, when the victim's lambda is not learned;
+    log_lambda: the fixed values [repetitions, h], h = 1 or the number of layers, when lambda is not learned;
         where it is learned, only its shape counts.
     learn: whether log_lambda is learned together with the poison.
     """

@@ -29,6 +29,7 @@ _AXES = {
     "train": ("repetition", "row"),
     "val": ("repetition", "row"),
     "test": ("repetition", "row"),
+    "norm": ("repetition", "stage", "layer"),
 }
 
 
@@ -85,6 +86,7 @@ def write(path: Path, content: RunFile) -> None:
         _put(attack, {k: v for k, v in content.poison._asdict().items() if k not in ("done", "total")})
         for name, evaluation in content.evaluations.items():
             _put_evaluation(file.create_group(f"evaluate/{name}"), evaluation)
+        _scale_stages(file, attack["counts"])
     replace(path, image.getvalue())
 
 
@@ -139,10 +141,25 @@ def _put(group: Any, arrays: Mapping[str, Any]) -> None:
         array = np.asarray(value)
         compress = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size > 4096 else {}
         item = group.create_dataset(name, data=array, **compress)
-        for axis, label in zip(item.dims, _AXES.get(name, ("repetition", "stage", "layer")), strict=False):
+        for axis, label in zip(item.dims, _AXES.get(name, ("repetition", "stage")), strict=False):
             axis.label = label
         if name in _UNITS:
             item.attrs["unit"] = _UNITS[name]
+
+
+def _scale_stages(file: Any, counts: Any) -> None:
+    """Make the poison rows at each stage the scale of every stage axis, so that other tools can plot them."""
+    import h5py
+
+    counts.make_scale("poison rows")
+
+    def attach(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            for axis in item.dims:
+                if axis.label == "stage" and item != counts:
+                    axis.attach_scale(counts)
+
+    file.visititems(attach)
 
 
 def _put_evaluation(group: Any, evaluation: Evaluation) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,12 @@ from poisoncli.core.types import PoisonError
 from poisoncli.store import RunFile
 
 FORMATS = (".png", ".pdf", ".svg")
+QUANTITIES = {  # what it is called on an axis, and the factor to the axis' unit
+    "test_error": ("test error (%)", 100),
+    "val_loss": ("validation loss (nats)", 1),
+    "log_lambda": ("log_lambda = log(n lambda)", 1),
+    "norm": ("||w||^2 / d", 1),
+}
 # Okabe and Ito's colors, which color-blind readers tell apart, each with a line and a marker of its own
 _STYLES = [
     ("#0072B2", "-", "o"),
@@ -64,8 +70,7 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
         raise PoisonError("the run file holds no evaluation: run `poison evaluate` on it first")
     evaluation, poison = content.evaluations[name], content.poison
     n = config.from_json(content.run).n_train
-    sizes = [sum(leaf[0, 0].size for leaf in layer.values()) for layer in evaluation.params]
-    norm = np.average(evaluation.norm, axis=2, weights=sizes)
+    norm = np.average(evaluation.norm, axis=2, weights=_sizes(content))
     result = []
     for stage, count in enumerate(poison.counts):
         log_lambda = poison.log_lambda[:, stage].astype(float)
@@ -134,60 +139,93 @@ def figure(contents: Sequence[RunFile], out: str | Path) -> Path:
     out: ends in .png, .pdf or .svg. Bands are one standard error over the repetitions. Raises `PoisonError`
     for another format, or a file that was not evaluated.
     """
-    path = Path(out)
+    titles = {title(content) for content in contents}
+    heading = titles.pop() if len(titles) == 1 else "several data sets or models"
+    with_lambda = any(np.isfinite(content.poison.log_lambda).all() for content in contents)
+    lines = {label(content): content for content in contents}
+    if len(lines) < len(contents):  # runs that differ only in what their labels do not tell
+        lines = {f"{number}. {label(content)}": content for number, content in enumerate(contents, 1)}
+    quantities = ("test_error", "log_lambda") if with_lambda else ("test_error",)
+    return _draw({"": lines}, quantities, heading, Path(out), across="quantities")
+
+
+def grid(panels: Mapping[str, Mapping[str, RunFile]], draw: Sequence[str], heading: str, out: str | Path) -> Path:
+    """Draw a sweep: a column for each panel, a row for each quantity of `draw`, a line for each run.
+
+    panels: run files by panel and line; the same line has the same color everywhere. draw: of `test_error`,
+    `val_loss`, `log_lambda` and `norm`. Raises `PoisonError` as `figure` does, and for another quantity.
+    """
+    for name in draw:
+        if name not in QUANTITIES:
+            raise PoisonError(f"{name!r} cannot be drawn: draw one of {', '.join(QUANTITIES)}")
+    return _draw(panels, draw, heading, Path(out), across="panels")
+
+
+def _draw(
+    panels: Mapping[str, Mapping[str, RunFile]], draw: Sequence[str], heading: str, path: Path, across: str
+) -> Path:
     if path.suffix.lower() not in FORMATS:
         raise PoisonError(f"{path} has no format that can be drawn: end its name in {', '.join(FORMATS)}")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    tables = [rows(content) for content in contents]
-    with_lambda = [
-        (number, content) for number, content in enumerate(contents) if np.isfinite(content.poison.log_lambda).any()
-    ]
-    panels = 2 if with_lambda else 1
-    drawing = Figure(figsize=(5.2 * panels, 4.0), layout="constrained")
+    shape = (1, len(draw)) if across == "quantities" else (len(draw), len(panels))
+    drawing = Figure(figsize=(4.9 * shape[1], 3.6 * shape[0] + 0.4), layout="constrained")
     FigureCanvasAgg(drawing)
-    axes = drawing.subplots(1, panels, squeeze=False)[0]
-    for number, (content, table) in enumerate(zip(contents, tables, strict=True)):
-        _draw_error(axes[0], number, label(content), table)
-    for number, content in with_lambda:
-        _draw_lambda(axes[1], number, content, several=len(contents) > 1)
-    titles = {title(content) for content in contents}
-    drawing.suptitle(titles.pop() if len(titles) == 1 else "several data sets or models", fontsize=11)
-    for axis in axes:
-        axis.set_xlabel("poison (% of the training rows)")
-        axis.grid(alpha=0.3)
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=8)
-    axes[0].set_ylabel("test error (%)")
-    axes[0].set_ylim(bottom=0)
+    axes = drawing.subplots(*shape, squeeze=False).reshape(len(draw), -1)
+    styles = {line: number for number, line in enumerate(dict.fromkeys(n for p in panels.values() for n in p))}
+    for column, (panel, lines) in enumerate(panels.items()):
+        for quantity, axis in zip(draw, axes[:, column], strict=True):
+            for name, content in lines.items():
+                _draw_line(axis, quantity, styles[name], name, content)
+            _finish(axis, quantity, panel)
+    drawing.suptitle(heading, fontsize=11)
     store.replace(path, _image(drawing, path.suffix.lower()[1:]))
     return path
 
 
-def _draw_error(axis: Any, number: int, name: str, table: list[dict[str, Any]]) -> None:
-    color, line, marker = _STYLES[number % len(_STYLES)]
-    x = [100 * row["fraction"] for row in table]
-    mean = np.array([100 * row["test_error"] for row in table])
-    error = np.array([100 * row["test_error_se"] for row in table])
-    axis.plot(x, mean, line, color=color, marker=marker, label=name)
-    axis.fill_between(x, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
-
-
-def _draw_lambda(axis: Any, number: int, content: RunFile, several: bool) -> None:
-    """log_lambda in the papers' scale; one line, or one for each layer."""
-    poison = content.poison
-    x = 100 * poison.counts / config.from_json(content.run).n_train
-    layers = poison.log_lambda.shape[2]
+def _draw_line(axis: Any, quantity: str, number: int, name: str, content: RunFile) -> None:
+    """Mean and standard error of a quantity at each stage; one line, or one for each layer."""
+    factor, values = QUANTITIES[quantity][1], _values(quantity, content)
+    if not np.isfinite(values).all():
+        return  # no penalty has no lambda to draw
+    x = 100 * content.poison.counts / config.from_json(content.run).n_train
+    layers = values.shape[2]
     for layer in range(layers):
-        color, line, marker = _STYLES[(number if layers == 1 else number + layer) % len(_STYLES)]
-        drawn = poison.log_lambda[:, :, layer].astype(float)
-        spread = np.array([mean_and_error(drawn[:, stage]) for stage in range(drawn.shape[1])])
+        color, line, marker = _STYLES[(number + layer) % len(_STYLES)]
+        spread = np.array([mean_and_error(factor * values[:, s, layer]) for s in range(values.shape[1])])
         mean, error = spread[:, 0], spread[:, 1]
-        names = ([label(content)] if several else []) + ([f"layer {layer + 1}"] if layers > 1 else [])
-        axis.plot(x, mean, line, color=color, marker=marker, label=", ".join(names) or None)
+        label = f"{name}, layer {layer + 1}" if layers > 1 else name
+        axis.plot(x, mean, line, color=color, marker=marker, label=label)
         axis.fill_between(x, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
-    axis.set_ylabel("log_lambda = log(n lambda)")
+
+
+def _values(quantity: str, content: RunFile) -> np.ndarray:
+    """A quantity [repetitions, stages, lines]."""
+    if quantity == "log_lambda":
+        return content.poison.log_lambda.astype(float)
+    rows(content)  # refuses a file that was not evaluated
+    evaluation = content.evaluations["none"]
+    if quantity == "norm":
+        return np.average(evaluation.norm, axis=2, weights=_sizes(content))[:, :, None]
+    return np.asarray(getattr(evaluation, quantity), float)[:, :, None]
+
+
+def _sizes(content: RunFile) -> list[int]:
+    """Parameters in each layer."""
+    params = content.evaluations["none"].params
+    return [sum(leaf[0, 0].size for leaf in layer.values()) for layer in params]
+
+
+def _finish(axis: Any, quantity: str, panel: str) -> None:
+    axis.set_title(panel, fontsize=10)
+    axis.set_xlabel("poison (% of the training rows)")
+    axis.set_ylabel(QUANTITIES[quantity][0])
+    axis.grid(alpha=0.3)
+    if quantity == "test_error":
+        axis.set_ylim(bottom=0)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8)
 
 
 def _image(drawing: Any, kind: str) -> bytes:

@@ -31,6 +31,7 @@ _AXES = {
     "test": ("repetition", "row"),
     "weight": ("repetition", "stage", "row"),
     "score": ("repetition", "stage", "row"),
+    "norm": ("repetition", "stage", "layer"),
 }
 
 
@@ -107,6 +108,7 @@ def write(path: Path, content: RunFile) -> None:
             _put_defended(file.create_group(f"defend/{name}"), defended)
         for name, evaluation in content.evaluations.items():
             _put_evaluation(file.create_group(f"evaluate/{name}"), evaluation)
+        _scale_stages(file, attack["counts"])
     replace(path, image.getvalue())
 
 
@@ -161,7 +163,7 @@ def _put(group: Any, arrays: Mapping[str, Any]) -> None:
         array = np.asarray(value)
         compress = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size > 4096 else {}
         item = group.create_dataset(name, data=array, **compress)
-        for axis, label in zip(item.dims, _AXES.get(name, ("repetition", "stage", "layer")), strict=False):
+        for axis, label in zip(item.dims, _AXES.get(name, ("repetition", "stage")), strict=False):
             axis.label = label
         if name in _UNITS:
             item.attrs["unit"] = _UNITS[name]
@@ -170,6 +172,21 @@ def _put(group: Any, arrays: Mapping[str, Any]) -> None:
 def _put_defended(group: Any, defended: Defended) -> None:
     group.attrs["defense"], group.attrs["knows"] = defended.choice, defended.knows
     _put(group, {"weight": defended.weight, "score": defended.score})
+
+
+def _scale_stages(file: Any, counts: Any) -> None:
+    """Make the poison rows at each stage the scale of every stage axis, so that other tools can plot them."""
+    import h5py
+
+    counts.make_scale("poison rows")
+
+    def attach(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            for axis in item.dims:
+                if axis.label == "stage" and item != counts:
+                    axis.attach_scale(counts)
+
+    file.visititems(attach)
 
 
 def _put_evaluation(group: Any, evaluation: Evaluation) -> None:

@@ -20,10 +20,11 @@ PLAN = "sweep.toml"  # the sweep's own description, kept beside its run files
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One run of a sweep, its file `name`.h5, and the panel of the figure that it is drawn in."""
+    """One run of a sweep, its file `name`.h5, and the panel and the line of the figure that it becomes."""
 
     name: str
     panel: str
+    line: str
     run: Run
 
 
@@ -80,7 +81,8 @@ def parse(text: str, source: str) -> Sweep:
 
     The TOML has a `title`, optionally `draw` (a list), a table `base` with the fields of a run (see
     `config.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace those of the base: the
-    sweep has a run for every pair of a panel and a line. A table `override` replaces fields in all of them.
+    sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about one pair, and `override`
+    about all.
     Raises `PoisonError` for anything else.
     """
     try:
@@ -95,9 +97,12 @@ def parse(text: str, source: str) -> Sweep:
     panels, lines = plan.get("panel") or {"": {}}, plan.get("line") or {"run": {}}
     cells = []
     for (panel, over), (line, under) in itertools.product(panels.items(), lines.items()):
-        fields = _merge(_merge(_merge(plan.get("base", {}), over), under), plan.get("override", {}))
+        both = over.get("line", {}).get(line, {})
+        fields = dict(plan.get("base", {}))
+        for part in (over, under, both, plan.get("override", {})):
+            fields = _merge(fields, {k: v for k, v in part.items() if k != "line"})
         name = "-".join(part for part in (_slug(panel), _slug(line)) if part)
-        cells.append(Cell(name, panel, config.resolve(config.from_mapping(fields))))
+        cells.append(Cell(name, panel, line, config.resolve(config.from_mapping(fields))))
     return Sweep(str(plan.get("title", source)), tuple(plan.get("draw", ("test_error",))), tuple(cells), text)
 
 
@@ -171,7 +176,7 @@ def _labeled(report: run.Report, label: str) -> run.Report:
 
 
 def contents(folder: str | Path) -> tuple[Sweep, dict[str, dict[str, store.RunFile]]]:
-    """A finished sweep's description, and its run files by panel and name; unfinished cells are left out."""
+    """A sweep's description, and its evaluated run files by panel and line; unfinished cells are left out."""
     plan = Path(folder) / PLAN
     if not plan.is_file():
         raise PoisonError(f"{folder} holds no sweep: fill it with `poison sweep --preset NAME --out {folder}`")
@@ -179,6 +184,7 @@ def contents(folder: str | Path) -> tuple[Sweep, dict[str, dict[str, store.RunFi
     found: dict[str, dict[str, store.RunFile]] = {}
     for cell in sweep.cells:
         path = Path(folder) / f"{cell.name}.h5"
-        if path.exists():
-            found.setdefault(cell.panel, {})[cell.name] = store.read(path)
+        content = store.read(path) if path.exists() else None
+        if content and "none" in content.evaluations:
+            found.setdefault(cell.panel, {})[cell.line] = content
     return sweep, found

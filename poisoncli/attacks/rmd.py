@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.ascent import NORMALIZE, Front, Step, hyperiterations
-from poisoncli.core.plan import Part, plan
+from poisoncli.core.ascent import NORMALIZE, Step, hyperiterations
+from poisoncli.core.front import stage_front, stage_keys
+from poisoncli.core.plan import plan
 from poisoncli.core.start import flipped_copies
-from poisoncli.core.train import SGD, Block, Rows, compress
+from poisoncli.core.train import SGD
 from poisoncli.core.types import Array, Poison, Problem, method, option
 
 
@@ -49,9 +50,9 @@ class RMD:
         poison = resume or self._start(jax.random.fold_in(key, 0), problem)._replace(total=work.total)
         trainer = SGD(self.inner_rate, self.inner_steps)
         for part in work.parts(poison.done):
-            front, batch = _front(problem, poison, part, work.free)
+            front, batch = stage_front(problem, poison, part, work.free)
             target = jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), problem.target)
-            keys = _keys(jax.random.fold_in(key, 1), part)
+            keys = stage_keys(jax.random.fold_in(key, 1), part)
             step = self._step(problem, part.stage)
             for t in range(part.first, self.outer_steps, work.span):
                 front, (loss, log_lambda) = hyperiterations(
@@ -87,33 +88,3 @@ class RMD:
         lambda_rate = self.outer_rate if problem.learn else 0.0
         values = (x_rate, lambda_rate, problem.threat.low, problem.threat.high, self.log_lambda_min, bound)
         return Step(*(jnp.asarray(value, problem.train.x.dtype) for value in values))
-
-
-def _keys(key: Array, part: Part) -> Array:
-    """A key for each repetition of a stage."""
-    repetitions = jnp.arange(part.group.start, part.group.stop)
-    return jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(key, r), part.stage))(repetitions)
-
-
-def _front(problem: Problem, poison: Poison, part: Part, free: int) -> tuple[Front, slice]:
-    """The training rows of a stage, its batch last, and which of the poison rows the batch is.
-
-    The rows that no batch replaces come first, in a block of their own: they never change.
-    """
-    x, y, weight = (np.asarray(leaf)[part.group] for leaf in problem.train)
-    index, stop = poison.replaced[part.group], part.stage * free
-    batch = slice(max(stop - free, 0), max(stop, free))
-    slots = np.r_[0 : batch.start, batch.stop : index.shape[1], batch]
-    clean_y = np.take_along_axis(y, index, axis=1)
-    slot_y = np.where(np.arange(index.shape[1]) < stop, poison.y[part.group], clean_y)[:, slots]
-    kept = np.stack([np.setdiff1d(np.arange(y.shape[1]), rows) for rows in index])
-    last = jnp.asarray(poison.x[part.group][:, slots])
-    rows = Rows(
-        (
-            compress(np.take_along_axis(x, kept[:, :, None], axis=1)),
-            Block(last, jnp.swapaxes(last, 1, 2), None),
-        ),
-        jnp.asarray(np.concatenate([np.take_along_axis(y, kept, axis=1), slot_y], axis=1)),
-        jnp.asarray(np.take_along_axis(weight, np.concatenate([kept, index[:, slots]], axis=1), axis=1)),
-    )
-    return Front(rows, jnp.asarray(poison.log_lambda[part.group, part.stage])), batch

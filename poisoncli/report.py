@@ -120,7 +120,7 @@ def _detection(content: RunFile, name: str, stage: int) -> dict[str, float]:
             "gain": gain,
             "gain_se": error,
             "removed": float(total.mean()) / away.shape[1],
-            "precision": float(np.mean(caught / total)),
+            "precision": float(caught.sum() / total.sum()),
             "recall": float(np.mean(caught / count)),
             "clean_removed": float(np.mean((total - caught) / (away.shape[1] - count))),
         }

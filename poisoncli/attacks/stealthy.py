@@ -12,7 +12,7 @@ import numpy as np
 from poisoncli.core.ascent import NORMALIZE
 from poisoncli.core.front import stage_front, stage_keys
 from poisoncli.core.plan import Part, plan
-from poisoncli.core.start import copies
+from poisoncli.core.start import copies, flipped_copies
 from poisoncli.core.stealth import Aim, Band, clean_band, climbs, risk
 from poisoncli.core.train import SGD
 from poisoncli.core.types import Array, Poison, Problem, method, option
@@ -30,7 +30,7 @@ class Stealthy:
     """Projected hypergradient ascent on features and targets together, batch after batch (SPR Algorithms 1-4).
 
     It climbs alpha * damage - (1 - alpha) * risk, where damage is the loss on the target rows and the risk of
-    detection is SPR eq. 5. Each batch starts as the clean rows that it replaces, and is then frozen.
+    detection is SPR eq. 5. Each batch starts from the clean rows that it replaces, and is then frozen.
 
     alpha: weight of the damage, in [0, 1]; 1 ignores detection.
     outer_steps: hyperiterations for each batch, at least 1 (T_out).
@@ -42,6 +42,7 @@ class Stealthy:
     (Algorithms 1 and 2), or not: `none`.
     gradient: divide the hypergradient of features and target by the L2 norm of each `point` or of the `batch`,
     or not: `none`.
+    start: where a point's target starts: at the `opposite` bound, the stronger attack, or as a clone: `copy`.
     box: points stay within the range of the clean `train` rows, or of the whole data set: `domain`.
     """
 
@@ -53,6 +54,7 @@ class Stealthy:
     batch: int = option(0, low=0)
     normalize: str = option("objectives", choices=("objectives", "none"))
     gradient: str = option("point", choices=NORMALIZE)
+    start: str = option("opposite", choices=("opposite", "copy"))
     box: str = option("train", choices=("train", "domain"))
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
@@ -113,7 +115,8 @@ class Stealthy:
             yield poison
 
     def _start(self, key: Array, problem: Problem) -> Poison:
-        poison = copies(jax.random.fold_in(key, 0), problem, self.outer_steps)
+        begin = flipped_copies if self.start == "opposite" else copies
+        poison = begin(jax.random.fold_in(key, 0), problem, self.outer_steps)
         repetitions, stages, _ = poison.loss.shape
         return poison._replace(scales=np.full((repetitions, stages, 2), np.nan, poison.x.dtype))
 

@@ -32,6 +32,7 @@ def report(
 ) -> None:
     """Draw test error and lambda against the fraction of poison, a line for each run file; or a whole sweep.
 
+    A single run with defenses shows the gain of each, the area of negative gain shaded.
     Bands show one standard error over the repetitions. Runs that were not evaluated yet are evaluated first.
     """
     from poisoncli.cli.evaluate import evaluated
@@ -47,7 +48,12 @@ def report(
     path = Path(out) if out else Path(files[0]).with_suffix(".png")
     check_free(path, force)
     contents = [content for _, content in evaluated(files, data_dir, quiet)]
-    print(figure(contents, path))
+    if len(contents) == 1 and contents[0].defenses:
+        from poisoncli.pictures import draw_defended
+
+        print(draw_defended(contents[0], path, data_dir))
+    else:
+        print(figure(contents, path))
     note(f"drew {len(contents)} run{'s' if len(contents) > 1 else ''}", quiet)
 
 

@@ -11,31 +11,35 @@ TOLERANCE = 1e-3  # of the coefficients, summed, between two updates
 
 
 class Posterior(NamedTuple):
-    """Weights N(mean [m], covariance [m, m]), the intercept, and the noise precision beta and prior's lambda."""
+    """Weights N(mean [m], covariance [m, m]) for features minus `center` [m], the target there, and precisions.
+
+    beta is the precision of the noise, lambda_ that of the prior.
+    """
 
     mean: np.ndarray
     covariance: np.ndarray
-    intercept: float
+    center: np.ndarray
+    level: float
     beta: float
     lambda_: float
 
     def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation [n] of the predictive distribution for features x [n, m]."""
-        variance = 1 / self.beta + np.einsum("ij,jk,ik->i", x, self.covariance, x, optimize=True)
-        return x @ self.mean + self.intercept, np.sqrt(variance)
+        x = x - self.center
+        variance = 1 / self.beta + np.sum((x @ self.covariance) * x, axis=1)
+        return x @ self.mean + self.level, np.sqrt(variance)
 
 
 def bayesian_regression(x: np.ndarray, y: np.ndarray, rounds: int) -> Posterior:
     """Fit x [n, m], y [n] with a free intercept; at most `rounds` updates of lambda and beta.
 
-    The updates are those of MacKay, with the hyperpriors, in the basis of the singular vectors of x.
+    The updates are those of MacKay, with the hyperpriors, in the basis of the eigenvectors of the scatter matrix.
     """
     x, y = np.asarray(x, float), np.asarray(y, float)
-    n, m = x.shape
+    n = len(x)
     center, level = x.mean(0), y.mean()
-    _, values, basis = np.linalg.svd(x - center, full_matrices=m > n)
-    eigen = np.zeros(len(basis))
-    eigen[: len(values)] = values**2
+    eigen, vectors = np.linalg.eigh((x - center).T @ (x - center))
+    eigen, basis = np.maximum(eigen, 0), vectors.T
     projected = basis @ ((x - center).T @ (y - level))
     squares = float(np.sum((y - level) ** 2))
     beta, lambda_ = 1 / (np.var(y) + np.finfo(float).eps), 1.0
@@ -52,4 +56,4 @@ def bayesian_regression(x: np.ndarray, y: np.ndarray, rounds: int) -> Posterior:
         before = mean
     mean = basis.T @ (projected / (eigen + lambda_ / beta))
     covariance = (basis.T / (beta * eigen + lambda_)) @ basis
-    return Posterior(mean, covariance, float(level - center @ mean), float(beta), float(lambda_))
+    return Posterior(mean, covariance, center, float(level), float(beta), float(lambda_))

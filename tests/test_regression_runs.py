@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import poisoncli
-from poisoncli import Choice, PoisonError, Run, config, prepare, report, screen, store
+from poisoncli import Choice, PoisonError, Run, config, prepare, report, screen, store, sweep
 from poisoncli.cli import app
 
 SMALL = {"outer_steps": 4, "inner_steps": 20, "batch": 9}
@@ -250,3 +250,29 @@ def test_generated_line_is_the_papers():
     slope, level = np.polyfit(data.x[:, 0], data.y, 1)
     assert (slope, level) == (pytest.approx(0.8, abs=0.02), pytest.approx(0, abs=0.06))
     assert np.std(data.y - 0.8 * data.x[:, 0]) == pytest.approx(1.2, rel=0.03)
+
+
+@pytest.mark.parametrize("name", [name for name in sweep.presets() if name.startswith("spr")])
+def test_presets_of_the_paper_are_complete(name):
+    plan = sweep.preset(name)
+    assert plan.title.startswith(f"SPR Fig. {name.removeprefix('spr-fig')}:")
+    assert {cell.run.model.name for cell in plan.cells} <= {"linear", "mlp"}
+    assert set(plan.defend) <= set(config.DEFENSES)
+
+
+def test_a_sweep_defends_and_draws_every_run(tmp_path):
+    text = """
+    title = "two"
+    defend = ["trim", "bayesclean"]
+    [base]
+    dataset = "line"
+    n_train = 40
+    fraction = 0.2
+    [line."alpha = 1"]
+    attack = { name = "stealthy", outer_steps = 3, inner_steps = 10, batch = 8 }
+    """
+    plan, folder = sweep.parse(text, "here"), tmp_path / "out"
+    assert [outcome.status for outcome in sweep.execute(plan, folder)] == ["done"]
+    assert [outcome.status for outcome in sweep.execute(plan, folder)] == ["skipped"]
+    assert CliRunner().invoke(app, ["report", str(folder)]).exit_code == 0
+    assert (folder / "alpha-1.png").stat().st_size > 10_000

@@ -43,7 +43,7 @@ def report(
     if len(files) == 1 and Path(files[0]).is_dir():
         path = Path(out) if out else Path(files[0]) / "figure.png"
         check_free(path, force)
-        print(_draw_sweep(files[0], path))
+        print(_draw_sweep(files[0], path, data_dir))
         return
     path = Path(out) if out else Path(files[0]).with_suffix(".png")
     check_free(path, force)
@@ -57,11 +57,19 @@ def report(
     note(f"drew {len(contents)} run{'s' if len(contents) > 1 else ''}", quiet)
 
 
-def _draw_sweep(folder: str, path: Path) -> Path:
+def _draw_sweep(folder: str, path: Path, data_dir: str | None) -> Path:
+    """The grid of a sweep, and beside it a figure of its own for each run with defenses."""
     from poisoncli import report, sweep
     from poisoncli.core.types import PoisonError
 
     plan, panels = sweep.contents(folder)
     if not panels:
         raise PoisonError(f"no run of {folder} is finished: repeat `poison sweep` until one is")
+    if plan.defend:
+        from poisoncli.pictures import draw_defended
+
+        for cell in plan.cells:
+            content = panels.get(cell.panel, {}).get(cell.line)
+            if content and content.defenses:
+                draw_defended(content, path.with_name(f"{cell.name}{path.suffix}"), data_dir)
     return report.grid(panels, plan.draw, plan.title, path)

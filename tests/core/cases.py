@@ -71,7 +71,7 @@ def plain_loss(params: list, data: Data) -> Any:
     """Mean cross-entropy over the rows with weight 1."""
     z = plain_output(params, data.x)
     losses = -jnp.log(jnp.where(data.y == 1, jax.nn.sigmoid(z), jax.nn.sigmoid(-z)))
-    return losses[data.weight == 1].mean()
+    return losses[np.asarray(data.weight) == 1].mean()
 
 
 def plain_objective(params: list, log_lambda: Any, data: Data, reg: str) -> Any:

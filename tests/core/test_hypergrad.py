@@ -21,7 +21,7 @@ class Trainer:
     """Any Optax optimizer as the inner one."""
 
     inner: optax.GradientTransformation
-    epochs: int = 5
+    epochs: int = 9
 
     def optimizer(self):
         return self.inner
@@ -38,17 +38,19 @@ def found(case, trainer, compressed=False, store=False):
     return run(case.start, case.log_lambda, jnp.asarray(case.train.x[-FREE:]), case.target)
 
 
-def unrolled(case, trainer):
-    """The target loss as a function of the free rows and log_lambda, step after step."""
+def plainly(case, trainer):
+    """The target loss as a function of the free rows and log_lambda, by the plainest training."""
 
     def loss(x_free, log_lambda):
         data = case.train._replace(x=jnp.concatenate([case.train.x[:-FREE], x_free]))
-        params, state = case.start, trainer.inner.init(case.start)
-        for _ in range(trainer.epochs):
-            grads = jax.grad(plain_objective)(params, log_lambda, data, case.objective.reg)
-            change, state = trainer.inner.update(grads, state, params)
-            params = optax.apply_updates(params, change)
-        return plain_loss(params, case.target)
+
+        def step(state, _):
+            grads = jax.grad(plain_objective)(state[0], log_lambda, data, case.objective.reg)
+            change, inner = trainer.inner.update(grads, state[1], state[0])
+            return (optax.apply_updates(state[0], change), inner), None
+
+        start = (case.start, trainer.inner.init(case.start))
+        return plain_loss(jax.lax.scan(step, start, length=trainer.epochs)[0][0], case.target)
 
     return loss
 
@@ -56,7 +58,7 @@ def unrolled(case, trainer):
 def check_forward_mode(case, trainer, layouts):
     """Compare `reverse` in some layouts with forward mode."""
     free = jnp.asarray(case.train.x[-FREE:])
-    loss = unrolled(case, trainer)
+    loss = plainly(case, trainer)
     both = jax.jit(lambda *at: (loss(*at), jax.jacfwd(loss, argnums=(0, 1))(*at)))
     value, (by_x, by_lambda) = both(free, case.log_lambda)
     assert np.linalg.norm(by_x) > 1e-4

@@ -21,7 +21,7 @@ _HOME = {
     "PoisonError": "core.types",
     "FailedError": "core.types",
 }
-__all__ = list(_HOME)
+__all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -53,9 +53,9 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
     """The table of a run file, one mapping for each stage; means over the repetitions.
 
     Keys: poison (rows), fraction (of the training rows), repetitions, test_error and val_error (in [0, 1])
-    with standard errors *_se (0 for one repetition), val_loss (nats), lambda and log_lambda (lists of one, or one a layer;
-    log_lambda in the papers' scale, lambda the coefficient in the mean loss), norm (||w||^2 / d of all
-    parameters). Raises `PoisonError` if the file was not evaluated.
+    with standard errors *_se (0 for one repetition), val_loss (nats), lambda and log_lambda (lists of one, or
+    one a layer; log_lambda in the papers' scale, lambda the coefficient in the mean loss), norm
+    (||w||^2 / d of all parameters). Raises `PoisonError` if the file was not evaluated.
     """
     if name not in content.evaluations:
         raise PoisonError("the run file holds no evaluation: run `poison evaluate` on it first")

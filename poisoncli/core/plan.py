@@ -58,17 +58,20 @@ def plan(problem: Problem, inner_steps: int, outer_steps: int) -> Plan:
     width, number = layers[0]["w"].shape[0], problem.train.x.dtype.itemsize
     free = counts[1] - counts[0]
     memory = _memory()
-    rows = 6 * n * m * number  # the rows, their transposes, and room to move them
-    factors = inner_steps * number * (2 * width * (m + free))
-    products = inner_steps * number * n * width
-    store = rows + factors + products <= memory
-    each = rows + factors + products * store
+    store = store_products(inner_steps, n, m, width, free)
+    each = number * (6 * n * m + 2 * inner_steps * width * (m + free) + inner_steps * n * width * store)
     size = max(d for d in _divisors(repetitions) if d == 1 or d * each <= memory)
     seconds = inner_steps * size * n * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
     span = max(d for d in _divisors(outer_steps) if d == 1 or d * seconds <= CALL_SECONDS)
     groups = tuple(slice(r, r + size) for r in range(0, repetitions, size))
     stages = tuple(range(0 if problem.learn else 1, len(counts)))
     return Plan(groups, stages, free, outer_steps, span, store)
+
+
+def store_products(inner_steps: int, n: int, m: int, width: int, free: int) -> bool:
+    """Whether the first layer's products of all training steps fit the memory; see `hypergrad.reverse`."""
+    others = 6 * n * m + 2 * inner_steps * width * (m + free)
+    return 4 * (others + inner_steps * n * width) <= _memory()
 
 
 def _divisors(number: int) -> list[int]:

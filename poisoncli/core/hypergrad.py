@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from poisoncli.core.train import SGD, Objective, Rows, add_to_first, gradient, products, pull_back, update
 from poisoncli.core.types import Array, Data, Params
@@ -53,7 +54,8 @@ def reverse(
         adjoint, total = carry
         state, grads, h = saved
         _, pull = jax.vjp(lambda s, g: update(trainer, s, g), state, grads)
-        adjoint, v = pull(adjoint)
+        adjoint, v = pull(jax.tree.map(_to_cotangent, adjoint))
+        adjoint = jax.tree.map(_from_cotangent, adjoint, state)
         weights, h = state[0], products(state[0][0]["w"], rows) if h is None else h
         second = _second_order(objective, weights, v, h, log_lambda, rows)
         direct, d_h, d_lambda, d_vh = second
@@ -66,6 +68,16 @@ def reverse(
     (_, d_lambda), (d_h, w, d_vh, v) = jax.lax.scan(backward_step, ends, trace, reverse=True)
     d_x = jnp.einsum("tkw,twm->km", d_h, w) + jnp.einsum("tkw,twm->km", d_vh, v)
     return Hypergradient(loss, d_x, d_lambda, trained)
+
+
+def _to_cotangent(adjoint: Array) -> Array:
+    """Integers in an optimizer's state (Adam counts its steps) have cotangents of JAX's type for no tangent."""
+    return adjoint if jnp.issubdtype(adjoint.dtype, jnp.inexact) else np.zeros(adjoint.shape, jax.dtypes.float0)
+
+
+def _from_cotangent(adjoint: Array, state: Array) -> Array:
+    """The inverse of `_to_cotangent`, in the types of `state`: a scan cannot carry that type."""
+    return jnp.zeros_like(state) if adjoint.dtype == jax.dtypes.float0 else adjoint
 
 
 def _second_order(

@@ -12,12 +12,12 @@ from typing import Any
 
 from poisoncli.attacks import ATTACKS
 from poisoncli.core.losses import PENALTIES
-from poisoncli.core.train import SGD
+from poisoncli.core.train import SGD, Adam, Momentum
 from poisoncli.core.types import PoisonError
 from poisoncli.datasets import DATASETS
 from poisoncli.models import MODELS
 
-TRAINERS = {"sgd": SGD}
+TRAINERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
 TABLES: dict[str, dict[str, type]] = {
     "dataset": DATASETS,
     "model": MODELS,
@@ -156,9 +156,10 @@ def _fields(kind: str, run: Run) -> dict[str, Any]:
     fields = dataclasses.fields(TABLES[kind][getattr(run, kind).name])
     defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
     outer, alpha, eta, steps, most = _TUNED.get((run.dataset.name, run.model.name), _OTHER[run.model.name])
-    trainer = {"rate": eta, "epochs": steps, **run.trainer.options}
+    usual = {"sgd": eta, "momentum": eta / 10, "adam": 0.01}[run.trainer.name]  # step sizes of like effect
+    trainer = {"rate": usual, "epochs": steps, **run.trainer.options}
     tuned = {
-        "trainer": {"rate": eta, "epochs": steps},
+        "trainer": {"rate": usual, "epochs": steps},
         "attack": {
             "outer_steps": outer,
             "outer_rate": alpha,
@@ -202,7 +203,7 @@ def read_value(field: dataclasses.Field, value: Any) -> Any:
             ]
         if kind == "int":
             return _whole(value)
-        return float(value) if kind == "float" else str(value)
+        return float(value) if kind in ("float", "Fixed") else str(value)
     except (ValueError, TypeError, KeyError):
         raise PoisonError(f"option {field.name} is {value!r}, not a value of type {kind}") from None
 

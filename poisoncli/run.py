@@ -19,7 +19,7 @@ from poisoncli.core.crossval import best_log_lambda
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.metrics import train_and_score
 from poisoncli.core.split import default_sizes, draw
-from poisoncli.core.train import SGD, Objective
+from poisoncli.core.train import Objective, Trainer
 from poisoncli.core.types import Data, Dataset, FailedError, Poison, PoisonError, Problem, Split, Threat
 from poisoncli.store import Evaluation, RunFile
 
@@ -40,7 +40,7 @@ class Prepared(NamedTuple):
     high: np.ndarray
     sha256: str
     objective: Objective
-    trainer: SGD
+    trainer: Trainer
 
 
 def attack(

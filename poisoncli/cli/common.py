@@ -9,6 +9,7 @@ import math
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
         from poisoncli.core.types import FailedError, PoisonError
 
         debug = kwargs.get("debug", False)
+        warnings.showwarning = lambda message, *_, **__: note(f"poison: {message}", kwargs.get("quiet", False))
         try:
             return verb(*args, **kwargs)
         except typer.Exit:  # a RuntimeError, but no failure

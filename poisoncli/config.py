@@ -15,6 +15,7 @@ from poisoncli.core.losses import PENALTIES
 from poisoncli.core.train import SGD, Adam, Momentum
 from poisoncli.core.types import PoisonError
 from poisoncli.datasets import DATASETS
+from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
 
 TRAINERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
@@ -24,6 +25,7 @@ TABLES: dict[str, dict[str, type]] = {
     "trainer": TRAINERS,
     "attack": ATTACKS,
 }
+METHODS = {**TABLES, "defense": DEFENSES}  # a run has one method of each table; defenses come afterwards
 
 # HLP Tables IV and V: outer steps, alpha, eta, T, largest lambda in the papers' scale; sizes of the network.
 _TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
@@ -35,7 +37,11 @@ _TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
     ("cifar10", "mlp"): (120, 0.100, 0.03, 800, 1e5),
     ("gaussians", "logistic"): (50, 0.400, 0.20, 100, math.inf),  # HLP Appendix A
 }
-_OTHER = {"logistic": (140, 0.3, 0.1, 140, math.inf), "mlp": (140, 0.1, 0.1, 300, math.inf)}
+_OTHER = {
+    "logistic": (140, 0.3, 0.1, 140, math.inf),
+    "linear": (100, 0.9, 0.1, 40, math.inf),
+    "mlp": (140, 0.1, 0.1, 300, math.inf),
+}
 _HIDDEN = {"cifar10": (64, 32)}
 
 
@@ -104,7 +110,13 @@ def resolve(run: Run) -> Run:
 
 def build(choice: Choice, kind: str) -> Any:
     """The method that a resolved `choice` names."""
-    return TABLES[kind][choice.name](**choice.options)
+    return METHODS[kind][choice.name](**choice.options)
+
+
+def resolve_defense(choice: Choice) -> Choice:
+    """A defense checked, with every option filled in. Raises `PoisonError` for an unknown name or option."""
+    known(choice.name, DEFENSES, "defense")
+    return Choice(choice.name, {**_defaults("defense", choice.name), **_checked("defense", choice)})
 
 
 def named(kind: str, name: str) -> Choice:
@@ -153,8 +165,7 @@ def _check(run: Run) -> None:
 
 def _fields(kind: str, run: Run) -> dict[str, Any]:
     """All options of a method with their defaults for the run's data set and model."""
-    fields = dataclasses.fields(TABLES[kind][getattr(run, kind).name])
-    defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    defaults = _defaults(kind, getattr(run, kind).name)
     outer, alpha, eta, steps, most = _TUNED.get((run.dataset.name, run.model.name), _OTHER[run.model.name])
     usual = {"sgd": eta, "momentum": eta / 10, "adam": 0.01}[run.trainer.name]  # step sizes of like effect
     trainer = {"rate": usual, "epochs": steps, **run.trainer.options}
@@ -173,9 +184,14 @@ def _fields(kind: str, run: Run) -> dict[str, Any]:
     return {**defaults, **{name: value for name, value in tuned.items() if name in defaults}}
 
 
+def _defaults(kind: str, name: str) -> dict[str, Any]:
+    fields = dataclasses.fields(METHODS[kind][name])
+    return {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+
+
 def _checked(kind: str, choice: Choice) -> dict[str, Any]:
     """The choice's options, read as their fields' types and within their ranges."""
-    fields = {f.name: f for f in dataclasses.fields(TABLES[kind][choice.name])}
+    fields = {f.name: f for f in dataclasses.fields(METHODS[kind][choice.name])}
     result = {}
     for name, value in choice.options.items():
         if name not in fields:
@@ -248,6 +264,11 @@ def to_json(run: Run) -> str:
         fields[kind] = {"name": fields[kind]["name"], **fields[kind]["options"]}
     fields["lambda"] = fields.pop("lambda_")
     return json.dumps(fields)
+
+
+def choice_to_json(choice: Choice) -> str:
+    """A method with its options as JSON."""
+    return json.dumps({"name": choice.name, **choice.options})
 
 
 def from_json(text: str) -> Run:

@@ -58,11 +58,12 @@ def label(content: RunFile) -> str:
 
 
 def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
-    """The table of a run file, one mapping for each stage; means over the repetitions.
+    """The table of a run file behind one defense, one mapping for each stage; means over the repetitions.
 
-    Keys: poison (rows), fraction (of the training rows), repetitions, test_error and val_error (in [0, 1])
-    with standard errors *_se (0 for one repetition), val_loss (nats), lambda and log_lambda (lists of one, or
-    one a layer; log_lambda in the papers' scale, lambda the coefficient in the mean loss), norm
+    Keys: defense, knows (what it was told), poison (rows), fraction (of the training rows), repetitions,
+    test_error and val_error (shares in [0, 1], or the NMSE of real targets) with standard errors *_se (0 for
+    one repetition), for a defense also what `_detection` gives, val_loss (nats), lambda and log_lambda (lists
+    of one, or one a layer; log_lambda in the papers' scale, lambda the coefficient in the mean loss), norm
     (||w||^2 / d of all parameters). Raises `PoisonError` if the file was not evaluated.
     """
     if name not in content.evaluations:
@@ -73,15 +74,56 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
     result = []
     for stage, count in enumerate(poison.counts):
         log_lambda = poison.log_lambda[:, stage].astype(float)
-        row: dict[str, Any] = {"poison": int(count), "fraction": int(count) / n, "repetitions": len(log_lambda)}
+        row: dict[str, Any] = {
+            "defense": name,
+            "knows": content.defenses[name].knows if name in content.defenses else "",
+            "poison": int(count),
+            "fraction": int(count) / n,
+            "repetitions": len(log_lambda),
+        }
         for key in ("test_error", "val_error"):
             row[key], row[f"{key}_se"] = mean_and_error(getattr(evaluation, key)[:, stage])
+        if name in content.defenses:
+            row.update(_detection(content, name, stage))
         row["val_loss"] = float(evaluation.val_loss[:, stage].mean())
         row["log_lambda"] = [float(value) for value in log_lambda.mean(axis=0)]
         row["lambda"] = [math.exp(value) / n for value in row["log_lambda"]]
         row["norm"] = float(norm[:, stage].mean())
         result.append(row)
     return result
+
+
+def all_rows(content: RunFile) -> list[dict[str, Any]]:
+    """`rows` without a defense, followed by those behind each defense that was evaluated."""
+    return [
+        row for name in ("none", *content.defenses) if name in content.evaluations for row in rows(content, name)
+    ]
+
+
+def _detection(content: RunFile, name: str, stage: int) -> dict[str, float]:
+    """What a defense removed at a stage, and what that was worth; means over the repetitions, NaN where undefined.
+
+    gain: share of the undefended test error that it takes away (SPR eq. 8), negative where it harms, with its
+    standard error; removed: share of all rows; precision: share of poison among the rows removed; recall: share
+    of the poison removed; clean_removed: share of the clean rows removed. A row of weight w counts as 1 - w.
+    """
+    away = 1 - content.defenses[name].weight[:, stage].astype(float)
+    poison = np.zeros(away.shape)
+    np.put_along_axis(poison, content.poison.replaced[:, : content.poison.counts[stage]], 1, axis=1)
+    caught, total = (away * poison).sum(1), away.sum(1)
+    count = int(content.poison.counts[stage])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        without, behind = (content.evaluations[key].test_error[:, stage].astype(float) for key in ("none", name))
+        gains = np.where(without > 0, 1 - behind / without, np.nan)
+        gain, error = mean_and_error(gains)
+        return {
+            "gain": gain,
+            "gain_se": error,
+            "removed": float(total.mean()) / away.shape[1],
+            "precision": float(np.mean(caught / total)),
+            "recall": float(np.mean(caught / count)),
+            "clean_removed": float(np.mean((total - caught) / (away.shape[1] - count))),
+        }
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:

@@ -111,8 +111,11 @@ class Adam:
 class Trainer(Protocol):
     """How the victim is trained: `epochs` steps of an Optax optimizer; `rate` is its step size."""
 
-    rate: float
-    epochs: int
+    @property
+    def rate(self) -> float: ...
+
+    @property
+    def epochs(self) -> int: ...
 
     def optimizer(self) -> optax.GradientTransformation:
         """The Optax transformation of a step."""

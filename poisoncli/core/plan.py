@@ -74,7 +74,8 @@ def check_memory(hypergradient: str, problem: Problem, free: int) -> None:
     layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(layers))
     numbers = free * m + problem.log_lambda.shape[1]
-    needed = {"forward": numbers * parameters * 4, "exact": parameters**2 * 4}.get(hypergradient, 0)
+    moving = parameters + 2 * problem.threat.counts[-1] * m  # the block with the free rows moves with each of them
+    needed = {"forward": numbers * moving * 4, "exact": parameters**2 * 4}.get(hypergradient, 0)
     if needed > 4 * _memory():
         raise PoisonError(
             f"{hypergradient} hypergradients of {numbers:,} free numbers and {parameters:,} parameters need about "

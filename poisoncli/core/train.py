@@ -95,7 +95,7 @@ class Momentum:
 
 @method
 class Adam:
-    """Full-batch Adam (Kingma and Ba 2015), with its usual decay rates.
+    """Full-batch Adam (Kingma and Ba 2015), with its usual decay rates; smooth where a gradient is zero.
 
     rate: step size, in (0, 1].
     epochs: number of steps, at least 1.
@@ -105,7 +105,7 @@ class Adam:
     epochs: int = option(140, low=1)
 
     def optimizer(self) -> optax.GradientTransformation:
-        return optax.adam(self.rate)
+        return optax.adam(self.rate, eps_root=1e-12)  # else the root has no derivative at zero
 
 
 class Trainer(Protocol):

@@ -78,4 +78,6 @@ def plain_objective(params: list, log_lambda: Any, data: Data, reg: str) -> Any:
     """What the learner minimizes, written from the formula."""
     omega = {"none": lambda w: 0.0, "l2": lambda w: (w * w).sum() / 2, "l1": lambda w: jnp.abs(w).sum()}[reg]
     coefficients = jnp.broadcast_to(jnp.exp(log_lambda), len(params)) / data.weight.sum()
-    return plain_loss(params, data) + sum(c * omega(layer["w"]) for c, layer in zip(coefficients, params, strict=True))
+    return plain_loss(params, data) + sum(
+        c * omega(layer["w"]) for c, layer in zip(coefficients, params, strict=True)
+    )

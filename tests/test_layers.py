@@ -21,7 +21,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, itself includ
     "tables": FILING,
     **{kind: {kind, *FILING} for kind in METHODS},
     "config": CONFIG,
-    **{name: LIBRARY | CONFIG for name in LIBRARY},
+    **dict.fromkeys(LIBRARY, LIBRARY | CONFIG),
     "cli": {"cli"} | LIBRARY | CONFIG,
 }
 ONLY_IN = {  # a library -> where it may be imported

@@ -219,7 +219,7 @@ def _problem(prepared: Prepared) -> Problem:
 
 def _counts(run: Run) -> tuple[int, ...]:
     """Poison rows in all at each stage: batches of one size that together stay within the fraction."""
-    points = int(run.fraction * run.n_train + 1e-9)
+    points = min(int(run.fraction * run.n_train + 1e-9), run.n_train - 1)  # one clean row at least
     batch = run.attack.options["batch"] or max(1, round(0.07 * run.n_train))
     if points < 1:
         raise PoisonError(

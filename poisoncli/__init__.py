@@ -13,6 +13,7 @@ _HOME = {
     "Run": "config",
     "Choice": "config",
     "attack": "run",
+    "defend": "run",
     "evaluate": "run",
     "read": "store",
     "rows": "report",

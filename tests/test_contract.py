@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +11,14 @@ import numpy as np
 import optax
 import pytest
 
-from poisoncli import config, run, store
-from poisoncli.config import TABLES, Choice, Run
+from poisoncli import config, prepare, store
+from poisoncli.config import METHODS, TABLES, Choice, Run
 from poisoncli.core.split import default_sizes, draw
-from poisoncli.core.types import Dataset, PoisonError
+from poisoncli.core.types import Clues, Data, Dataset, PoisonError
 
 FEW = {"outer_steps": 3, "inner_steps": 4}  # options that make a method quick, where it has them
 ENTRIES = [(kind, name) for kind, table in TABLES.items() for name in table]
+DOCUMENTED = [(kind, name) for kind, table in METHODS.items() for name in table]
 every = pytest.mark.parametrize(("kind", "name"), ENTRIES)
 every_attack = pytest.mark.parametrize("name", TABLES["attack"])
 every_model = pytest.mark.parametrize("name", TABLES["model"])
@@ -40,18 +42,20 @@ def choice(tmp_path):
     return make
 
 
-@every
+@pytest.mark.parametrize(("kind", "name"), DOCUMENTED)
 def test_a_method_is_a_frozen_dataclass_with_documented_fields(kind, name):
-    made = TABLES[kind][name]
+    made = METHODS[kind][name]
     assert made.__dataclass_params__.frozen
     documented = re.findall(r"^ *([\w, ]+?): ", made.__doc__, re.M)
     documented = {word.strip() for words in documented for word in words.split(",")}
     assert {field.name for field in dataclasses.fields(made)} <= documented
 
 
-@pytest.mark.parametrize(("kind", "name"), [entry for entry in ENTRIES if entry != ("dataset", "file")])
+@pytest.mark.parametrize(("kind", "name"), [entry for entry in DOCUMENTED if entry != ("dataset", "file")])
 def test_a_method_names_its_source(kind, name):
-    assert re.search(r"\b(19|20)\d\d\b|HLP|Appendix", TABLES[kind][name].__doc__)
+    made = METHODS[kind][name]
+    told = f"{sys.modules[made.__module__].__doc__}\n{made.__doc__}"
+    assert re.search(r"\b(19|20)\d\d\b|HLP|SPR|Appendix", told)
 
 
 @every
@@ -85,8 +89,8 @@ def crafted(choice):
         wanted = Run(
             attack=options, n_train=40, n_val=20, n_test=20, fraction=0.2, repetitions=2, learn_lambda=learn
         )
-        prepared = run.prepare(config.resolve(wanted))
-        problem = run._problem(prepared)
+        prepared = prepare.prepare(config.resolve(wanted))
+        problem = prepare.problem(prepared)
         method = config.build(prepared.run.attack, "attack")
         return prepared, problem, list(method.craft(jax.random.key(key), problem, resume))
 
@@ -123,7 +127,7 @@ def test_only_the_replaced_rows_differ(crafted, name):
     prepared, problem, steps = crafted(name)
     poison = steps[-1]
     for stage, count in enumerate(poison.counts):
-        data, is_poison, number = run.poisoned(prepared.split.train, poison, stage)
+        data, is_poison, number = prepare.poisoned(prepared.split.train, poison, stage)
         assert is_poison.sum(axis=1).tolist() == [count, count]
         for r in range(2):
             replaced = poison.replaced[r, :count]
@@ -215,3 +219,19 @@ def test_a_dataset_stays_within_its_domain(choice, name):
     assert re.fullmatch("[0-9a-f]{64}", data.sha256)
     sizes = made.sizes or default_sizes(data.y, data.task)
     assert tuple(map(len, draw(np.random.default_rng(0), data.y, data.task, sizes))) == sizes
+
+
+@pytest.mark.parametrize("name", METHODS["defense"])
+def test_a_defense_weighs_every_row_by_its_key_alone(name):
+    choice = config.resolve_defense(Choice(name))
+    prepared = prepare.prepare(config.resolve(Run(n_train=40, n_val=20, n_test=20)))
+    rows, trusted = (Data(*(leaf[0] for leaf in part)) for part in (prepared.split.train, prepared.split.val))
+    learner, clues = prepared.learner(np.full(1, -np.inf, np.float32)), Clues(trusted, 0.1)
+    method = config.build(choice, "defense")
+    verdict, again = (method.weigh(jax.random.key(0), rows, learner, clues) for _ in range(2))
+    assert verdict.weight.shape == verdict.score.shape == (40,)
+    assert np.all((verdict.weight >= 0) & (verdict.weight <= 1))
+    assert np.any(verdict.weight > 0)
+    np.testing.assert_array_equal(verdict.weight, again.weight)
+    np.testing.assert_array_equal(verdict.score, again.score)
+    assert method.knows()

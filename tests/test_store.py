@@ -16,7 +16,9 @@ from hypothesis.extra.numpy import arrays
 
 from poisoncli import store
 from poisoncli.core.types import FailedError, Poison, PoisonError
-from poisoncli.store import Evaluation, RunFile
+from poisoncli.store import Defended, Evaluation, RunFile
+
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
 def numbers(shape, dtype=np.float32):
@@ -40,14 +42,16 @@ def run_files(draw):
         total=draw(st.integers(1, 99)),
     )
     params = [{"w": draw(numbers((*each, 2, m))), "b": draw(numbers((*each, 2)))} for _ in range(lambdas)]
+    defended = Defended(draw(text), draw(text), *(draw(numbers((*each, rows))) for _ in range(2)))
     evaluation = Evaluation(*(draw(numbers(each)) for _ in range(4)), draw(numbers((*each, lambdas))), params)
     return RunFile(
-        run=draw(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))),
+        run=draw(text),
         sha256=draw(st.text("0123456789abcdef", max_size=64)),
         split={name: draw(numbers((repetitions, rows), whole)) for name in ("train", "val", "test")},
         shift=draw(numbers(draw(st.sampled_from([(), (m,)])))),
         scale=draw(numbers(draw(st.sampled_from([(), (m,)])))),
         poison=poison,
+        defenses={"trim": defended} if draw(st.booleans()) else {},
         evaluations={"none": evaluation} if draw(st.booleans()) else {},
     )
 

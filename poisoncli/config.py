@@ -220,7 +220,7 @@ def read_value(field: dataclasses.Field, value: Any) -> Any:
             return None
         kind = kind.removesuffix(" | None")
     try:
-        if isinstance(value, bool) and kind != "bool":
+        if str(value) in ("True", "False") and kind not in ("bool", "str"):
             raise TypeError
         if kind.startswith("tuple"):
             item = _number if "float" in kind else _whole if "int" in kind else str

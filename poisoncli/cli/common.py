@@ -121,7 +121,11 @@ def _plain(value: Any) -> Any:
 
 def paths(given: list[str]) -> list[str]:
     """The paths given, where `-` stands for those on stdin, one a line."""
+    from poisoncli.core.types import PoisonError
+
     result = []
     for path in given:
         result += [line.strip() for line in sys.stdin if line.strip()] if path == "-" else [path]
+    if not result:
+        raise PoisonError("no path came through stdin: pipe in run files, one a line, or name them")
     return result

@@ -42,20 +42,29 @@ class Prepared(NamedTuple):
 
 def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     """Load the data set of a resolved run, draw and scale its splits, and build what the run names."""
+    dataset = _load(run, data_dir)
+    sizes = _sizes(run, dataset)
+    run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
+    drawn = [
+        draw(np.random.default_rng((run.seed, r)), dataset.y, dataset.task, sizes) for r in range(run.repetitions)
+    ]
+    parts = zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
+    return _assemble(run, dataset, {name: np.stack(part) for name, part in parts})
+
+
+def _load(run: Run, data_dir: str | None) -> Dataset:
+    """The data set of a resolved run. Raises `PoisonError` if the model cannot learn it."""
     dataset = config.build(run.dataset, "dataset").load(data_dir)
     if dataset.task != "binary":
         raise PoisonError(
             f"{run.dataset.name} has {_kind(dataset)}, and model {run.model.name} separates two classes: pick them "
             "with --classes a,b"
         )
-    sizes = _sizes(run, dataset)
-    run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
-    drawn = [
-        draw(np.random.default_rng((run.seed, r)), dataset.y, dataset.task, sizes) for r in range(run.repetitions)
-    ]
-    rows = {
-        name: np.stack(part) for name, part in zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
-    }
+    return dataset
+
+
+def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray]) -> Prepared:
+    """The chosen rows [repetitions, n] of a data set, scaled, and what the run names."""
     shift, scale = _scaling(run, dataset)
     x = ((dataset.x - shift) / scale).astype(np.float32)
     split = Split(*(_take(x, dataset.y, rows[name]) for name in ("train", "val", "test")))
@@ -133,7 +142,7 @@ def _fixed(prepared: Prepared) -> np.ndarray:
 
 def _counts(run: Run) -> tuple[int, ...]:
     """Poison rows in all at each stage: batches of one size that together stay within the fraction."""
-    points = int(run.fraction * run.n_train + 1e-9)
+    points = min(int(run.fraction * run.n_train + 1e-9), run.n_train - 1)  # one clean row at least
     batch = run.attack.options["batch"] or max(1, round(0.07 * run.n_train))
     if points < 1:
         raise PoisonError(
@@ -150,13 +159,23 @@ def _counts(run: Run) -> tuple[int, ...]:
 
 def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
     """The data and methods of a run file, with the very rows that it was crafted on."""
-    prepared = prepare(config.from_json(content.run), data_dir)
-    if prepared.sha256 != content.sha256:
+    poison, run = content.poison, config.from_json(content.run)
+    if poison.done < poison.total:
+        raise PoisonError("the poison is not complete: finish it with `poison attack --resume` first")
+    dataset = _load(run, data_dir)
+    if dataset.sha256 != content.sha256:
         raise PoisonError(
-            f"the data set {prepared.run.dataset.name} has changed since the poison was crafted: "
+            f"the data set {run.dataset.name} has changed since the poison was crafted: "
             "restore it, or craft the poison again"
         )
-    return prepared
+    sizes = [(run.repetitions, n) for n in (run.n_train, run.n_val, run.n_test)]
+    if (
+        [content.split[name].shape for name in ("train", "val", "test")] != sizes
+        or any(rows.min() < 0 or rows.max() >= len(dataset.y) for rows in content.split.values())
+        or poison.x.shape[2] != dataset.x.shape[1]
+    ):
+        raise PoisonError("the run file is damaged, its rows are not those of its run: craft the poison again")
+    return _assemble(run, dataset, content.split)
 
 
 def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray, np.ndarray]:

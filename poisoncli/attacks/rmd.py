@@ -80,11 +80,7 @@ class RMD:
                     method=method,
                     count=work.span,
                 )
-                if part.stage > 0:
-                    poison.x[part.group, batch] = front.rows.blocks[-1].x[:, -work.free :]
-                poison.log_lambda[part.group, part.stage] = log_lambda[:, -1]
-                poison.loss[part.group, part.stage, t : t + work.span] = loss
-                poison = poison._replace(done=poison.done + work.span)
+                poison = _advanced(poison, part, t, batch, front.rows.blocks[-1].x, log_lambda, loss)
                 self._check(residual)
                 yield poison
 
@@ -111,6 +107,19 @@ class RMD:
         lambda_rate = self.outer_rate if problem.learn else 0.0
         values = (x_rate, lambda_rate, problem.threat.low, problem.threat.high, self.log_lambda_min, bound)
         return Step(*(jnp.asarray(value, problem.train.x.dtype) for value in values))
+
+
+def _advanced(
+    poison: Poison, part: Part, t: int, batch: slice, block: Array, log_lambda: Array, loss: Array
+) -> Poison:
+    """`poison` after the outer steps from t on; a copy, for an interruption must not find it half-changed."""
+    x, lambdas, losses = poison.x.copy(), poison.log_lambda.copy(), poison.loss.copy()
+    free, span = batch.stop - batch.start, loss.shape[1]
+    if free:
+        x[part.group, batch] = np.asarray(block)[:, -free:]
+    lambdas[part.group, part.stage] = log_lambda[:, -1]
+    losses[part.group, part.stage, t : t + span] = loss
+    return poison._replace(x=x, log_lambda=lambdas, loss=losses, done=poison.done + span)
 
 
 def _keys(key: Array, part: Part) -> Array:

@@ -159,7 +159,7 @@ class Attack(Protocol):
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """Yield the poison as it takes shape, complete at last; go on from `resume`, to the same bits.
 
-        key: a JAX key. Yielded arrays must not be changed and are overwritten by the next step.
+        key: a JAX key. What was yielded is not changed by later steps, so that it can be saved at any moment.
         """
         ...
 

@@ -89,7 +89,7 @@ def test_pull_back_is_the_transpose_of_products(case, compressed):
     np.testing.assert_allclose(ahead, jnp.sum(weight * pull_back(d, rows, 64)), rtol=1e-12)
 
 
-@pytest.mark.parametrize("log_lambda", [-1.0, 2.0])
+@pytest.mark.parametrize("log_lambda", [0.5, 2.0])
 def test_long_training_finds_the_optimum_of_scikit_learn(strict, log_lambda):
     data = digits(120, 3)
     kept = data.weight == 1

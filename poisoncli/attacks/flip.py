@@ -10,7 +10,7 @@ from poisoncli.core.types import Array, Poison, Problem, method, option
 
 @method
 class Flip:
-    """Random label flips: rows drawn at random keep their features and get the other label.
+    """Random label flips (Biggio, Nelson and Laskov 2011): rows drawn at random get the other label.
 
     Real targets go to the farther of the two ends of the range that the clean training targets have.
 

@@ -104,6 +104,10 @@ class Stealthy:
                 count=work.span,
             )
             x, y = front.rows.blocks[-1].x[:, -work.free :], front.rows.y[:, -work.free :]
+            # a copy, for an interruption must not find it half-changed
+            poison = poison._replace(
+                **{name: getattr(poison, name).copy() for name in ("x", "y", "loss", "scales")}
+            )
             poison.x[part.group, batch], poison.y[part.group, batch] = x, y
             poison.loss[part.group, part.stage, t : t + work.span] = loss
             if one.relative:

@@ -57,6 +57,10 @@ def attack(
             rich_help_panel=MODEL,
         ),
     ] = None,
+    trainer: Annotated[
+        str | None,
+        typer.Option(help="sgd, momentum or adam, full batch. Default: sgd.", rich_help_panel=MODEL),
+    ] = None,
     reg: Annotated[
         str | None,
         typer.Option(
@@ -88,8 +92,14 @@ def attack(
     method: Annotated[
         str | None,
         typer.Option(
-            help="rmd or flip (random labels); with real targets stealthy, flip or statp. With --help: its options.",
+            help="rmd or flip (random labels); with real targets stealthy, flip, statp. With --help: options.",
             rich_help_panel=ATTACK,
+        ),
+    ] = None,
+    hypergradient: Annotated[
+        str | None,
+        typer.Option(
+            help="How rmd differentiates: reverse, forward, cg or exact. Default: reverse.", rich_help_panel=ATTACK
         ),
     ] = None,
     fraction: Annotated[
@@ -165,8 +175,9 @@ def attack(
         "learn_lambda": learn_lambda, "per_layer": per_layer, "fraction": fraction, "repetitions": reps,
         "seed": seed,
     }  # fmt: skip
-    names = {"dataset": dataset, "model": model, "attack": method}
-    run = _run(config_file, names, given, options or [], target, classes)
+    names = {"dataset": dataset, "model": model, "trainer": trainer, "attack": method}
+    options = [*(options or []), *([f"hypergradient={hypergradient}"] if hypergradient else [])]
+    run = _run(config_file, names, given, options, target, classes)
     from poisoncli.run import attack as craft
 
     with progress(quiet) as report:

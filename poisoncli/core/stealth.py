@@ -8,10 +8,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from poisoncli.core.ascent import Front, direction, free_rows, repetition_axes, replace_free
+from poisoncli.core.ascent import Front, direction, repetition_axes
 from poisoncli.core.hypergrad import reverse
 from poisoncli.core.network import predict
-from poisoncli.core.train import SGD, Objective, fit, lay_out
+from poisoncli.core.train import Objective, Trainer, fit, free_rows, lay_out, replace_free
 from poisoncli.core.types import Array, Data, Params
 
 
@@ -41,7 +41,7 @@ class Aim(NamedTuple):
 
 
 @jax.jit
-def clean_band(keys: Array, objective: Objective, trainer: SGD, train: Data, log_lambda: Array) -> Band:
+def clean_band(keys: Array, objective: Objective, trainer: Trainer, train: Data, log_lambda: Array) -> Band:
     """The band of each repetition: a model trained on the clean rows, sigma with n - d degrees of freedom.
 
     d counts the parameters, the bias included: n - p - 1 for p features of a linear model (SPR IV-A2).
@@ -71,7 +71,7 @@ def risk(objective: Objective, band: Band, x: Array, y: Array) -> Array:
 def _climb(
     key: Array,
     objective: Objective,
-    trainer: SGD,
+    trainer: Trainer,
     front: Front,
     target: Data,
     band: Band,
@@ -102,7 +102,7 @@ def _climb(
 def climbs(
     keys: Array,
     objective: Objective,
-    trainer: SGD,
+    trainer: Trainer,
     front: Front,
     target: Data,
     band: Band,

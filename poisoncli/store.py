@@ -34,8 +34,6 @@ _AXES = {
     "weight": ("repetition", "stage", "row"),
     "score": ("repetition", "stage", "row"),
     "scales": ("repetition", "stage", "objective"),
-    "y_shift": ("repetition",),
-    "y_scale": ("repetition",),
     "shift": (),
     "scale": (),
     "norm": ("repetition", "stage", "layer"),

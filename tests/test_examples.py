@@ -24,4 +24,4 @@ def test_pipeline() -> None:
         ["sh", EXAMPLES / "pipeline.sh"], capture_output=True, text=True, env={**os.environ, "PATH": path}
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("run,poison,fraction,")
+    assert done.stdout.startswith("run,defense,knows,poison,fraction,")

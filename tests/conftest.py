@@ -1,7 +1,12 @@
 """Strict numerics for the core's tests; the product itself, and all other tests, run in float32."""
 
+import hypothesis
 import jax
 import pytest
+
+# a machine that is busy is no failure
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from cases import FREE, digits, plain_objective
 from sklearn.linear_model import LogisticRegression
 
-from poisoncli.core.losses import cross_entropy
+from poisoncli.core.losses import ERROR, cross_entropy
 from poisoncli.core.metrics import train_and_score
 from poisoncli.core.network import forward, zeros
 from poisoncli.core.train import SGD, Objective, compress, fit, gradient, lay_out, products, pull_back
@@ -127,7 +127,9 @@ def test_new_values_do_not_trace_again():
 
     def score(rate, log_lambda, seed):
         keys = jax.random.split(jax.random.key(seed), 1)
-        train_and_score(keys, objective, SGD(rate, 7), data, jnp.full((1, 1), log_lambda), data, data)
+        train_and_score(
+            keys, objective, SGD(rate, 7), data, jnp.full((1, 1), log_lambda), data, data, error=ERROR["binary"]
+        )
         return len(seen)
 
     first = score(0.1, 0.0, 0)

@@ -2,6 +2,10 @@
 
 import jax
 import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None, max_examples=40)  # a busy machine is no failure
+settings.load_profile("suite")
 
 
 @pytest.fixture

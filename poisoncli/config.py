@@ -12,13 +12,13 @@ from typing import Any
 
 from poisoncli.attacks import ATTACKS
 from poisoncli.core.losses import PENALTIES
-from poisoncli.core.train import SGD
+from poisoncli.core.train import SGD, Adam, Momentum
 from poisoncli.core.types import PoisonError
 from poisoncli.datasets import DATASETS
 from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
 
-TRAINERS = {"sgd": SGD}
+TRAINERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
 TABLES: dict[str, dict[str, type]] = {
     "dataset": DATASETS,
     "model": MODELS,
@@ -169,9 +169,10 @@ def _fields(kind: str, run: Run) -> dict[str, Any]:
     """All options of a method with their defaults for the run's data set and model."""
     defaults = _defaults(kind, getattr(run, kind).name)
     outer, alpha, eta, steps, most = _TUNED.get((run.dataset.name, run.model.name), _OTHER[run.model.name])
-    trainer = {"rate": eta, "epochs": steps, **_checked("trainer", run.trainer)}
+    usual = {"sgd": eta, "momentum": eta / 10, "adam": 0.01}[run.trainer.name]  # step sizes of like effect
+    trainer = {"rate": usual, "epochs": steps, **_checked("trainer", run.trainer)}
     tuned = {
-        "trainer": {"rate": eta, "epochs": steps},
+        "trainer": {"rate": usual, "epochs": steps},
         "attack": {
             "outer_steps": outer,
             "outer_rate": alpha,
@@ -232,7 +233,7 @@ def read_value(field: dataclasses.Field, value: Any) -> Any:
             ]
         if kind == "int":
             return _whole(value)
-        if kind == "float":
+        if kind in ("float", "Fixed"):
             return _number(value)
         if not isinstance(value, str):
             raise TypeError
@@ -247,6 +248,7 @@ _WANTED = {
     "bool": "true or false",
     "int": "a whole number",
     "float": "a number",
+    "Fixed": "a number",
     "str": "a text",
 }
 

@@ -13,7 +13,7 @@ from poisoncli.config import Run
 from poisoncli.core.crossval import best_log_lambda
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.split import default_sizes, draw
-from poisoncli.core.train import SGD, Objective
+from poisoncli.core.train import Objective, Trainer
 from poisoncli.core.types import Data, Dataset, Learner, Poison, PoisonError, Problem, Split, Task, Threat
 from poisoncli.store import RunFile
 
@@ -33,7 +33,7 @@ class Prepared(NamedTuple):
     sha256: str
     task: Task
     objective: Objective
-    trainer: SGD
+    trainer: Trainer
 
     def learner(self, log_lambda: Any) -> Learner:
         """The victim with log_lambda [h]."""

@@ -9,6 +9,7 @@ import math
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(verb)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         debug = kwargs.get("debug", False)
+        warnings.showwarning = lambda message, *_, **__: note(f"poison: {message}", kwargs.get("quiet", False))
         try:
             return verb(*args, **kwargs)
         except typer.Exit:  # a RuntimeError, but no failure

@@ -11,11 +11,12 @@ import jax
 import numpy as np
 
 if TYPE_CHECKING:
-    from poisoncli.core.train import SGD, Objective
+    from poisoncli.core.train import Objective, Trainer
 
 Array = Any  # NumPy or JAX array; shapes stand in the docstrings
 Params = list[dict[str, Array]]  # one {"w": [out, in], "b": [out]} for each layer, first layer first
 Task = Literal["binary", "multiclass", "real"]
+Fixed = float  # a method's float that compiled code must know: not a leaf of the PyTree, see `method`
 T = TypeVar("T")
 
 
@@ -60,7 +61,7 @@ def method(cls: type[T]) -> type[T]:
     """Make `cls` a method: a frozen dataclass, and a JAX PyTree whose leaves are its float fields.
 
     New values of a float field do not retrace a jitted function, and `vmap` over one works; all other
-    fields are static.
+    fields are static, those of type `Fixed` too.
     """
     frozen = dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(frozen)  # type: ignore[arg-type]
@@ -125,7 +126,7 @@ class Problem(NamedTuple):
     train: Data
     target: Data
     objective: Objective
-    trainer: SGD
+    trainer: Trainer
     threat: Threat
     log_lambda: np.ndarray
     learn: bool
@@ -167,7 +168,7 @@ class Learner(NamedTuple):
     """The victim as a defense may use it: what it minimizes, how, and log_lambda [h]; and what the targets are."""
 
     objective: Objective
-    trainer: SGD
+    trainer: Trainer
     log_lambda: Array
     task: Task
 

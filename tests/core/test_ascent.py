@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from cases import FREE
 
-from poisoncli.core.ascent import Front, Step, direction, free_rows, hyperiterations, replace_free
-from poisoncli.core.train import SGD
+from poisoncli.core.ascent import Front, Step, direction, hyperiterations
+from poisoncli.core.hypergrad import Method
+from poisoncli.core.train import SGD, free_rows, replace_free
 
 
 @pytest.fixture
@@ -20,9 +21,9 @@ def climb(case):
         front = jax.tree.map(lambda leaf: leaf[None], Front(rows, problem.log_lambda))
         target = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], problem.target)
         step = Step(*map(jnp.asarray, (x_rate, lambda_rate, low, high, *bounds)))
-        after, (loss, log_lambda) = hyperiterations(
+        after, (loss, log_lambda, _) = hyperiterations(
             jax.random.split(jax.random.key(0), 1), problem.objective, SGD(0.1, 5), front, target, step,
-            jnp.asarray(0), normalize=normalize, free=FREE, store=True, count=count,
+            jnp.asarray(0), normalize=normalize, free=FREE, method=Method(), count=count,
         )  # fmt: skip
         assert loss.shape == (1, count)
         assert log_lambda.shape == (1, count, 1)

@@ -81,7 +81,8 @@ class SGD:
 class Momentum:
     """Full-batch gradient descent with heavy-ball momentum (Polyak 1964).
 
-    rate: step size, in (0, 1]. momentum: share of the last step that is kept, in [0, 1).
+    rate: step size, in (0, 1].
+    momentum: share of the last step that is kept, in [0, 1].
     epochs: number of steps, at least 1.
     """
 

@@ -15,3 +15,9 @@ def strict():
     with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True)
+def no_data_at_hand(monkeypatch):
+    """Tests bring their data: what lies on this machine must not decide what they see."""
+    monkeypatch.delenv("POISON_DATA_DIR", raising=False)

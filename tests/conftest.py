@@ -1,12 +1,11 @@
 """Strict numerics for the core's tests; the product itself, and all other tests, run in float32."""
 
-import hypothesis
 import jax
 import pytest
+from hypothesis import settings
 
-# a machine that is busy is no failure
-hypothesis.settings.register_profile("house", deadline=None)
-hypothesis.settings.load_profile("house")
+settings.register_profile("suite", deadline=None, max_examples=40)  # a busy machine is no failure
+settings.load_profile("suite")
 
 
 @pytest.fixture
@@ -16,3 +15,9 @@ def strict():
     with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True)
+def no_data_at_hand(monkeypatch):
+    """Tests bring their data: what lies on this machine must not decide what they see."""
+    monkeypatch.delenv("POISON_DATA_DIR", raising=False)

@@ -19,6 +19,8 @@ from poisoncli.core.types import Clues, Data, Dataset, PoisonError
 FEW = {"outer_steps": 3, "inner_steps": 4}  # options that make a method quick, where it has them
 ENTRIES = [(kind, name) for kind, table in TABLES.items() for name in table]
 DOCUMENTED = [(kind, name) for kind, table in METHODS.items() for name in table]
+ONLY_REAL = set(config.REAL_ATTACKS) - {"flip"}
+LINEAR_FILTERS = ("huber", "duti", "bayesclean")  # for real targets
 every = pytest.mark.parametrize(("kind", "name"), ENTRIES)
 every_attack = pytest.mark.parametrize("name", TABLES["attack"])
 every_model = pytest.mark.parametrize("name", TABLES["model"])
@@ -87,7 +89,14 @@ def crafted(choice):
     def make(name, key=0, learn=False, resume=None):
         options = choice("attack", name)
         wanted = Run(
-            attack=options, n_train=40, n_val=20, n_test=20, fraction=0.2, repetitions=2, learn_lambda=learn
+            dataset=Choice("diabetes" if name in ONLY_REAL else "digits"),
+            attack=options,
+            n_train=40,
+            n_val=20,
+            n_test=20,
+            fraction=0.2,
+            repetitions=2,
+            learn_lambda=learn,
         )
         prepared = prepare.prepare(config.resolve(wanted))
         problem = prepare.problem(prepared)
@@ -111,12 +120,17 @@ def test_an_attack_keeps_to_its_budget_and_box(crafted, name):
     assert points <= 0.2 * 40
     np.testing.assert_array_equal(poison.counts, counts)
     assert poison.done == poison.total > 0
-    assert poison.x.shape == (2, points, 64)
+    assert poison.x.shape == (2, points, problem.train.x.shape[2])
     assert poison.y.shape == poison.replaced.shape == (2, points)
     assert poison.log_lambda.shape[:2] == poison.loss.shape[:2] == (2, len(counts))
     assert poison.x.dtype == poison.y.dtype == np.float32
-    assert np.all((poison.x >= problem.threat.low) & (poison.x <= problem.threat.high))
-    assert set(np.unique(poison.y)) <= {0, 1}
+    repetitions_first = [np.asarray(bound) for bound in problem.threat[1:]]
+    low, high = (bound[:, None] if bound.ndim == 2 else bound for bound in repetitions_first[:2])
+    y_low, y_high = (bound[:, None] if bound.ndim else bound for bound in repetitions_first[2:])
+    assert np.all((poison.x >= low - 1e-5) & (poison.x <= high + 1e-5))
+    assert np.all((poison.y >= y_low) & (poison.y <= y_high))
+    if problem.task == "binary":
+        assert set(np.unique(poison.y)) <= {0, 1}
     assert np.all((poison.replaced >= 0) & (poison.replaced < 40))
     assert all(len(set(rows)) == points for rows in poison.replaced)
     assert [step.done for step in steps] == sorted({step.done for step in steps})
@@ -162,7 +176,11 @@ def test_an_attack_goes_on_from_where_it_was(crafted, monkeypatch, name):
 def test_poison_survives_the_run_file(crafted, name, tmp_path):
     prepared, _, steps = crafted(name)
     content = store.RunFile(
-        config.to_json(prepared.run), prepared.sha256, prepared.rows, prepared.shift, prepared.scale, steps[-1]
+        config.to_json(prepared.run),
+        prepared.sha256,
+        prepared.rows,
+        {name: getattr(prepared, name) for name in store.SCALER},
+        steps[-1],
     )
     store.write(tmp_path / "run.h5", content)
     found = store.read(tmp_path / "run.h5")
@@ -224,7 +242,8 @@ def test_a_dataset_stays_within_its_domain(choice, name):
 @pytest.mark.parametrize("name", METHODS["defense"])
 def test_a_defense_weighs_every_row_by_its_key_alone(name):
     choice = config.resolve_defense(Choice(name))
-    prepared = prepare.prepare(config.resolve(Run(n_train=40, n_val=20, n_test=20)))
+    dataset = Choice("diabetes" if name in LINEAR_FILTERS else "digits")
+    prepared = prepare.prepare(config.resolve(Run(dataset=dataset, n_train=40, n_val=20, n_test=20)))
     rows, trusted = (Data(*(leaf[0] for leaf in part)) for part in (prepared.split.train, prepared.split.val))
     learner, clues = prepared.learner(np.full(1, -np.inf, np.float32)), Clues(trusted, 0.1)
     method = config.build(choice, "defense")

@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from poisoncli import store
 from poisoncli.core.types import FailedError, Poison, PoisonError
-from poisoncli.store import Defended, Evaluation, RunFile
+from poisoncli.store import SCALER, Defended, Evaluation, RunFile
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
@@ -48,8 +48,10 @@ def run_files(draw):
         run=draw(text),
         sha256=draw(st.text("0123456789abcdef", max_size=64)),
         split={name: draw(numbers((repetitions, rows), whole)) for name in ("train", "val", "test")},
-        shift=draw(numbers(draw(st.sampled_from([(), (m,)])))),
-        scale=draw(numbers(draw(st.sampled_from([(), (m,)])))),
+        scaler={
+            **{name: draw(numbers(draw(st.sampled_from([(), (m,), (repetitions, m)])))) for name in SCALER[:2]},
+            **{name: draw(numbers(draw(st.sampled_from([(), (repetitions,)])))) for name in SCALER[2:]},
+        },
         poison=poison,
         defenses={"trim": defended} if draw(st.booleans()) else {},
         evaluations={"none": evaluation} if draw(st.booleans()) else {},
@@ -82,7 +84,8 @@ def example(value=0.5, size=3) -> RunFile:
         total=8,
     )
     rows = {name: np.arange(4)[None] for name in ("train", "val", "test")}
-    return RunFile("{}", "ab", rows, np.float32(0), np.float32(1), poison)
+    scaler = {name: np.float32(name.endswith("scale")) for name in SCALER}
+    return RunFile("{}", "ab", rows, scaler, poison)
 
 
 @pytest.fixture

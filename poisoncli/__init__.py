@@ -15,6 +15,7 @@ _HOME = {
     "attack": "run",
     "defend": "run",
     "evaluate": "run",
+    "screen": "screen",
     "read": "store",
     "rows": "report",
     "figure": "report",

@@ -14,7 +14,7 @@ from poisoncli.attacks import ATTACKS
 from poisoncli.core.losses import PENALTIES
 from poisoncli.core.train import SGD, Adam, Momentum
 from poisoncli.core.types import PoisonError
-from poisoncli.datasets import DATASETS
+from poisoncli.datasets import DATASETS, REAL
 from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
 
@@ -36,7 +36,17 @@ _TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
     ("fmnist", "mlp"): (150, 0.100, 0.03, 800, 5e3),
     ("cifar10", "mlp"): (120, 0.100, 0.03, 800, 1e5),
     ("gaussians", "logistic"): (50, 0.400, 0.20, 100, math.inf),  # HLP Appendix A
+    # SPR Tables II and III
+    ("loan", "linear"): (120, 0.9, 0.1, 30, math.inf),
+    ("heart", "linear"): (50, 0.9, 0.1, 40, math.inf),
+    ("boston", "linear"): (100, 0.9, 0.1, 40, math.inf),
+    ("appliances", "linear"): (50, 0.9, 0.2, 70, math.inf),
+    ("loan", "mlp"): (150, 0.9, 0.1, 90, math.inf),
+    ("heart", "mlp"): (80, 0.9, 0.1, 100, math.inf),
 }
+_BATCH = {"loan": 252, "heart": 120, "boston": 19, "appliances": 740}  # SPR Table II
+REAL_MODELS = ("linear", "mlp")
+REAL_ATTACKS = ("stealthy", "flip", "statp")
 _OTHER = {
     "logistic": (140, 0.3, 0.1, 140, math.inf),
     "linear": (100, 0.9, 0.1, 40, math.inf),
@@ -57,26 +67,28 @@ class Choice:
 class Run:
     """Everything that determines a result.
 
-    dataset, model, trainer, attack: the methods, as names or `Choice`s.
+    dataset, model, trainer, attack: the methods, as names or `Choice`s; without a name, model and attack are
+    logistic and rmd, or linear and stealthy for data sets with real targets.
     reg: penalty on the weights, `none`, `l2` or `l1`; by default `l2` where a lambda is given or learned.
     lambda_: fixed coefficient of the penalty in the mean loss, at least 0.
     clean_lambda: take the one that cross-validation on the clean training rows selects (HLP's lambda_CLEAN).
     learn_lambda: learn it together with the poison (HLP eq. 3); per_layer: one for each layer.
-    fraction: of the training rows that the attacker replaces, in (0, 1).
+    fraction: of the training rows that the attacker replaces, in (0, 1); None means 0.35, or 0.45 for real
+    targets.
     n_train, n_val, n_test: rows; 0 means the data set's default.
     repetitions: random splits; seed: a non-negative integer.
     """
 
     dataset: Choice = Choice("digits")
-    model: Choice = Choice("logistic")
+    model: Choice = Choice("")
     trainer: Choice = Choice("sgd")
-    attack: Choice = Choice("rmd")
+    attack: Choice = Choice("")
     reg: str = ""
     lambda_: float | None = None
     clean_lambda: bool = False
     learn_lambda: bool = False
     per_layer: bool = False
-    fraction: float = 0.35
+    fraction: float | None = None
     n_train: int = 0
     n_val: int = 0
     n_test: int = 0
@@ -95,6 +107,7 @@ def resolve(run: Run) -> Run:
 
     Raises `PoisonError` for an unknown name or option, a value out of range, or options that contradict.
     """
+    run = named_by_task(run)
     for kind, table in TABLES.items():
         known(getattr(run, kind).name, table, kind)
     _check(run)
@@ -108,6 +121,18 @@ def resolve(run: Run) -> Run:
     penalized = run.lambda_ is not None or run.clean_lambda or run.learn_lambda
     reg = run.reg or ("l2" if penalized else "none")
     return dataclasses.replace(run, **filled, reg=reg)
+
+
+def named_by_task(run: Run) -> Run:
+    """`run` with model, attack and fraction filled in where it leaves them to the data set."""
+    real = run.dataset.name in REAL
+    model, attack, fraction = ("linear", "stealthy", 0.45) if real else ("logistic", "rmd", 0.35)
+    return dataclasses.replace(
+        run,
+        model=run.model if run.model.name else Choice(model, run.model.options),
+        attack=run.attack if run.attack.name else Choice(attack, run.attack.options),
+        fraction=fraction if run.fraction is None else run.fraction,
+    )
 
 
 def build(choice: Choice, kind: str) -> Any:
@@ -149,9 +174,11 @@ def _check(run: Run) -> None:
         raise PoisonError("--reg none has no lambda: choose --reg l2 or l1, or drop the lambda option")
     if run.per_layer and not run.learn_lambda:
         raise PoisonError("--per-layer is about learned lambdas: add --learn-lambda")
-    if run.learn_lambda and run.attack.name == "flip":
-        raise PoisonError("attack flip does not learn lambda: use --method rmd, or fix it with --lambda")
-    if not 0 < run.fraction < 1:
+    if run.learn_lambda and run.attack.name != "rmd":
+        raise PoisonError(
+            f"attack {run.attack.name} does not learn lambda: use --method rmd, or fix it with --lambda"
+        )
+    if not 0 < (run.fraction or 0) < 1:
         raise PoisonError(
             f"--fraction {run.fraction} is outside (0, 1): give a share of the training rows, such as 0.1"
         )
@@ -179,6 +206,7 @@ def _fields(kind: str, run: Run) -> dict[str, Any]:
             "inner_steps": trainer["epochs"],
             "inner_rate": trainer["rate"],
             "log_lambda_max": math.log(most),
+            "batch": 0 if run.n_train else _BATCH.get(run.dataset.name, 0),
         },
         "model": {"hidden": _HIDDEN.get(run.dataset.name, (32, 8))},
         "dataset": {},

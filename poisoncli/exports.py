@@ -48,12 +48,14 @@ def export(
     data, is_poison, _ = poisoned(prepared.split.train, content.poison, stage)
     rows = content.split["train"][repetition]
     columns = {
-        "y": data.y[repetition],
+        "y": _target_units(prepared, data.y[repetition], repetition),
         "poison": is_poison[repetition].astype(np.int8),
         "row": rows,
         "replaced": np.where(is_poison[repetition], rows, -1),
     }
-    x = data.x[repetition] * prepared.scale + prepared.shift
+    features = prepared.split.train.x.shape[::2]
+    scale, shift = (np.broadcast_to(part, features)[repetition] for part in (prepared.scale, prepared.shift))
+    x = data.x[repetition] * scale + shift
     if defense:
         kept, more = _kept(content, defense, repetition, stage)
         x, columns = x[kept], {name: column[kept] for name, column in {**columns, **more}.items()}
@@ -69,6 +71,13 @@ def _kept(content: RunFile, defense: str, repetition: int, stage: int) -> tuple[
     found = content.defenses[defense]
     weight = found.weight[repetition, stage]
     return weight > 0, {"weight": weight, "score": found.score[repetition, stage]}
+
+
+def _target_units(prepared: Any, y: np.ndarray, repetition: int) -> np.ndarray:
+    """Targets [n] in the data set's own units."""
+    repetitions = prepared.run.repetitions
+    scale, shift = (np.broadcast_to(part, repetitions) for part in (prepared.y_scale, prepared.y_shift))
+    return y * scale[repetition] + shift[repetition]
 
 
 def check_free(path: Path, force: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,11 @@ _FOLDS = 3  # what the seed's key is folded with; `run` has the others
 
 
 class Prepared(NamedTuple):
-    """A resolved run with its data: the scaled split, the rows it was drawn from, and the attacker's domain."""
+    """A resolved run with its data: the scaled split, the rows it was drawn from, and the attacker's domain.
+
+    shift, scale, low, high: of the features, scalars, [m], or [repetitions, m] with real targets.
+    y_shift, y_scale, y_low, y_high: of the targets, scalars or [repetitions].
+    """
 
     run: Run
     split: Split
@@ -30,6 +35,10 @@ class Prepared(NamedTuple):
     scale: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    y_shift: np.ndarray
+    y_scale: np.ndarray
+    y_low: np.ndarray
+    y_high: np.ndarray
     sha256: str
     task: Task
     objective: Objective
@@ -55,37 +64,29 @@ def prepare(run: Run, data_dir: str | None = None) -> Prepared:
 def _load(run: Run, data_dir: str | None) -> Dataset:
     """The data set of a resolved run. Raises `PoisonError` if the model cannot learn it."""
     dataset = config.build(run.dataset, "dataset").load(data_dir)
-    if dataset.task != "binary":
-        raise PoisonError(
-            f"{run.dataset.name} has {_kind(dataset)}, and model {run.model.name} separates two classes: pick them "
-            "with --classes a,b"
-        )
+    _check_task(run, dataset)
     return dataset
 
 
 def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray]) -> Prepared:
     """The chosen rows [repetitions, n] of a data set, scaled, and what the run names."""
-    shift, scale = _scaling(run, dataset)
-    x = ((dataset.x - shift) / scale).astype(np.float32)
-    split = Split(*(_take(x, dataset.y, rows[name]) for name in ("train", "val", "test")))
+    scaler = _scaler(run, dataset, rows["train"])
+    split = Split(*(_take(dataset, rows[name], scaler) for name in ("train", "val", "test")))
     model = config.build(run.model, "model")
     return Prepared(
         run=run,
         split=split,
         rows=rows,
-        shift=shift,
-        scale=scale,
-        low=np.asarray((dataset.low - shift) / scale, np.float32),
-        high=np.asarray((dataset.high - shift) / scale, np.float32),
+        low=np.asarray((dataset.low - scaler["shift"]) / scaler["scale"], np.float32),
+        high=np.asarray((dataset.high - scaler["shift"]) / scaler["scale"], np.float32),
+        y_low=np.asarray(split.train.y).min(1) if dataset.task == "real" else np.zeros(()),
+        y_high=np.asarray(split.train.y).max(1) if dataset.task == "real" else np.ones(()),
+        **scaler,
         sha256=dataset.sha256,
         task=dataset.task,
         objective=Objective(model, ROW_LOSS[dataset.task], run.reg),
         trainer=config.build(run.trainer, "trainer"),
     )
-
-
-def _kind(dataset: Dataset) -> str:
-    return "real targets" if dataset.task == "real" else f"{len(np.unique(dataset.y))} classes"
 
 
 def _sizes(run: Run, dataset: Dataset) -> tuple[int, int, int]:
@@ -94,16 +95,57 @@ def _sizes(run: Run, dataset: Dataset) -> tuple[int, int, int]:
     return tuple(a or u for a, u in zip(asked, usual, strict=True))  # type: ignore[return-value]
 
 
-def _scaling(run: Run, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Shift and scale of the features: a user's own data are brought to [0, 1] by their range."""
-    if run.dataset.name != "file":
-        return np.float32(0), np.float32(1)  # type: ignore[return-value]
-    width = np.asarray(dataset.high - dataset.low)
-    return np.asarray(dataset.low), np.where(width > 0, width, 1).astype(np.float32)
+def _check_task(run: Run, dataset: Dataset) -> None:
+    """Raise `PoisonError` unless model and attack fit the targets."""
+    name, real = run.dataset.name, dataset.task == "real"
+    if real and (run.model.name not in config.REAL_MODELS or run.attack.name not in config.REAL_ATTACKS):
+        raise PoisonError(
+            f"{name} has real targets: add --model {' or '.join(config.REAL_MODELS)} and "
+            f"--method {' or '.join(config.REAL_ATTACKS)}, or pick two values with --classes a,b"
+        )
+    if dataset.task == "multiclass":
+        count = len(np.unique(dataset.y))
+        raise PoisonError(
+            f"{name} has {count} classes, and model {run.model.name} separates two classes: pick them with "
+            "--classes a,b"
+        )
+    if not real and (run.model.name == "linear" or run.attack.name in ("stealthy", "statp")):
+        raise PoisonError(f"{name} has two classes: model linear, attacks stealthy and statp are for real targets")
 
 
-def _take(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> Data:
-    return Data(x[rows], np.asarray(y, np.float32)[rows], np.ones(rows.shape, np.float32))
+def _scaler(run: Run, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarray]:
+    """Shift and scale of features and targets, in the data set's units.
+
+    With real targets both are standardized by the clean training rows `train` [repetitions, n] (SPR
+    Appendix E); a user's own data for classification are brought to [0, 1] by their range. What is constant
+    is divided by 1.
+    """
+    scaler: dict[str, Any] = {"shift": 0, "scale": 1, "y_shift": 0, "y_scale": 1}
+    if dataset.task == "real":
+        x, y = dataset.x[train].astype(float), dataset.y[train].astype(float)
+        if np.any(y.max(1) == y.min(1)):
+            raise PoisonError(
+                f"the training targets of {run.dataset.name} are all the same: ask for more --n-train"
+            )
+        scaler = {"shift": x.mean(1), "scale": _nonzero(x.std(1)), "y_shift": y.mean(1), "y_scale": y.std(1)}
+    elif run.dataset.name == "file":
+        scaler.update(shift=np.asarray(dataset.low), scale=_nonzero(dataset.high - dataset.low))
+    return {name: np.asarray(value, np.float32) for name, value in scaler.items()}
+
+
+def _nonzero(scale: Any) -> np.ndarray:
+    """`scale` with 1 where it is 0, or nothing but the rounding of a constant column."""
+    return np.where(scale > 1e-7, scale, 1)
+
+
+def _take(dataset: Dataset, rows: np.ndarray, scaler: dict[str, np.ndarray]) -> Data:
+    """The rows [repetitions, n] of a data set, scaled."""
+    shift, scale = (np.asarray(scaler[name]) for name in ("shift", "scale"))
+    if shift.ndim == 2:
+        shift, scale = shift[:, None], scale[:, None]
+    x = ((dataset.x[rows] - shift) / scale).astype(np.float32)
+    y = (np.asarray(dataset.y, np.float32)[rows].T - scaler["y_shift"]) / scaler["y_scale"]
+    return Data(x, np.ascontiguousarray(y.T, np.float32), np.ones(rows.shape, np.float32))
 
 
 def problem(prepared: Prepared) -> Problem:
@@ -118,9 +160,10 @@ def problem(prepared: Prepared) -> Problem:
         target=prepared.split.val,
         objective=prepared.objective,
         trainer=prepared.trainer,
-        threat=Threat(_counts(run), prepared.low, prepared.high),
+        threat=Threat(_counts(run), prepared.low, prepared.high, prepared.y_low, prepared.y_high),
         log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
         learn=run.learn_lambda,
+        task=prepared.task,
     )
 
 
@@ -142,9 +185,10 @@ def _fixed(prepared: Prepared) -> np.ndarray:
 
 def _counts(run: Run) -> tuple[int, ...]:
     """Poison rows in all at each stage: batches of one size that together stay within the fraction."""
-    points = min(int(run.fraction * run.n_train + 1e-9), run.n_train - 1)  # one clean row at least
-    batch = run.attack.options["batch"] or max(1, round(0.07 * run.n_train))
-    if points < 1:
+    exact = min((run.fraction or 0) * run.n_train, run.n_train - 1)  # one clean row at least
+    share = 0.075 if run.dataset.name in config.REAL else 0.07
+    batch = run.attack.options["batch"] or max(1, round(share * run.n_train))
+    if exact < 1 - 1e-9:
         raise PoisonError(
             f"--fraction {run.fraction} of {run.n_train} training rows is less than one row: raise it"
         )
@@ -152,8 +196,10 @@ def _counts(run: Run) -> tuple[int, ...]:
         raise PoisonError(
             f"a batch of {batch} is larger than the {run.n_train} clean training rows: choose a smaller -o batch"
         )
-    stages = -(-points // batch)
-    size = points // stages
+    stages = max(1, math.ceil(exact / batch - 0.01))
+    size = round(exact / stages)
+    if stages * size > min(exact + 0.5, run.n_train - 1):  # half a row too much is rounding
+        size = int((exact + 1e-9) / stages)
     return tuple(range(0, stages * size + 1, size))
 
 

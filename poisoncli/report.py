@@ -21,7 +21,7 @@ QUANTITIES = {  # what it is called on an axis, and the factor to the axis' unit
     "norm": ("||w||^2 / d", 1),
 }
 # Okabe and Ito's colors, which color-blind readers tell apart, each with a line and a marker of its own
-_STYLES = [
+STYLES = [
     ("#0072B2", "-", "o"),
     ("#D55E00", "--", "s"),
     ("#009E73", "-.", "^"),
@@ -60,11 +60,11 @@ def label(content: RunFile) -> str:
 def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
     """The table of a run file behind one defense, one mapping for each stage; means over the repetitions.
 
-    Keys: defense, knows (what it was told), poison (rows), fraction (of the training rows), repetitions,
-    test_error and val_error (shares in [0, 1], or the NMSE of real targets) with standard errors *_se (0 for
-    one repetition), for a defense also what `_detection` gives, val_loss (nats), lambda and log_lambda (lists
-    of one, or one a layer; log_lambda in the papers' scale, lambda the coefficient in the mean loss), norm
-    (||w||^2 / d of all parameters). Raises `PoisonError` if the file was not evaluated.
+    Keys: measure (what test_error is), defense, knows (what it was told), poison (rows), fraction (of the
+    training rows), repetitions, test_error and val_error (shares in [0, 1], or the NMSE of real targets) with
+    standard errors *_se (0 for one repetition), for a defense also what `_detection` gives, val_loss (nats),
+    lambda and log_lambda (lists of one, or one a layer; log_lambda in the papers' scale, lambda the coefficient
+    in the mean loss), norm (||w||^2 / d of all parameters). Raises `PoisonError` if the file was not evaluated.
     """
     if name not in content.evaluations:
         raise PoisonError("the run file holds no evaluation: run `poison evaluate` on it first")
@@ -75,6 +75,7 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
     for stage, count in enumerate(poison.counts):
         log_lambda = poison.log_lambda[:, stage].astype(float)
         row: dict[str, Any] = {
+            "measure": measure(content),
             "defense": name,
             "knows": content.defenses[name].knows if name in content.defenses else "",
             "poison": int(count),
@@ -120,10 +121,15 @@ def _detection(content: RunFile, name: str, stage: int) -> dict[str, float]:
             "gain": gain,
             "gain_se": error,
             "removed": float(total.mean()) / away.shape[1],
-            "precision": float(np.mean(caught / total)),
+            "precision": float(caught.sum() / total.sum()),
             "recall": float(np.mean(caught / count)),
             "clean_removed": float(np.mean((total - caught) / (away.shape[1] - count))),
         }
+
+
+def measure(content: RunFile) -> str:
+    """What `test_error` is: the share of wrong test rows, or the NMSE of real targets."""
+    return "test NMSE" if np.ndim(content.scaler["y_scale"]) else "test error"
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
@@ -185,7 +191,7 @@ def _draw(
                 _draw_line(axis, quantity, styles[name], name, content)
             _finish(axis, quantity, panel)
     drawing.suptitle(heading, fontsize=11)
-    store.replace(path, _image(drawing, path.suffix.lower()[1:]))
+    store.replace(path, image(drawing, path.suffix.lower()[1:]))
     return path
 
 
@@ -197,7 +203,7 @@ def _draw_line(axis: Any, quantity: str, number: int, name: str, content: RunFil
     x = 100 * content.poison.counts / config.from_json(content.run).n_train
     layers = values.shape[2]
     for layer in range(layers):
-        color, line, marker = _STYLES[(number + layer) % len(_STYLES)]
+        color, line, marker = STYLES[(number + layer) % len(STYLES)]
         spread = np.array([mean_and_error(factor * values[:, s, layer]) for s in range(values.shape[1])])
         mean, error = spread[:, 0], spread[:, 1]
         label = f"{name}, layer {layer + 1}" if layers > 1 else name
@@ -233,7 +239,8 @@ def _finish(axis: Any, quantity: str, panel: str) -> None:
         axis.legend(fontsize=8)
 
 
-def _image(drawing: Any, kind: str) -> bytes:
+def image(drawing: Any, kind: str) -> bytes:
+    """The drawing as a file of a kind such as png."""
     import io
 
     buffer = io.BytesIO()

@@ -53,8 +53,7 @@ def attack(
         run=config.to_json(prepared.run),
         sha256=prepared.sha256,
         split=prepared.rows,
-        shift=prepared.shift,
-        scale=prepared.scale,
+        scaler={name: getattr(prepared, name) for name in store.SCALER},
         poison=None,  # type: ignore[arg-type]
     )
     if resume and path.exists():

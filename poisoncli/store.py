@@ -18,6 +18,7 @@ import numpy as np
 from poisoncli.core.types import FailedError, Params, Poison, PoisonError
 
 SCHEMA = 1
+SCALER = ("shift", "scale", "y_shift", "y_scale")
 _LARGEST = 2**32  # numbers in an array that is read
 _UNITS = {"loss": "nats", "test_loss": "nats", "val_loss": "nats", "test_error": "1", "val_error": "1"}
 _AXES = {
@@ -32,6 +33,11 @@ _AXES = {
     "test": ("repetition", "row"),
     "weight": ("repetition", "stage", "row"),
     "score": ("repetition", "stage", "row"),
+    "scales": ("repetition", "stage", "objective"),
+    "y_shift": ("repetition",),
+    "y_scale": ("repetition",),
+    "shift": (),
+    "scale": (),
     "norm": ("repetition", "stage", "layer"),
 }
 
@@ -75,7 +81,8 @@ class RunFile:
 
     run: the run's description (JSON); sha256: hash of the data set.
     split: rows of the data set in `train`, `val`, `test` [repetitions, rows].
-    shift, scale: features of the run = (features of the data set - shift) / scale, scalars or [m].
+    scaler: features of the run = (features of the data set - shift) / scale, and targets with y_shift and
+        y_scale; features' are scalars, [m] or [repetitions, m], targets' scalars or [repetitions].
     poison: the crafted poison; defenses: their weights, by name.
     evaluations: by name of the defense, `none` without one.
     """
@@ -83,8 +90,7 @@ class RunFile:
     run: str
     sha256: str
     split: dict[str, np.ndarray]
-    shift: np.ndarray
-    scale: np.ndarray
+    scaler: dict[str, np.ndarray]
     poison: Poison
     defenses: dict[str, Defended] = dataclasses.field(default_factory=dict)
     evaluations: dict[str, Evaluation] = dataclasses.field(default_factory=dict)
@@ -101,7 +107,7 @@ def write(path: Path, content: RunFile) -> None:
         file.attrs["run"] = content.run
         split = file.create_group("split")
         split.attrs["sha256"] = content.sha256
-        _put(split, {**content.split, "shift": content.shift, "scale": content.scale})
+        _put(split, {**content.split, **content.scaler})
         attack = file.create_group("attack")
         attack.attrs["done"], attack.attrs["total"] = content.poison.done, content.poison.total
         _put(attack, {k: v for k, v in content.poison._asdict().items() if k not in ("done", "total")})
@@ -233,8 +239,7 @@ def _content(file: Any) -> RunFile:
     content = RunFile(
         run=str(file.attrs["run"]),
         sha256=str(file["split"].attrs["sha256"]),
-        shift=split.pop("shift"),
-        scale=split.pop("scale"),
+        scaler={name: split.pop(name) for name in SCALER},
         split=split,
         poison=Poison(**arrays, done=int(attack.attrs["done"]), total=int(attack.attrs["total"])),
         defenses={name: _defended(group) for name, group in file.get("defend", {}).items()},

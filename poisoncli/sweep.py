@@ -33,13 +33,14 @@ class Sweep:
     """Runs that belong together.
 
     title: what they show; draw: the quantities to draw, in order, see `report`; cells: the runs; text: the TOML
-    that describes them.
+    that describes them; defend: names of defenses that each run is tried with.
     """
 
     title: str
     draw: tuple[str, ...]
     cells: tuple[Cell, ...]
     text: str
+    defend: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,17 +80,17 @@ def changed(sweep: Sweep, fields: Mapping[str, int]) -> Sweep:
 def parse(text: str, source: str) -> Sweep:
     """Expand a sweep and check every run in it.
 
-    The TOML has a `title`, optionally `draw` (a list), a table `base` with the fields of a run (see
-    `config.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace those of the base: the
-    sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about one pair, and `override`
-    about all.
+    The TOML has a `title`, optionally `draw` and `defend` (lists; defenses by name, or all), a table `base` with
+    the fields of a run (see `config.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace
+    those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about
+    one pair, and `override` about all.
     Raises `PoisonError` for anything else.
     """
     try:
         plan = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PoisonError(f"{source} is not TOML: {error}") from None
-    unknown = set(plan) - {"title", "draw", "base", "panel", "line", "override"}
+    unknown = set(plan) - {"title", "draw", "defend", "base", "panel", "line", "override"}
     if unknown:
         raise PoisonError(
             f"{source} has unknown entries {', '.join(sorted(unknown))}: use title, draw, base, panel, line"
@@ -103,7 +104,11 @@ def parse(text: str, source: str) -> Sweep:
             fields = _merge(fields, {k: v for k, v in part.items() if k != "line"})
         name = "-".join(part for part in (_slug(panel), _slug(line)) if part)
         cells.append(Cell(name, panel, line, config.resolve(config.from_mapping(fields))))
-    return Sweep(str(plan.get("title", source)), tuple(plan.get("draw", ("test_error",))), tuple(cells), text)
+    draw, defend = plan.get("draw", ("test_error",)), plan.get("defend", ())
+    defend = tuple(config.DEFENSES) if "all" in defend else tuple(defend)
+    for name in defend:
+        config.known(name, config.DEFENSES, "defense")
+    return Sweep(str(plan.get("title", source)), tuple(draw), tuple(cells), text, defend)
 
 
 def _slug(text: str) -> str:
@@ -148,19 +153,24 @@ def execute(
     store.replace(plan, sweep.text.encode())
     outcomes = []
     for number, cell in enumerate(sweep.cells, 1):
-        outcome = _run_cell(cell, folder, data_dir, _labeled(report, f"{number}/{len(sweep.cells)} {cell.name}"))
+        label = f"{number}/{len(sweep.cells)} {cell.name}"
+        outcome = _run_cell(cell, sweep.defend, folder, data_dir, _labeled(report, label))
         finished(outcome)
         outcomes.append(outcome)
     return outcomes
 
 
-def _run_cell(cell: Cell, folder: Path, data_dir: str | None, report: run.Report) -> Outcome:
+def _run_cell(
+    cell: Cell, defend: tuple[str, ...], folder: Path, data_dir: str | None, report: run.Report
+) -> Outcome:
     path = folder / f"{cell.name}.h5"
     try:
-        if path.exists() and "none" in store.read(path).evaluations:
+        if path.exists() and {"none", *defend} <= set(store.read(path).evaluations):
             run.attack(cell.run, path, data_dir=data_dir, resume=True)  # refuses a file of another run
             return Outcome(cell, "skipped")
         run.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)
+        for name in defend:
+            run.defend(path, name, data_dir=data_dir, report=report)
         run.evaluate(path, data_dir=data_dir, report=report)
     except FailedError as error:
         if isinstance(error.__context__, KeyboardInterrupt):

@@ -12,7 +12,9 @@ from poisoncli.core.types import Array, Poison, Problem, method, option
 class Flip:
     """Random label flips (Biggio, Nelson and Laskov 2011): rows drawn at random get the other label.
 
-    batch: rows flipped at a stage; 0 means 7 % of the training rows.
+    Real targets go to the farther of the two ends of the range that the clean training targets have.
+
+    batch: rows flipped at a stage; 0 means 7 % of the training rows (7.5 % with real targets).
     """
 
     batch: int = option(0, low=0)

@@ -51,7 +51,11 @@ def attack(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="logistic or mlp. Default: logistic.", rich_help_panel=MODEL)
+        str | None,
+        typer.Option(
+            help="logistic, linear or mlp. Default: logistic, or linear for the data sets with real targets.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     trainer: Annotated[
         str | None,
@@ -88,7 +92,7 @@ def attack(
     method: Annotated[
         str | None,
         typer.Option(
-            help="rmd (hypergradients) or flip (random labels). Default: rmd. With --help: its options.",
+            help="rmd or flip (random labels); with real targets stealthy, flip, statp. With --help: options.",
             rich_help_panel=ATTACK,
         ),
     ] = None,
@@ -101,7 +105,7 @@ def attack(
     fraction: Annotated[
         float | None,
         typer.Option(
-            help="Share of the training rows that the attacker replaces, in (0, 1). Default: 0.35.",
+            help="Share of the training rows that the attacker replaces, in (0, 1). Default: 0.35, or 0.45.",
             rich_help_panel=ATTACK,
         ),
     ] = None,

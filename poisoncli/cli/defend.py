@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,8 +16,19 @@ def register(app: typer.Typer) -> None:
 
 def defend(
     runs: Annotated[
-        list[str], typer.Argument(help="Run files of `poison attack`; - reads their paths from stdin.")
-    ],
+        list[str] | None, typer.Argument(help="Run files of `poison attack`; - reads their paths from stdin.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Instead of run files: your own data, or a data set, without an attack.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="For --dataset: the column of the targets.")] = None,
+    classes: Annotated[str | None, typer.Option(help="For --dataset: the two classes, such as ham,spam.")] = None,
+    trusted: Annotated[
+        str | None, typer.Option(help="For --dataset: a file of clean rows, for defenses that need some.")
+    ] = None,
+    figure: Annotated[
+        str | None, typer.Option(help="For --dataset: draw rows and scores (.png, .pdf, .svg).")
+    ] = None,
     defense: Annotated[
         list[str] | None,
         typer.Option("--defense", "-d", help="A defense, or all. May be repeated."),
@@ -37,7 +48,8 @@ def defend(
         typer.Option(help="For --export: share of poison, the nearest stage is taken. Default: the largest."),
     ] = None,
     repetition: Annotated[int, typer.Option(help="For --export: which repetition, from 0.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing export.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="For --dataset: print all rows as CSV.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing export or figure.")] = False,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a run.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
@@ -45,12 +57,20 @@ def defend(
 ) -> None:
     """Let defenses weigh the training rows at every fraction of poison, and keep the weights in the run file.
 
-    `poison evaluate` then trains the victim behind each defense. Prints the run files' paths.
+    `poison evaluate` then trains the victim behind each defense. Prints the run files' paths. With --dataset
+    it looks at your own data instead, and prints the suspicious rows and why they are.
     """
     from poisoncli import exports, run
     from poisoncli.core.types import PoisonError
 
-    choices, files = chosen(defense or [], options or []), paths(runs)
+    choices, files = chosen(defense or [], options or []), paths(runs or [])
+    if (dataset is None) == (not files):
+        raise PoisonError("give either run files of `poison attack`, or --dataset with your own data")
+    if dataset is not None:
+        for out in filter(None, (export, figure)):
+            exports.check_free(exports.Path(out), force)
+        _screen(_dataset(dataset, target, classes), choices, trusted or "", export, figure, csv, json, data_dir)
+        return
     if export and (len(choices) > 1 or len(files) > 1):
         raise PoisonError("--export writes one table: give one run file and one --defense")
     if export:
@@ -90,3 +110,72 @@ def chosen(names: list[str], options: list[str]) -> list:
             raise PoisonError(f"-o {text} does not say for which defense: write -o {wanted[0]}.{text}")
         given[name or wanted[0]][field] = value
     return [config.resolve_defense(config.Choice(name, fields)) for name, fields in given.items()]
+
+
+def _dataset(name: str, target: str | None, classes: str | None) -> Any:
+    from poisoncli import config
+
+    choice = config.named("dataset", name)
+    given = {key: value for key, value in (("target", target), ("classes", classes)) if value is not None}
+    return config.Choice(choice.name, {**choice.options, **given})
+
+
+def _screen(
+    dataset: Any,
+    choices: list,
+    trusted: str,
+    export: str | None,
+    figure: str | None,
+    csv: bool,
+    json: bool,
+    data_dir: str | None,
+) -> None:
+    """Print what each defense finds in a data set."""
+    from poisoncli import screen
+    from poisoncli.core.types import PoisonError
+
+    if (export or figure) and len(choices) > 1:
+        raise PoisonError("--export and --figure are about one defense: give one --defense")
+    for choice in choices:
+        found = screen.screen(dataset, choice, trusted=trusted, data_dir=data_dir)
+        table = screen.columns(found)
+        if json:
+            rows = {name: column.tolist() for name, column in table.items()}
+            print(as_json({"defense": found.defense, "knows": found.knows, "rows": rows}))
+        elif csv:
+            _print_csv(table)
+        else:
+            _print_table(found, table)
+        if export:
+            note(f"wrote the rows that {found.defense} keeps to {screen.export(found, export)}")
+        if figure:
+            from poisoncli.pictures import draw_screened
+
+            note(f"drew {draw_screened(found, figure)}")
+
+
+def _print_csv(table: dict[str, Any]) -> None:
+    import csv
+    import sys
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
+
+
+def _print_table(found: Any, table: dict[str, Any], most: int = 20) -> None:
+    """The most suspicious rows; the score is higher for the more suspicious."""
+    from poisoncli.cli.evaluate import console, new_grid
+
+    removed = int((found.weight == 0).sum())
+    lighter = int(((found.weight > 0) & (found.weight < 1)).sum())
+    less = f", gives {lighter:,} less weight" if lighter else ""
+    shown = new_grid(
+        f"{found.path}: {found.defense} removes {removed:,} of {len(found.y):,} rows{less}; it was told "
+        f"{found.knows}\nthe {min(most, len(found.y))} most suspicious rows (--csv prints all)"
+    )
+    for name in table:
+        shown.add_column(name, justify="right")
+    for values in list(zip(*(column.tolist() for column in table.values()), strict=True))[:most]:
+        shown.add_row(*(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in values))
+    console().print(shown)

@@ -110,8 +110,8 @@ def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
 
     times = table[0]["repetitions"]
     spread = f"; mean ± standard error of {times} repetitions" if times > 1 else ""
-    grid = _grid(f"{report.title(content)}\n{report.label(content)}{spread}")
-    for name in ("poison", "rows", "test error", "val loss", "lambda", "log_lambda", "||w||^2/d"):
+    grid = new_grid(f"{report.title(content)}\n{report.label(content)}{spread}")
+    for name in ("poison", "rows", report.measure(content), "val loss", "lambda", "log_lambda", "||w||^2/d"):
         grid.add_column(name, justify="right")
     for row in table:
         penalized = any(value > 0 for value in row["lambda"])
@@ -129,9 +129,17 @@ def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
 
 def _print_defended(content: Any, table: list[dict[str, Any]]) -> None:
     """What each defense removed, and what that was worth."""
-    grid = _grid("Behind a defense")
+    grid = new_grid("Behind a defense")
     grid.add_column("defense")
-    for name in ("poison", "test error", "gain", "rows removed", "precision", "poison removed", "clean removed"):
+    for name in (
+        "poison",
+        table[0]["measure"],
+        "gain",
+        "rows removed",
+        "precision",
+        "poison removed",
+        "clean removed",
+    ):
         grid.add_column(name, justify="right")
     grid.add_column("was told")
     for row in table:
@@ -156,7 +164,7 @@ def _print_several(contents: list[Any], tables: list[list[dict[str, Any]]]) -> N
     from poisoncli import report
 
     titles = list(dict.fromkeys(map(report.title, contents)))
-    grid = _grid("Test error\n" + "\n".join(titles))
+    grid = new_grid("Test error\n" + "\n".join(titles))
     grid.add_column("poison", justify="right")
     for content in contents:
         grid.add_column(report.label(content), justify="right")
@@ -168,12 +176,14 @@ def _print_several(contents: list[Any], tables: list[list[dict[str, Any]]]) -> N
 
 
 def percent(row: dict[str, Any]) -> str:
-    """Mean test error with its standard error, in percent."""
+    """Mean test error with its standard error, in percent; an NMSE as it is."""
+    if row["measure"] == "test NMSE":
+        return f"{row['test_error']:.3f}" + (f" ± {row['test_error_se']:.3f}" if row["repetitions"] > 1 else "")
     error = f" ± {100 * row['test_error_se']:.1f}" if row["repetitions"] > 1 else ""
     return f"{100 * row['test_error']:.1f}{error} %"
 
 
-def _grid(title: str) -> Any:
+def new_grid(title: str) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text

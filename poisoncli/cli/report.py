@@ -32,6 +32,7 @@ def report(
 ) -> None:
     """Draw test error and lambda against the fraction of poison, a line for each run file; or a whole sweep.
 
+    A single run with defenses shows the gain of each, the area of negative gain shaded.
     Bands show one standard error over the repetitions. Runs that were not evaluated yet are evaluated first.
     """
     from poisoncli.cli.evaluate import evaluated
@@ -42,21 +43,34 @@ def report(
     if len(files) == 1 and Path(files[0]).is_dir():
         path = Path(out) if out else Path(files[0]) / "figure.png"
         check_free(path, force)
-        print(_draw_sweep(files[0], path))
+        print(_draw_sweep(files[0], path, data_dir))
         return
     path = Path(out) if out else Path(files[0]).with_suffix(".png")
     check_format(path)
     check_free(path, force)
     contents = [content for _, content in evaluated(files, data_dir, quiet)]
-    print(figure(contents, path))
+    if len(contents) == 1 and contents[0].defenses:
+        from poisoncli.pictures import draw_defended
+
+        print(draw_defended(contents[0], path, data_dir))
+    else:
+        print(figure(contents, path))
     note(f"drew {len(contents)} run{'s' if len(contents) > 1 else ''}", quiet)
 
 
-def _draw_sweep(folder: str, path: Path) -> Path:
+def _draw_sweep(folder: str, path: Path, data_dir: str | None) -> Path:
+    """The grid of a sweep, and beside it a figure of its own for each run with defenses."""
     from poisoncli import report, sweep
     from poisoncli.core.types import PoisonError
 
     plan, panels = sweep.contents(folder)
     if not panels:
         raise PoisonError(f"no run of {folder} is finished: repeat `poison sweep` until one is")
+    if plan.defend:
+        from poisoncli.pictures import draw_defended
+
+        for cell in plan.cells:
+            content = panels.get(cell.panel, {}).get(cell.line)
+            if content and content.defenses:
+                draw_defended(content, path.with_name(f"{cell.name}{path.suffix}"), data_dir)
     return report.grid(panels, plan.draw, plan.title, path)

@@ -104,10 +104,10 @@ def hyperiterations(
 
         return jax.lax.scan(body, front, first + jnp.arange(count))
 
-    axes = Front(_repetition_axes(front.rows), 0)  # type: ignore[arg-type]
+    axes = Front(repetition_axes(front.rows), 0)  # type: ignore[arg-type]
     return jax.vmap(one, in_axes=(0, axes, 0), out_axes=(axes, 0))(keys, front, target)
 
 
-def _repetition_axes(rows: Rows) -> Rows:
+def repetition_axes(rows: Rows) -> Rows:
     """vmap axes of `rows`: all arrays have a leading repetition axis but the kept columns."""
     return Rows(tuple(Block(0, 0, None) for _ in rows.blocks), 0, 0)

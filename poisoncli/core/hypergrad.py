@@ -43,6 +43,7 @@ class Hypergradient(NamedTuple):
     """Target loss (scalar), its gradients for the free rows [k, m] and for log_lambda, and the parameters.
 
     residual: of the linear system in `cg` and `exact`, ||H v - a|| / ||a||; 0 where none is solved.
+    y: the gradient for the targets of the free rows [k], where `reverse` was asked for it.
     """
 
     loss: Array
@@ -50,6 +51,7 @@ class Hypergradient(NamedTuple):
     log_lambda: Array
     params: Params
     residual: Array
+    y: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +99,14 @@ def reverse(
     free: int,
     store: bool,
     last: int = 0,
+    with_y: bool = False,
 ) -> Hypergradient:
     """Reverse-mode differentiation through all training steps (HLP Algorithm 1, for any Optax optimizer).
 
     The last `free` rows (at least 1, all in the last block) are the ones differentiated. `store` keeps the
     first layer's products of every step, n * width numbers each; otherwise they are computed again. `last`
-    truncates: only so many steps, the last ones, are differentiated through; 0 means all.
+    truncates: only so many steps, the last ones, are differentiated through; 0 means all. `with_y` asks for the
+    gradient of the free rows' targets too (SPR Algorithm 3).
 
     For a step s' = U(s, g(w, x)) with adjoint a of s', the backward step takes (a_s, v) from U's own vjp and
     adds the gradient of the scalar <v, g(w, x)>: the Hessian-vector products of Algorithm 1, lines 8-10.
@@ -130,17 +134,18 @@ def reverse(
         adjoint, v = pull(jax.tree.map(_to_cotangent, adjoint))
         adjoint = jax.tree.map(_from_cotangent, adjoint, state)
         weights, h = state[0], products(state[0][0]["w"], rows) if h is None else h
-        second = _second_order(objective, weights, v, h, log_lambda, rows)
-        direct, d_h, d_lambda, d_vh = second
+        direct, d_h, d_lambda, d_vh, d_y = _second_order(objective, weights, v, h, log_lambda, rows)
         direct = add_to_first(direct, pull_back(d_h, rows, v[0]["w"].shape[1]))
         adjoint = (jax.tree.map(jnp.add, adjoint[0], direct), adjoint[1])
         factors = (d_h[-free:], weights[0]["w"], d_vh[-free:], v[0]["w"])
-        return (adjoint, total + d_lambda), factors
+        moved = total[1] + d_y[-free:] if with_y else None
+        return (adjoint, (total[0] + d_lambda, moved)), factors
 
-    ends = ((adjoint, jax.tree.map(jnp.zeros_like, inner)), jnp.zeros_like(log_lambda))
-    (_, d_lambda), (d_h, w, d_vh, v) = jax.lax.scan(backward_step, ends, trace, reverse=True)
+    no_y = jnp.zeros(free, rows.y.dtype) if with_y else None
+    ends = ((adjoint, jax.tree.map(jnp.zeros_like, inner)), (jnp.zeros_like(log_lambda), no_y))
+    (_, (d_lambda, d_y)), (d_h, w, d_vh, v) = jax.lax.scan(backward_step, ends, trace, reverse=True)
     d_x = jnp.einsum("tkw,twm->km", d_h, w) + jnp.einsum("tkw,twm->km", d_vh, v)
-    return Hypergradient(loss, d_x, d_lambda, trained, jnp.zeros_like(loss))
+    return Hypergradient(loss, d_x, d_lambda, trained, jnp.zeros_like(loss), d_y)
 
 
 def _to_cotangent(adjoint: Array) -> Array:
@@ -155,20 +160,20 @@ def _from_cotangent(adjoint: Array, state: Array) -> Array:
 
 def _second_order(
     objective: Objective, params: Params, v: Params, h: Array, log_lambda: Array, rows: Rows
-) -> tuple[Params, Array, Array, Array]:
-    """Gradients of <v, gradient(params)> for the parameters, h = x w, log_lambda and vh = x v.
+) -> tuple[Params, Array, Array, Array, Array]:
+    """Gradients of <v, gradient(params)> for the parameters, h = x w, log_lambda, vh = x v and the targets.
 
     The first layer is linear, so the directional derivative of the objective along v is that of
     `Objective.value` along (v, x v).
     """
 
-    def slope(params: Params, h: Array, log_lambda: Array, vh: Array) -> Array:
+    def slope(params: Params, h: Array, log_lambda: Array, vh: Array, y: Array) -> Array:
         def value(p: Params, q: Array) -> Array:
-            return objective.value(p, q, log_lambda, rows)
+            return objective.value(p, q, log_lambda, rows._replace(y=y))
 
         return jax.jvp(value, (params, h), (v, vh))[1]
 
-    return jax.grad(slope, argnums=(0, 1, 2, 3))(params, h, log_lambda, products(v[0]["w"], rows))
+    return jax.grad(slope, argnums=(0, 1, 2, 3, 4))(params, h, log_lambda, products(v[0]["w"], rows), rows.y)
 
 
 def forward(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from poisoncli.core.types import Array, Clues, PoisonError
+from poisoncli.core.types import Array, Clues, Data, Learner, PoisonError
 
 
 def rejected(n: int, fraction: float, told: bool, clues: Clues) -> int:
@@ -40,3 +40,16 @@ def canonical_order(x: Array, y: Array) -> np.ndarray:
     """
     rng = np.random.default_rng(0)
     return np.argsort(x @ rng.standard_normal(x.shape[1]) + np.asarray(y) * rng.standard_normal(), kind="stable")
+
+
+def dense(x: Array) -> np.ndarray:
+    """Features [n, m] as a dense array."""
+    return x if isinstance(x, np.ndarray) else x.toarray()
+
+
+def check_real(name: str, learner: Learner, data: Data) -> None:
+    """Raise `PoisonError` where a defense of linear regression cannot work: two classes, or a constant target."""
+    if learner.task != "real":
+        raise PoisonError(f"defense {name} is for real targets: choose another, such as trim")
+    if np.ptp(data.y) == 0:
+        raise PoisonError(f"all targets are the same: defense {name} has nothing to fit, give data that vary")

@@ -1,4 +1,4 @@
-"""Where attacks start: flipped copies of the training rows that they replace."""
+"""Where attacks start: copies of the training rows that they replace."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from poisoncli.core.types import Array, Poison, Problem
 
 
-def flipped_copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
-    """Rows drawn without replacement, features as they are, labels flipped (HLP III-C, `initDp`).
+def copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
+    """Rows drawn without replacement, as they are (SPR Appendix C, `initDp`).
 
     Returns a `Poison` with none of its steps done and room for `outer_steps` target losses a stage.
     """
@@ -22,7 +22,7 @@ def flipped_copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
     stages = len(counts)
     return Poison(
         x=np.take_along_axis(x, index[:, :, None], axis=1),
-        y=1 - np.take_along_axis(y, index, axis=1),
+        y=np.take_along_axis(y, index, axis=1),
         replaced=index,
         counts=counts,
         log_lambda=np.repeat(problem.log_lambda[:, None], stages, axis=1).astype(x.dtype),
@@ -30,6 +30,20 @@ def flipped_copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
         done=0,
         total=0,
     )
+
+
+def flipped_copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
+    """`copies` with the other label (HLP III-C), or with real targets at the bound farther from them."""
+    poison = copies(key, problem, outer_steps)
+    if problem.task != "real":
+        return poison._replace(y=1 - poison.y)
+    return poison._replace(y=opposite(poison.y, problem))
+
+
+def opposite(y: np.ndarray, problem: Problem) -> np.ndarray:
+    """For real targets y [repetitions, points]: of the two bounds of the domain, the one farther away."""
+    low, high = (np.asarray(bound)[:, None] for bound in (problem.threat.y_low, problem.threat.y_high))
+    return np.where(y - low > high - y, low, high).astype(y.dtype)
 
 
 def generator(key: Array) -> np.random.Generator:

@@ -104,12 +104,15 @@ class Threat(NamedTuple):
     """What the attacker may do.
 
     counts: poison rows in all at each stage, rising from 0; `counts[-1]` training rows are replaced.
-    low, high: domain of the features, scalars or [m].
+    low, high: domain of the features, scalars, [m], or [repetitions, m] where each has a scaler of its own.
+    y_low, y_high: range of real targets, [repetitions].
     """
 
     counts: tuple[int, ...]
     low: Array
     high: Array
+    y_low: Array = 0.0
+    y_high: Array = 1.0
 
 
 class Problem(NamedTuple):
@@ -121,6 +124,7 @@ class Problem(NamedTuple):
     log_lambda: the fixed values [repetitions, h], h = 1 or the number of layers, when lambda is not learned;
         where it is learned, only its shape counts.
     learn: whether log_lambda is learned together with the poison.
+    task: what the targets are.
     """
 
     train: Data
@@ -130,6 +134,7 @@ class Problem(NamedTuple):
     threat: Threat
     log_lambda: np.ndarray
     learn: bool
+    task: Task = "binary"
 
 
 class Poison(NamedTuple):
@@ -141,6 +146,7 @@ class Poison(NamedTuple):
     log_lambda: hyperparameters at the end of each stage [repetitions, stages, h].
     loss: target loss before each outer step [repetitions, stages, outer steps], NaN where there was none.
     done, total: steps of work; done == total when the poison is complete.
+    scales: what an attack with two objectives divides them by [repetitions, stages, 2], NaN where not known.
     """
 
     x: np.ndarray
@@ -151,6 +157,7 @@ class Poison(NamedTuple):
     loss: np.ndarray
     done: int
     total: int
+    scales: np.ndarray = np.empty((0, 0, 2), np.float32)
 
 
 class Attack(Protocol):

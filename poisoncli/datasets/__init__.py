@@ -10,6 +10,18 @@ from poisoncli.datasets.digits import Digits
 from poisoncli.datasets.file import File
 from poisoncli.datasets.gaussians import Gaussians
 from poisoncli.datasets.mnist import FashionMnist, Mnist
+from poisoncli.datasets.regression import Appliances, Boston, Diabetes, Heart, House, Line, Loan, Pharm
+
+REAL: dict[str, type] = {  # data sets with real targets
+    "line": Line,
+    "diabetes": Diabetes,
+    "boston": Boston,
+    "appliances": Appliances,
+    "heart": Heart,
+    "house": House,
+    "pharm": Pharm,
+    "loan": Loan,
+}
 
 DATASETS: dict[str, type] = {
     "digits": Digits,
@@ -18,6 +30,7 @@ DATASETS: dict[str, type] = {
     "mnist": Mnist,
     "fmnist": FashionMnist,
     "cifar10": Cifar10,
+    **REAL,
     "file": File,
 }
 

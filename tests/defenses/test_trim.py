@@ -18,7 +18,7 @@ def test_finds_the_rows_that_lie_off_the_plane():
     assert verdict.score[case.bad].min() > verdict.score[~case.bad].max()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6), bad=st.integers(0, 40))
 def test_does_not_depend_on_the_order_of_rows(seed, bad):
     data = plane(seed, bad=bad, far=3.0).data
@@ -28,7 +28,7 @@ def test_does_not_depend_on_the_order_of_rows(seed, bad):
     np.testing.assert_array_equal(shuffled, weight[order])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(fraction=st.sampled_from([0.0, 0.013, 0.25, 0.5, 0.99]), seed=st.integers(0, 10**6))
 def test_rejects_exactly_as_many_rows_as_asked(fraction, seed):
     weight = Trim(fraction=fraction).weigh(KEY, plane(seed).data, learner(), NOBODY).weight

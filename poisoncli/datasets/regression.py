@@ -1,0 +1,243 @@
+"""Data sets with real targets: generated, embedded in scikit-learn, or from the files of earlier papers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from poisoncli import files
+from poisoncli.core.labels import fingerprint
+from poisoncli.core.types import Dataset, PoisonError, method
+
+
+@method
+class Line:
+    """y = 0.8 x + noise: x from U(-5, 5), the noise from N(0, 1.2^2) (SPR Appendix E).
+
+    seed: of the pool of 5,000 rows, at least 0.
+    """
+
+    seed: int = 0
+
+    description: ClassVar[str] = "a noisy line, for pictures (real target)"
+    sizes: ClassVar[tuple[int, int, int]] = (100, 100, 1000)
+    rows: ClassVar[int] = 5000
+    features: ClassVar[int] = 1
+    class_names: ClassVar[tuple[str, ...]] = ()
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """The pool of 5,000 rows; `data_dir` is not used. Raises `PoisonError` for a negative seed."""
+        if self.seed < 0:
+            raise PoisonError(f"the seed of line is {self.seed}: give 0 or more")
+        rng = np.random.default_rng(self.seed)
+        x = rng.uniform(-5, 5, (self.rows, 1))
+        return _real(x, 0.8 * x[:, 0] + 1.2 * rng.standard_normal(self.rows))
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return "generated"
+
+
+@method
+class Diabetes:
+    """Progression of diabetes in a year by ten measures (Efron et al. 2004), from scikit-learn."""
+
+    description: ClassVar[str] = "progression of diabetes in 442 patients (real target)"
+    sizes: ClassVar[tuple[int, int, int]] = (221, 66, 155)
+    rows: ClassVar[int] = 442
+    features: ClassVar[int] = 10
+    class_names: ClassVar[tuple[str, ...]] = ()
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows; `data_dir` is not used."""
+        from sklearn.datasets import load_diabetes
+
+        bunch = load_diabetes()
+        return _real(bunch.data, bunch.target)  # type: ignore[attr-defined]
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return "embedded"
+
+
+@method
+class Boston:
+    """Boston housing (Harrison and Rubinfeld 1978): the median price by 13 measures of the town."""
+
+    description: ClassVar[str] = "house prices in 506 towns near Boston (real target)"
+    sizes: ClassVar[tuple[int, int, int]] = (253, 76, 177)
+    rows: ClassVar[int] = 506
+    features: ClassVar[int] = 13
+    class_names: ClassVar[tuple[str, ...]] = ()
+    file: ClassVar[str] = "boston/boston.csv"
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows. Raises `PoisonError` if the file is missing or damaged."""
+        return _from_csv(self.file, -1, self.rows, self.features, data_dir)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return files.where([cls.file], data_dir)
+
+
+@method
+class Appliances:
+    """Energy use of appliances (Candanedo et al. 2017), in the form of BIG-LID (Weerasinghe et al. 2021)."""
+
+    description: ClassVar[str] = "energy use of the appliances in a house, 19,735 times (real target)"
+    sizes: ClassVar[tuple[int, int, int]] = (9868, 2960, 6907)
+    rows: ClassVar[int] = 19_735
+    features: ClassVar[int] = 16
+    class_names: ClassVar[tuple[str, ...]] = ()
+    file: ClassVar[str] = "biglid/appliances.npy"
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows. Raises `PoisonError` if the file is missing or damaged."""
+        return _from_npy(self.file, self.rows, self.features, data_dir)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return files.where([cls.file], data_dir)
+
+
+@method
+class Heart:
+    """Heart disease by county, in the form of BIG-LID (Weerasinghe et al. 2021)."""
+
+    description: ClassVar[str] = "heart disease in 3,198 counties (real target)"
+    sizes: ClassVar[tuple[int, int, int]] = (1599, 480, 1119)
+    rows: ClassVar[int] = 3198
+    features: ClassVar[int] = 28
+    class_names: ClassVar[tuple[str, ...]] = ()
+    file: ClassVar[str] = "biglid/heart_disease.npy"
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows. Raises `PoisonError` if the file is missing or damaged."""
+        return _from_npy(self.file, self.rows, self.features, data_dir)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return files.where([cls.file], data_dir)
+
+
+@method
+class House:
+    """House prices in Ames by 274 features, as processed by Jagielski et al. (2018)."""
+
+    description: ClassVar[str] = "1,460 house prices in Ames (real target)"
+    sizes: ClassVar[tuple[int, int, int]] = (730, 219, 511)
+    rows: ClassVar[int] = 1460
+    features: ClassVar[int] = 274
+    class_names: ClassVar[tuple[str, ...]] = ()
+    file: ClassVar[str] = "house/house-processed.csv"
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows. Raises `PoisonError` if the file is missing or damaged."""
+        return _from_csv(self.file, 0, self.rows, self.features, data_dir)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return files.where([cls.file], data_dir)
+
+
+@method
+class Pharm:
+    """Doses of warfarin by 204 features of the patient, as processed by Jagielski et al. (2018)."""
+
+    description: ClassVar[str] = "4,683 doses of warfarin (real target)"
+    sizes: ClassVar[tuple[int, int, int]] = (2341, 702, 1640)
+    rows: ClassVar[int] = 4683
+    features: ClassVar[int] = 204
+    class_names: ClassVar[tuple[str, ...]] = ()
+    file: ClassVar[str] = "pharm/pharm-preproc.csv"
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows. Raises `PoisonError` if the file is missing or damaged."""
+        return _from_csv(self.file, 0, self.rows, self.features, data_dir)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return files.where([cls.file], data_dir)
+
+
+@method
+class Loan:
+    """Interest rates of loans by 88 features, as processed by Jagielski et al. (2018); target first.
+
+    The file may have more rows than SPR's 6,722: the splits are drawn from all of them.
+    """
+
+    description: ClassVar[str] = "interest rates of Lending Club loans (real target)"
+    sizes: ClassVar[tuple[int, int, int]] = (3361, 1008, 2353)
+    rows: ClassVar[None] = None
+    features: ClassVar[int] = 88
+    class_names: ClassVar[tuple[str, ...]] = ()
+    file: ClassVar[str] = "loan/loan-processed.csv"
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows. Raises `PoisonError` if the file is missing or damaged."""
+        return _from_csv(self.file, 0, None, self.features, data_dir)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return files.where([cls.file], data_dir)
+
+
+def _real(x: np.ndarray, y: np.ndarray) -> Dataset:
+    """A data set whose domain is the range of its features."""
+    x, y = np.asarray(x, np.float32), np.asarray(y, np.float32)
+    return Dataset(x, y, x.min(0), x.max(0), "real", fingerprint(x, y))
+
+
+def _find(name: str, data_dir: str | None) -> Path:
+    path = files.find(name, data_dir)
+    if path is None:
+        raise PoisonError(
+            f"{Path(name).name} was not found: put it into {files.place(name, data_dir).parent}, or name the "
+            f"folder that holds {name} with --data-dir or POISON_DATA_DIR"
+        )
+    return path
+
+
+def _from_csv(name: str, target: int, rows: int | None, features: int, data_dir: str | None) -> Dataset:
+    """Read a CSV file of numbers with a header line, whose column `target` is the target."""
+    import pandas
+
+    path = _find(name, data_dir)
+    try:
+        values = pandas.read_csv(path).to_numpy(np.float64)
+    except (ValueError, OSError) as error:
+        raise PoisonError(
+            f"{path} is not a CSV file of numbers ({str(error).splitlines()[0]}): get it anew"
+        ) from None
+    return _parted(values, target, rows, features, path)
+
+
+def _from_npy(name: str, rows: int, features: int, data_dir: str | None) -> Dataset:
+    """Read a NumPy array whose last column is the target."""
+    path = _find(name, data_dir)
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError):
+        raise PoisonError(f"{path} is not a NumPy array of numbers: get it anew") from None
+    return _parted(values, -1, rows, features, path)
+
+
+def _parted(values: np.ndarray, target: int, rows: int | None, features: int, path: Path) -> Dataset:
+    shape = values.shape
+    if len(shape) != 2 or shape[1] != features + 1 or rows not in (None, shape[0]):
+        wanted = f"{rows or 'some'} rows of {features} features and a target"
+        raise PoisonError(f"{path} holds an array of shape {shape}, not {wanted}: get it anew")
+    if values.dtype.kind not in "fiu" or not np.all(np.isfinite(values)):
+        raise PoisonError(f"{path} holds values that are no finite numbers: get it anew")
+    return _real(np.delete(values, target % shape[1], axis=1), values[:, target])

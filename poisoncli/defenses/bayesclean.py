@@ -1,0 +1,47 @@
+"""BayesClean: rows outside the predictive distribution of a Bayesian linear regression (SPR V, Algorithm 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from poisoncli.core.bayes import bayesian_regression
+from poisoncli.core.reject import check_real, dense
+from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
+
+
+@method
+class BayesClean:
+    """Accepts rows near the predictive mean (I1), flags those farther out (I2) and rejects the rest (I3).
+
+    With the `printed` rule row i is in I1 if |y_i| <= |mu_i + c1 sigma_i| (Algorithm 5, standardized targets);
+    with the `interval` rule if |y_i - mu_i| <= c1 sigma_i, as the paper's text says. c2 parts I2 from I3.
+    The filter is linear whatever the model. The score is positive outside I1.
+
+    c1, c2: widths in standard deviations, c1 at least 0; c2 below c1 counts as c1.
+    flagged: `reject` the rows of I2 too, as the paper does, or `keep` them.
+    rule: `printed` or `interval`.
+    rounds: updates of the hyperparameters, at most; at least 1 (T_EM).
+    """
+
+    c1: float = option(0.5, low=0)
+    c2: float = option(1.5, low=0)
+    flagged: str = option("reject", choices=("reject", "keep"))
+    rule: str = option("printed", choices=("printed", "interval"))
+    rounds: int = option(300, low=1)
+
+    def knows(self) -> str:
+        return "nothing"
+
+    def weigh(self, key: Array, data: Data, learner: Learner, clues: Clues) -> Verdict:
+        """See `Defense.weigh`; why: mean, std, residual, and the set (1, 2 or 3) of each row."""
+        check_real("bayesclean", learner, data)
+        x, y = np.asarray(dense(data.x), float), np.asarray(data.y, float)
+        mean, std = bayesian_regression(x, y, self.rounds).predict(x)
+        inner, outer = (self._excess(y, mean, c * std) for c in (self.c1, max(self.c1, self.c2)))
+        number = np.where(inner <= 0, 1, np.where(outer <= 0, 2, 3))
+        weight = (number <= (1 if self.flagged == "reject" else 2)).astype(np.float32)
+        return Verdict(weight, inner / std, {"mean": mean, "std": std, "residual": y - mean, "set": number})
+
+    def _excess(self, y: np.ndarray, mean: np.ndarray, width: np.ndarray) -> np.ndarray:
+        """How far each row lies outside, in the unit of the target; at most 0 inside."""
+        return np.abs(y) - np.abs(mean + width) if self.rule == "printed" else np.abs(y - mean) - width

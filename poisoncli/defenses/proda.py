@@ -1,0 +1,78 @@
+"""Proda: many small groups, one of which is clean (Wen et al. 2021; SPR II)."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from poisoncli.core.network import predict
+from poisoncli.core.reject import dense, rejected, share
+from poisoncli.core.train import SGD, Objective, fit, lay_out
+from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
+
+
+@method
+class Proda:
+    """Trains on many random groups of rows, then on the rows that each of these models fits best.
+
+    The model with the least mean loss on its rows decides which rows stay. There are so many groups that with
+    probability 1 - epsilon one holds no poison, if the fraction is right. All groups are trained as one batch.
+
+    fraction: share of the rows to reject, in [0, 1) (SPR Appendix E: 0.4).
+    size: rows in a group, at least 1 (gamma_Proda).
+    epsilon: bound on the probability that no group is clean, in (0, 1) (epsilon_Proda).
+    told: reject the true number of poison rows instead of the fraction.
+    """
+
+    fraction: float = option(0.4, low=0, high=1)
+    size: int = option(5, low=1)
+    epsilon: float = option(1e-5, above=0, high=1)
+    told: bool = False
+
+    def knows(self) -> str:
+        return share(self.fraction, self.told)
+
+    def weigh(self, key: Array, data: Data, learner: Learner, clues: Clues) -> Verdict:
+        """See `Defense.weigh`; the score is the row's loss under the last model."""
+        n = len(data.y)
+        keep = n - rejected(n, self.fraction, self.told, clues)
+        size, count = min(self.size, n), self.groups(keep / n)
+        draw, start = jax.random.split(key)
+        picked = jnp.argsort(jax.random.uniform(draw, (count, n)), axis=1)[:, :size]
+        rows = Data(jnp.asarray(dense(data.x)), jnp.asarray(data.y), jnp.asarray(data.weight))
+        weight, loss = _proda(start, *learner[:3], rows, picked, keep)
+        return Verdict(np.asarray(weight), np.asarray(loss), {})
+
+    def groups(self, clean: float) -> int:
+        """How many groups there must be if a share `clean` of the rows is clean (Wen et al., Theorem 1)."""
+        good = clean ** min(self.size, 64)
+        return 1 if good >= 1 else max(1, math.ceil(math.log(self.epsilon) / math.log1p(-good)))
+
+
+@functools.partial(jax.jit, static_argnames="keep")
+def _proda(
+    key: Array, objective: Objective, trainer: SGD, log_lambda: Array, rows: Data, picked: Array, keep: int
+) -> tuple[Array, Array]:
+    """Weights and losses [n] of the best of the groups `picked` [groups, size]."""
+    n, m = rows.x.shape
+    start = jax.tree.map(lambda leaf: leaf.astype(rows.x.dtype), objective.model.init(key, m))
+    whole = lay_out(rows)
+
+    def group(members: Array) -> tuple[Array, Array]:
+        few = lay_out(Data(rows.x[members], rows.y[members], rows.weight[members]))
+        params = fit(objective, trainer, start, log_lambda, few)
+        _, kept = jax.lax.top_k(-losses(params), keep)
+        weight = jnp.zeros(n, rows.x.dtype).at[kept].set(1)
+        return weight, losses(fit(objective, trainer, start, log_lambda, whole._replace(weight=weight)))
+
+    def losses(params: Array) -> Array:
+        found = objective.loss(predict(objective.model, params, rows.x), rows.y)
+        return jnp.where(jnp.isfinite(found), found, jnp.finfo(found.dtype).max / n)  # a group may diverge
+
+    weight, loss = jax.vmap(group)(picked)
+    best = jnp.argmin(jnp.sum(weight * loss, axis=1))
+    return weight[best], loss[best]

@@ -1,0 +1,82 @@
+"""SEVER: rows whose gradients stick out (Diakonikolas et al. 2019, Algorithms 1 and 2)."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+import scipy.sparse.linalg
+
+from poisoncli.core.network import predict
+from poisoncli.core.reject import dense, rejected, share
+from poisoncli.core.train import SGD, Objective, fit, lay_out
+from poisoncli.core.types import Array, Clues, Data, Learner, Params, Verdict, method, option
+
+LARGEST = 2000  # parameters up to which the gradients' second moments are formed
+
+
+@method
+class Sever:
+    """Trains, projects the centered gradients of the rows on their top singular vector, and drops the largest.
+
+    It does so in several rounds; SPR tells it what to drop in all, the reference code what to drop each
+    round. Any model.
+
+    fraction: share of the rows to reject in all rounds together, in [0, 1) (SPR Appendix E: 0.4).
+    rounds: at least 1.
+    told: reject the true number of poison rows instead of the fraction.
+    """
+
+    fraction: float = option(0.4, low=0, high=1)
+    rounds: int = option(4, low=1)
+    told: bool = False
+
+    def knows(self) -> str:
+        return share(self.fraction, self.told)
+
+    def weigh(self, key: Array, data: Data, learner: Learner, clues: Clues) -> Verdict:
+        """See `Defense.weigh`; the score is the squared projection in the row's last round."""
+        n = len(data.y)
+        count = rejected(n, self.fraction, self.told, clues)
+        rows = Data(jnp.asarray(dense(data.x)), jnp.asarray(data.y), jnp.asarray(data.weight))
+        kept, score = np.ones(n, bool), np.zeros(n)
+        for number in range(self.rounds):
+            weight = rows.weight * jnp.asarray(kept, rows.weight.dtype)
+            params = _train(key, learner.objective, learner.trainer, learner.log_lambda, rows, weight)
+            gradients = np.asarray(_gradients(learner.objective, params, rows), float)
+            score[kept] = projections(gradients[kept])
+            wanted = count * (number + 1) // self.rounds - int(np.sum(~kept))
+            order = np.argsort(np.where(kept, -score, np.inf), kind="stable")
+            kept[order[:wanted]] = False
+        return Verdict(kept.astype(np.float32), score, {})
+
+
+def projections(gradients: np.ndarray) -> np.ndarray:
+    """Squared projections [n] of the centered `gradients` [n, d] on their top right singular vector."""
+    centered = gradients - gradients.mean(0)
+    d = centered.shape[1]
+    if d <= LARGEST:
+        _, vectors = scipy.linalg.eigh(centered.T @ centered, subset_by_index=(d - 1, d - 1))
+        top = vectors[:, 0]
+    else:
+        _, _, vectors = scipy.sparse.linalg.svds(centered, k=1, v0=np.ones(min(centered.shape)))  # type: ignore[misc]
+        top = vectors[0]
+    return (centered @ top) ** 2
+
+
+@jax.jit
+def _train(key: Array, objective: Objective, trainer: SGD, log_lambda: Array, rows: Data, weight: Array) -> Params:
+    start = jax.tree.map(lambda leaf: leaf.astype(rows.x.dtype), objective.model.init(key, rows.x.shape[1]))
+    return fit(objective, trainer, start, log_lambda, lay_out(rows)._replace(weight=weight))
+
+
+@jax.jit
+def _gradients(objective: Objective, params: Params, rows: Data) -> Array:
+    """Gradients of each row's loss for all parameters, [n, d]."""
+
+    def loss(params: Params, x: Array, y: Array) -> Array:
+        return objective.loss(predict(objective.model, params, x[None]), y[None])[0]
+
+    found = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(params, rows.x, rows.y)
+    return jnp.concatenate([leaf.reshape(len(rows.y), -1) for leaf in jax.tree.leaves(found)], axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 import jax
 import numpy as np
@@ -99,16 +99,33 @@ class Model(Protocol):
         ...
 
 
+class Sparse(list):
+    """Rows of every repetition, a CSR matrix [n, m] each: what a dense array [repetitions, n, m] would hold."""
+
+
+@runtime_checkable
+class Exact(Protocol):
+    """A linear model trained to the optimum of its objective instead of by the trainer."""
+
+    loss: str
+    bias: str
+
+    def optimum(self, x: Array, y: Array, lambda_: float) -> Params:
+        """The parameters for rows x [n, m], dense or CSR, with targets y [n] in {0, 1}; see `Objective` for them."""
+        ...
+
+
 class Threat(NamedTuple):
     """What the attacker may do.
 
-    counts: poison rows in all at each stage, rising from 0; `counts[-1]` training rows are replaced.
-    low, high: domain of the features, scalars or [m].
+    counts: poison rows in all at each stage, rising from 0; `counts[-1]` training rows are replaced, or added.
+    low, high: domain of the features, scalars or [m]; integer: whether features are whole numbers.
     """
 
     counts: tuple[int, ...]
     low: Array
     high: Array
+    integer: bool = False
 
 
 class Problem(NamedTuple):
@@ -135,7 +152,7 @@ class Poison(NamedTuple):
     """Crafted poison, and how far the crafting is; a stage's poison is the first `counts[stage]` rows.
 
     x: features [repetitions, points, m]; y: targets [repetitions, points].
-    replaced: the training row [repetitions, points] that each poison row replaces.
+    replaced: the training row [repetitions, points] that each poison row replaces; -1 where it is added.
     counts: poison rows in all at each stage [stages].
     log_lambda: hyperparameters at the end of each stage [repetitions, stages, h].
     loss: target loss before each outer step [repetitions, stages, outer steps], NaN where there was none.

@@ -1,0 +1,145 @@
+"""Scores of the five sanitization defenses of KSL (section 2.2), for dense and sparse rows.
+
+A defense gives every row a score from what it fitted on all rows, and drops the share `remove` of each class with
+the highest scores. Labels are whatever numbers; a class is a distinct label.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from poisoncli.core.types import Array, FailedError
+
+SANITIZERS = ("l2", "slab", "loss", "svd", "knn")
+_BLOCK = 2**26  # distances held at a time
+
+
+def keep(scores: np.ndarray, y: Array, remove: float) -> np.ndarray:
+    """Which rows stay [n]: of each class all but the round(remove * size) with the highest scores.
+
+    Of equal scores the later rows go. Raises `FailedError` where a class would be emptied.
+    """
+    y = np.asarray(y)
+    stays = np.ones(len(y), bool)
+    for label in np.unique(y):
+        rows = np.flatnonzero(y == label)
+        count = round(remove * len(rows))
+        if count >= len(rows):
+            raise FailedError(f"removing {remove:g} would leave no row of class {label:g}: choose a smaller --remove")
+        stays[rows[np.argsort(scores[rows], kind="stable")[len(rows) - count :]]] = False
+    return stays
+
+
+def centroids(x: Array, y: Array) -> tuple[np.ndarray, np.ndarray]:
+    """The labels [c] in ascending order and the mean row of each class [c, d]."""
+    y = np.asarray(y)
+    labels = np.unique(y)
+    return labels, np.stack([np.asarray(x[y == label].mean(axis=0), float).ravel() for label in labels])
+
+
+def squared_norms(x: Array) -> np.ndarray:
+    """|x|^2 of every row [n]."""
+    if sp.issparse(x):
+        return np.asarray(x.multiply(x).sum(axis=1), float).ravel()
+    return np.einsum("nd,nd->n", x, x, dtype=float)
+
+
+def distances(x: Array, center: np.ndarray) -> np.ndarray:
+    """|x - center| of every row [n], for a center [d]."""
+    squared = squared_norms(x) - 2 * np.asarray(x @ center).ravel() + center @ center
+    return np.sqrt(np.maximum(squared, 0))
+
+
+def l2_scores(x: Array, y: Array) -> np.ndarray:
+    """Distance of every row to its class's centroid [n]."""
+    labels, means = centroids(x, y)
+    return _by_class(y, labels, lambda k, rows: distances(x[rows], means[k]))
+
+
+def slab_scores(x: Array, y: Array) -> np.ndarray:
+    """|<mu_1 - mu_-1, x - mu_y>| [n]; with more classes the largest over the other classes."""
+    labels, means = centroids(x, y)
+
+    def score(k: int, rows: np.ndarray) -> np.ndarray:
+        others = np.delete(means, k, axis=0) - means[k]
+        return np.abs(np.asarray(x[rows] @ others.T) - others @ means[k]).max(axis=1)
+
+    return _by_class(y, labels, score)
+
+
+def _by_class(y: Array, labels: np.ndarray, score: Any) -> np.ndarray:
+    y = np.asarray(y)
+    scores = np.empty(len(y))
+    for k, label in enumerate(labels):
+        rows = np.flatnonzero(y == label)
+        scores[rows] = score(k, rows)
+    return scores
+
+
+def right_singular(x: Array, share: float = 0.05, seed: int = 0) -> np.ndarray:
+    """The top k right singular vectors of x [n, d] as rows [k, d]; the least k that leaves < share of |x|_F^2."""
+    from scipy.sparse.linalg import svds
+
+    total = squared_norms(x).sum()
+    most = min(x.shape) - 1
+    k = min(most, 128)
+    while True:
+        start = np.random.default_rng(seed).normal(size=min(x.shape))
+        _, s, v = svds(sp.csr_matrix(x) if sp.issparse(x) else np.asarray(x, float), k=k, v0=start[: min(x.shape)], solver="propack")
+        order = np.argsort(-s)
+        left = 1 - np.cumsum(s[order] ** 2) / total
+        enough = np.flatnonzero(left < share)
+        if len(enough):
+            return v[order[: enough[0] + 1]]
+        if k == most:
+            return v[order]
+        k = min(most, 2 * k)
+
+
+def right_singular_near(x: Array, basis: np.ndarray, known: int, share: float = 0.05) -> np.ndarray:
+    """Like `right_singular`, but searched in the span of `basis` and of the distinct rows of x after `known`.
+
+    A fast approximation for rows that are repeated few times: basis [k, d] are the singular vectors of the first
+    `known` rows.
+    """
+    extra = x[known:]
+    extra = np.unique(np.asarray(extra.toarray() if sp.issparse(extra) else extra, float), axis=0)
+    span = np.linalg.qr(np.concatenate([basis, extra]).T)[0]
+    inner = np.asarray(x @ span)
+    values, vectors = np.linalg.eigh(inner.T @ inner)
+    left = 1 - np.cumsum(values[::-1]) / squared_norms(x).sum()
+    enough = np.flatnonzero(left < share)
+    k = enough[0] + 1 if len(enough) else len(values)
+    return (span @ vectors[:, ::-1][:, :k]).T
+
+
+def residuals(x: Array, basis: np.ndarray) -> np.ndarray:
+    """|(I - B^T B) x| of every row [n], for orthonormal rows B [k, d]."""
+    inner = np.asarray(x @ basis.T)
+    return np.sqrt(np.maximum(squared_norms(x) - np.einsum("nk,nk->n", inner, inner), 0))
+
+
+def neighbor_scores(x: Array, k: int = 5, total: bool = False) -> np.ndarray:
+    """Distance of every row to its k-th nearest other row [n], in blocks of rows.
+
+    total: instead the sum of the k smallest distances, the row itself among them (the code of KSL's authors).
+    """
+    n = x.shape[0]
+    if not 1 <= k < n:
+        raise FailedError(f"{k} neighbors were asked for among {n} rows: choose a smaller k")
+    norms = squared_norms(x)
+    scores = np.empty(n)
+    size = max(1, _BLOCK // n)
+    for first in range(0, n, size):
+        block = slice(first, min(n, first + size))
+        inner = x[block] @ x.T
+        inner = np.asarray(inner.toarray() if sp.issparse(inner) else inner, float)
+        squared = np.maximum(norms[block, None] - 2 * inner + norms, 0)
+        rows = np.arange(squared.shape[0])
+        squared[rows, first + rows] = 0.0 if total else np.inf
+        nearest = np.partition(squared, k - 1, axis=1)
+        scores[block] = np.sqrt(nearest[:, :k]).sum(axis=1) if total else np.sqrt(nearest[:, k - 1])
+    return scores

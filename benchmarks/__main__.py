@@ -20,7 +20,7 @@ SETTINGS = {  # hidden layers, learning rate, training steps
     "mlp 32-8, T=70": ((32, 8), 0.04, 70),
     "mlp 32-8, T=700": ((32, 8), 0.04, 700),
 }
-RIVALS = ("poison", "torch step", "torch once")
+RIVALS = ("poison", "torch plain", "torch tuned")
 ROUNDS = 4
 
 
@@ -62,7 +62,7 @@ def _whole_attack() -> None:
     share = 100 * (1 - found["inside"] / found["seconds"])
     print(
         f"\nwhole attack ({found['source']}, 5 batches of 350, lambda learned): {found['seconds']:.0f} s, "
-        f"peak {found['peak_mb']:.0f} MB; {share:.1f} % of the time is not hypergradients (loading, compiling, files)"
+        f"peak {found['peak_mb']:.0f} MB; {share:.1f} % of the time is not hypergradients (data, start-up, files)"
     )
 
 
@@ -100,7 +100,7 @@ def _one(rival: str, name: str) -> float:
         from benchmarks import with_torch
 
         def call() -> Any:
-            return with_torch.hypergradient(arrays, hidden, rate, steps, rival.split()[1])
+            return with_torch.hypergradient(arrays, hidden, rate, steps, tuned=rival == "torch tuned")
 
     return min(_timed(call) for _ in range(3 if steps < 700 else 2))
 

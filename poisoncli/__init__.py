@@ -13,6 +13,7 @@ _HOME = {
     "Run": "config",
     "Choice": "config",
     "attack": "run",
+    "defend": "run",
     "evaluate": "run",
     "read": "store",
     "rows": "report",
@@ -21,7 +22,7 @@ _HOME = {
     "PoisonError": "core.types",
     "FailedError": "core.types",
 }
-__all__ = list(_HOME)
+__all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

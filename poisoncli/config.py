@@ -15,6 +15,7 @@ from poisoncli.core.losses import PENALTIES
 from poisoncli.core.train import SGD
 from poisoncli.core.types import PoisonError
 from poisoncli.datasets import DATASETS
+from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
 
 TRAINERS = {"sgd": SGD}
@@ -24,6 +25,7 @@ TABLES: dict[str, dict[str, type]] = {
     "trainer": TRAINERS,
     "attack": ATTACKS,
 }
+METHODS = {**TABLES, "defense": DEFENSES}  # a run has one method of each table; defenses come afterwards
 
 # HLP Tables IV and V: outer steps, alpha, eta, T, largest lambda in the papers' scale; sizes of the network.
 _TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
@@ -35,7 +37,11 @@ _TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
     ("cifar10", "mlp"): (120, 0.100, 0.03, 800, 1e5),
     ("gaussians", "logistic"): (50, 0.400, 0.20, 100, math.inf),  # HLP Appendix A
 }
-_OTHER = {"logistic": (140, 0.3, 0.1, 140, math.inf), "mlp": (140, 0.1, 0.1, 300, math.inf)}
+_OTHER = {
+    "logistic": (140, 0.3, 0.1, 140, math.inf),
+    "linear": (100, 0.9, 0.1, 40, math.inf),
+    "mlp": (140, 0.1, 0.1, 300, math.inf),
+}
 _HIDDEN = {"cifar10": (64, 32)}
 
 
@@ -54,6 +60,7 @@ class Run:
     dataset, model, trainer, attack: the methods, as names or `Choice`s.
     reg: penalty on the weights, `none`, `l2` or `l1`; by default `l2` where a lambda is given or learned.
     lambda_: fixed coefficient of the penalty in the mean loss, at least 0.
+    clean_lambda: take the one that cross-validation on the clean training rows selects (HLP's lambda_CLEAN).
     learn_lambda: learn it together with the poison (HLP eq. 3); per_layer: one for each layer.
     fraction: of the training rows that the attacker replaces, in (0, 1).
     n_train, n_val, n_test: rows; 0 means the data set's default.
@@ -66,6 +73,7 @@ class Run:
     attack: Choice = Choice("rmd")
     reg: str = ""
     lambda_: float | None = None
+    clean_lambda: bool = False
     learn_lambda: bool = False
     per_layer: bool = False
     fraction: float = 0.35
@@ -95,13 +103,20 @@ def resolve(run: Run) -> Run:
         for kind in TABLES
         for choice in [getattr(run, kind)]
     }
-    reg = run.reg or ("l2" if run.lambda_ is not None or run.learn_lambda else "none")
+    penalized = run.lambda_ is not None or run.clean_lambda or run.learn_lambda
+    reg = run.reg or ("l2" if penalized else "none")
     return dataclasses.replace(run, **filled, reg=reg)
 
 
 def build(choice: Choice, kind: str) -> Any:
     """The method that a resolved `choice` names."""
-    return TABLES[kind][choice.name](**choice.options)
+    return METHODS[kind][choice.name](**choice.options)
+
+
+def resolve_defense(choice: Choice) -> Choice:
+    """A defense checked, with every option filled in. Raises `PoisonError` for an unknown name or option."""
+    known(choice.name, DEFENSES, "defense")
+    return Choice(choice.name, {**_defaults("defense", choice.name), **_checked("defense", choice)})
 
 
 def named(kind: str, name: str) -> Choice:
@@ -121,13 +136,14 @@ def _check(run: Run) -> None:
     """Raise `PoisonError` where a field of `run` is out of range or contradicts another."""
     if run.reg not in ("", *PENALTIES):
         raise PoisonError(f"--reg {run.reg} is unknown: choose one of {', '.join(PENALTIES)}")
-    if run.lambda_ is not None and run.learn_lambda:
+    policies = (run.lambda_ is not None) + run.clean_lambda + run.learn_lambda
+    if policies > 1:
         raise PoisonError("--lambda and --learn-lambda contradict each other: give one of them")
     if run.lambda_ is not None and not (run.lambda_ >= 0 and math.isfinite(run.lambda_)):
         raise PoisonError(f"--lambda {run.lambda_} is not a coefficient: give a number of at least 0")
-    if run.reg in ("l1", "l2") and run.lambda_ is None and not run.learn_lambda:
-        raise PoisonError(f"--reg {run.reg} needs a strength: add --lambda VALUE or --learn-lambda")
-    if run.reg == "none" and (run.lambda_ or run.learn_lambda):
+    if run.reg in ("l1", "l2") and not policies:
+        raise PoisonError(f"--reg {run.reg} needs a strength: add --lambda VALUE, --lambda clean or --learn-lambda")
+    if run.reg == "none" and (run.lambda_ or run.clean_lambda or run.learn_lambda):
         raise PoisonError("--reg none has no lambda: choose --reg l2 or l1, or drop the lambda option")
     if run.per_layer and not run.learn_lambda:
         raise PoisonError("--per-layer is about learned lambdas: add --learn-lambda")
@@ -149,8 +165,7 @@ def _check(run: Run) -> None:
 
 def _fields(kind: str, run: Run) -> dict[str, Any]:
     """All options of a method with their defaults for the run's data set and model."""
-    fields = dataclasses.fields(TABLES[kind][getattr(run, kind).name])
-    defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    defaults = _defaults(kind, getattr(run, kind).name)
     outer, alpha, eta, steps, most = _TUNED.get((run.dataset.name, run.model.name), _OTHER[run.model.name])
     trainer = {"rate": eta, "epochs": steps, **run.trainer.options}
     tuned = {
@@ -168,9 +183,14 @@ def _fields(kind: str, run: Run) -> dict[str, Any]:
     return {**defaults, **{name: value for name, value in tuned.items() if name in defaults}}
 
 
+def _defaults(kind: str, name: str) -> dict[str, Any]:
+    fields = dataclasses.fields(METHODS[kind][name])
+    return {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+
+
 def _checked(kind: str, choice: Choice) -> dict[str, Any]:
     """The choice's options, read as their fields' types and within their ranges."""
-    fields = {f.name: f for f in dataclasses.fields(TABLES[kind][choice.name])}
+    fields = {f.name: f for f in dataclasses.fields(METHODS[kind][choice.name])}
     result = {}
     for name, value in choice.options.items():
         if name not in fields:
@@ -243,6 +263,11 @@ def to_json(run: Run) -> str:
         fields[kind] = {"name": fields[kind]["name"], **fields[kind]["options"]}
     fields["lambda"] = fields.pop("lambda_")
     return json.dumps(fields)
+
+
+def choice_to_json(choice: Choice) -> str:
+    """A method with its options as JSON."""
+    return json.dumps({"name": choice.name, **choice.options})
 
 
 def from_json(text: str) -> Run:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli import run, store
+from poisoncli import store
 from poisoncli.core.types import PoisonError
+from poisoncli.prepare import poisoned, restore
 from poisoncli.store import RunFile
 
 FORMATS = (".npz", ".csv", ".parquet")
@@ -22,6 +23,7 @@ def export(
     fraction: float | None = None,
     repetition: int = 0,
     params: bool = False,
+    defense: str = "",
     data_dir: str | None = None,
 ) -> Path:
     """Write the poisoned training rows of one stage and repetition to `out` (.npz, .csv or .parquet).
@@ -30,6 +32,7 @@ def export(
     Columns: the features x0, x1, ... in the data set's own units (.npz: one array `x`), `y`, `poison` (1 for
     poison rows), `row` (the row of the data set that stood, or stands, there) and `replaced` (that row's number
     for poison rows, -1 for clean ones). params: add the victim's parameters w0, b0, ... (.npz only).
+    defense: leave out the rows that this defense removed, and add its `weight` and `score`.
 
     Raises `PoisonError` for another format or a repetition or fraction that is not there.
     """
@@ -38,11 +41,11 @@ def export(
         raise PoisonError(f"{path} has no format that can be written: end its name in {', '.join(FORMATS)}")
     if params and path.suffix != ".npz":
         raise PoisonError("parameters are arrays of several shapes: export them to a name that ends in .npz")
-    prepared = run.restore(content, data_dir)
+    prepared = restore(content, data_dir)
     if not 0 <= repetition < prepared.run.repetitions:
         raise PoisonError(f"repetition {repetition} is not there: the run has 0 to {prepared.run.repetitions - 1}")
     stage = _stage(content, fraction, prepared.run.n_train)
-    data, is_poison, _ = run.poisoned(prepared.split.train, content.poison, stage)
+    data, is_poison, _ = poisoned(prepared.split.train, content.poison, stage)
     rows = content.split["train"][repetition]
     columns = {
         "y": data.y[repetition],
@@ -51,9 +54,21 @@ def export(
         "replaced": np.where(is_poison[repetition], rows, -1),
     }
     x = data.x[repetition] * prepared.scale + prepared.shift
+    if defense:
+        kept, more = _kept(content, defense, repetition, stage)
+        x, columns = x[kept], {name: column[kept] for name, column in {**columns, **more}.items()}
     extra = _parameters(content, repetition, stage) if params else {}
     store.replace(path, _encode(path.suffix, x, columns, extra))
     return path
+
+
+def _kept(content: RunFile, defense: str, repetition: int, stage: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """The rows [n] that a defense keeps, and its columns."""
+    if defense not in content.defenses:
+        raise PoisonError(f"the run file holds no defense {defense}: run `poison defend --defense {defense}` first")
+    found = content.defenses[defense]
+    weight = found.weight[repetition, stage]
+    return weight > 0, {"weight": weight, "score": found.score[repetition, stage]}
 
 
 def check_free(path: Path, force: bool) -> None:

@@ -1,4 +1,4 @@
-"""The stages of a run: attack and evaluate; they wire names to methods, own the keys, files and progress."""
+"""The stages of a run: attack, defend, evaluate; they wire names to methods, own the keys, files, progress."""
 
 from __future__ import annotations
 
@@ -7,39 +7,23 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from poisoncli import config, store
-from poisoncli.config import Run
-from poisoncli.core.losses import ROW_LOSS
+from poisoncli.config import Choice, Run
+from poisoncli.core.losses import ERROR
 from poisoncli.core.metrics import train_and_score
-from poisoncli.core.split import default_sizes, draw
-from poisoncli.core.train import SGD, Objective
-from poisoncli.core.types import Data, Dataset, FailedError, Poison, PoisonError, Problem, Split, Threat
-from poisoncli.store import Evaluation, RunFile
+from poisoncli.core.types import Clues, Data, FailedError, Poison, PoisonError
+from poisoncli.prepare import Prepared, poisoned, prepare, problem, restore
+from poisoncli.store import Defended, Evaluation, RunFile
 
 Report = Callable[[int, int, str], None]  # steps done, steps in all, what is being done
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints within a batch
-_ATTACK, _VICTIM = 1, 2  # what a key is folded with, for each stage
-
-
-class Prepared(NamedTuple):
-    """A resolved run with its data: the scaled split, the rows it was drawn from, and the attacker's domain."""
-
-    run: Run
-    split: Split
-    rows: dict[str, np.ndarray]
-    shift: np.ndarray
-    scale: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    sha256: str
-    objective: Objective
-    trainer: SGD
+_ATTACK, _VICTIM, _DEFENSE = 1, 2, 4  # what a key is folded with, for each stage; see also `prepare`
 
 
 def attack(
@@ -116,7 +100,7 @@ def _craft(
     key = jax.random.fold_in(jax.random.key(prepared.run.seed), _ATTACK)
     saved, batch, poison = time.monotonic(), -1, begun
     try:
-        for poison in method.craft(key, _problem(prepared), begun):
+        for poison in method.craft(key, problem(prepared), begun):
             report(poison.done, poison.total, what)
             _check_finite(poison)
             stage = poison.done // max(poison.loss.shape[2], 1)
@@ -141,97 +125,54 @@ def _check_finite(poison: Poison) -> None:
         )
 
 
-def prepare(run: Run, data_dir: str | None = None) -> Prepared:
-    """Load the data set of a resolved run, draw and scale its splits, and build what the run names."""
-    dataset = config.build(run.dataset, "dataset").load(data_dir)
-    if dataset.task != "binary":
-        raise PoisonError(
-            f"{run.dataset.name} has {_kind(dataset)}, and model {run.model.name} separates two classes: pick them "
-            "with --classes a,b"
-        )
-    sizes = _sizes(run, dataset)
-    run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
-    drawn = [
-        draw(np.random.default_rng((run.seed, r)), dataset.y, dataset.task, sizes) for r in range(run.repetitions)
-    ]
-    rows = {
-        name: np.stack(part) for name, part in zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
-    }
-    shift, scale = _scaling(run, dataset)
-    x = ((dataset.x - shift) / scale).astype(np.float32)
-    split = Split(*(_take(x, dataset.y, rows[name]) for name in ("train", "val", "test")))
-    model = config.build(run.model, "model")
-    return Prepared(
-        run=run,
-        split=split,
-        rows=rows,
-        shift=shift,
-        scale=scale,
-        low=np.asarray((dataset.low - shift) / scale, np.float32),
-        high=np.asarray((dataset.high - shift) / scale, np.float32),
-        sha256=dataset.sha256,
-        objective=Objective(model, ROW_LOSS[dataset.task], run.reg),
-        trainer=config.build(run.trainer, "trainer"),
-    )
+def defend(
+    path: str | Path,
+    choice: Choice | str,
+    *,
+    data_dir: str | None = None,
+    save: bool = True,
+    report: Report = lambda done, total, what: None,
+) -> RunFile:
+    """Let a defense weigh the training rows of every repetition and stage, the clean stage 0 included.
+
+    choice: a defense by name, or with options. Returns the run file's content with the weights, and writes
+    them there unless `save` is false; the same defense with other options takes the place of its former self.
+    Raises `PoisonError` if the file, its data set or the defense cannot be used.
+    """
+    path = Path(path)
+    choice = config.resolve_defense(Choice(choice) if isinstance(choice, str) else choice)
+    content = store.read(path)
+    former = content.defenses.get(choice.name)
+    if former is not None and former.choice == config.choice_to_json(choice):
+        return content
+    prepared = restore(content, data_dir)
+    defended = _weigh(prepared, content.poison, choice, report)
+    evaluations = {name: kept for name, kept in content.evaluations.items() if name != choice.name}
+    defenses = {**content.defenses, choice.name: defended}
+    content = dataclasses.replace(content, defenses=defenses, evaluations=evaluations)
+    if save:
+        store.write(path, content)
+    return content
 
 
-def _kind(dataset: Dataset) -> str:
-    return "real targets" if dataset.task == "real" else f"{len(np.unique(dataset.y))} classes"
-
-
-def _sizes(run: Run, dataset: Dataset) -> tuple[int, int, int]:
-    usual = config.DATASETS[run.dataset.name].sizes or default_sizes(dataset.y, dataset.task)
-    asked = (run.n_train, run.n_val, run.n_test)
-    return tuple(a or u for a, u in zip(asked, usual, strict=True))  # type: ignore[return-value]
-
-
-def _scaling(run: Run, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Shift and scale of the features: a user's own data are brought to [0, 1] by their range."""
-    if run.dataset.name != "file":
-        return np.float32(0), np.float32(1)  # type: ignore[return-value]
-    width = np.asarray(dataset.high - dataset.low)
-    return np.asarray(dataset.low), np.where(width > 0, width, 1).astype(np.float32)
-
-
-def _take(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> Data:
-    return Data(x[rows], np.asarray(y, np.float32)[rows], np.ones(rows.shape, np.float32))
-
-
-def _problem(prepared: Prepared) -> Problem:
-    run = prepared.run
-    layers = 1
-    if run.per_layer:
-        m = prepared.split.train.x.shape[2]
-        layers = len(jax.eval_shape(lambda: prepared.objective.model.init(jax.random.key(0), m)))
-    coefficient = (run.lambda_ or 0.0) * run.n_train
-    with np.errstate(divide="ignore"):
-        log_lambda = np.full(layers, np.log(coefficient), np.float32)
-    return Problem(
-        train=prepared.split.train,
-        target=prepared.split.val,
-        objective=prepared.objective,
-        trainer=prepared.trainer,
-        threat=Threat(_counts(run), prepared.low, prepared.high),
-        log_lambda=log_lambda,
-        learn=run.learn_lambda,
-    )
-
-
-def _counts(run: Run) -> tuple[int, ...]:
-    """Poison rows in all at each stage: batches of one size that together stay within the fraction."""
-    points = int(run.fraction * run.n_train + 1e-9)
-    batch = run.attack.options["batch"] or max(1, round(0.07 * run.n_train))
-    if points < 1:
-        raise PoisonError(
-            f"--fraction {run.fraction} of {run.n_train} training rows is less than one row: raise it"
-        )
-    if batch > run.n_train:
-        raise PoisonError(
-            f"a batch of {batch} is larger than the {run.n_train} clean training rows: choose a smaller -o batch"
-        )
-    stages = -(-points // batch)
-    size = points // stages
-    return tuple(range(0, stages * size + 1, size))
+def _weigh(prepared: Prepared, poison: Poison, choice: Choice, report: Report) -> Defended:
+    """Run a resolved defense over all repetitions and stages."""
+    method, what = config.build(choice, "defense"), f"defending with {choice.name}"
+    repetitions, stages = prepared.run.repetitions, len(poison.counts)
+    keys = _keys(prepared, _DEFENSE)
+    weight, score = (np.empty((repetitions, stages, prepared.run.n_train), np.float32) for _ in range(2))
+    for stage, count in enumerate(poison.counts):
+        train, _, _ = poisoned(prepared.split.train, poison, stage)
+        for r in range(repetitions):
+            report(stage * repetitions + r, stages * repetitions, what)
+            rows, trusted = (Data(*(leaf[r] for leaf in part)) for part in (train, prepared.split.val))
+            clues = Clues(trusted, int(count) / prepared.run.n_train)
+            verdict = method.weigh(keys[r], rows, prepared.learner(poison.log_lambda[r, stage]), clues)
+            if not np.any(verdict.weight > 0):
+                raise FailedError(f"defense {choice.name} removes every row: choose milder options with -o")
+            weight[r, stage], score[r, stage] = verdict.weight, verdict.score
+    report(stages * repetitions, stages * repetitions, what)
+    return Defended(config.choice_to_json(choice), method.knows(), weight, score)
 
 
 def evaluate(
@@ -243,64 +184,65 @@ def evaluate(
 ) -> RunFile:
     """Train the victim on the clean and on the poisoned rows of every stage, and score it.
 
-    All trainings of a repetition start from the same parameters (HLP Table V). Returns the run file's content
-    with the evaluation `none` (no defense), and writes it there unless `save` is false or it is there already.
+    It is trained without a defense (`none`) and behind each defense in the file. All trainings of a repetition
+    start from the same parameters (HLP Table V). Returns the run file's content with the evaluations, and
+    writes them there unless `save` is false; what is there already is kept.
     Raises `PoisonError` if the file or its data set cannot be read, and `FailedError` if the victim diverges.
     """
     path = Path(path)
     content = store.read(path)
-    if "none" in content.evaluations:
+    wanted = [name for name in ("none", *content.defenses) if name not in content.evaluations]
+    if not wanted:
         return content
     prepared = restore(content, data_dir)
+    evaluations = dict(content.evaluations)
+    for name in wanted:
+        evaluations[name] = _evaluate(prepared, content, name, report)
+    content = dataclasses.replace(content, evaluations=evaluations)
+    if save:
+        store.write(path, content)
+    return content
+
+
+def _evaluate(prepared: Prepared, content: RunFile, name: str, report: Report) -> Evaluation:
+    """Train and score the victim at each stage, on the rows that the defense `name` leaves."""
     stages = len(content.poison.counts)
+    what = "training the victim" if name == "none" else f"training the victim behind {name}"
     scores = []
     for stage in range(stages):
-        report(stage, stages, "training the victim")
-        scores.append(_score(prepared, content.poison, stage))
-    report(stages, stages, "training the victim")
+        report(stage, stages, what)
+        weight = None if name == "none" else content.defenses[name].weight[:, stage]
+        scores.append(_score(prepared, content.poison, stage, weight))
+    report(stages, stages, what)
     stacked: Any = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *scores)
     evaluation = Evaluation(**stacked._asdict())
     if not np.all(np.isfinite(evaluation.val_loss)):
         raise FailedError(
             "the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate"
         )
-    content = dataclasses.replace(content, evaluations={**content.evaluations, "none": evaluation})
-    if save:
-        store.write(path, content)
-    return content
+    return evaluation
 
 
-def _score(prepared: Prepared, poison: Poison, stage: int) -> Any:
-    keys = jax.vmap(
-        lambda r: jax.random.fold_in(jax.random.fold_in(jax.random.key(prepared.run.seed), _VICTIM), r)
-    )(jnp.arange(prepared.run.repetitions))
+def _score(prepared: Prepared, poison: Poison, stage: int, weight: np.ndarray | None) -> Any:
     train, _, _ = poisoned(prepared.split.train, poison, stage)
+    if weight is not None:
+        train = train._replace(weight=train.weight * weight)
     split, log_lambda = prepared.split, jnp.asarray(poison.log_lambda[:, stage])
-    score = train_and_score(keys, prepared.objective, prepared.trainer, train, log_lambda, split.val, split.test)
+    keys = _keys(prepared, _VICTIM)
+    score = train_and_score(
+        keys,
+        prepared.objective,
+        prepared.trainer,
+        train,
+        log_lambda,
+        split.val,
+        split.test,
+        error=ERROR[prepared.task],
+    )
     return jax.tree.map(np.asarray, score)
 
 
-def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
-    """The data and methods of a run file, with the very rows that it was crafted on."""
-    prepared = prepare(config.from_json(content.run), data_dir)
-    if prepared.sha256 != content.sha256:
-        raise PoisonError(
-            f"the data set {prepared.run.dataset.name} has changed since the poison was crafted: "
-            "restore it, or craft the poison again"
-        )
-    return prepared
-
-
-def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray, np.ndarray]:
-    """The training rows of a stage: data, which rows are poison [repetitions, n], and where each came from.
-
-    The last array holds for a poison row its number among the poison rows, and -1 for a clean one.
-    """
-    count = int(poison.counts[stage])
-    index = poison.replaced[:, :count]
-    x, y = np.array(train.x), np.array(train.y)
-    number = np.full(y.shape, -1)
-    np.put_along_axis(x, index[:, :, None], poison.x[:, :count], axis=1)
-    np.put_along_axis(y, index, poison.y[:, :count], axis=1)
-    np.put_along_axis(number, index, np.broadcast_to(np.arange(count), index.shape), axis=1)
-    return Data(x, y, train.weight), number >= 0, number
+def _keys(prepared: Prepared, stage: int) -> Any:
+    """A key for each repetition of one of the stages `_ATTACK`, ..."""
+    key = jax.random.fold_in(jax.random.key(prepared.run.seed), stage)
+    return jax.vmap(lambda r: jax.random.fold_in(key, r))(jnp.arange(prepared.run.repetitions))

@@ -29,6 +29,9 @@ _AXES = {
     "train": ("repetition", "row"),
     "val": ("repetition", "row"),
     "test": ("repetition", "row"),
+    "weight": ("repetition", "stage", "row"),
+    "score": ("repetition", "stage", "row"),
+    "norm": ("repetition", "stage", "layer"),
 }
 
 
@@ -36,7 +39,8 @@ _AXES = {
 class Evaluation:
     """What the victim does after training at each stage; arrays [repetitions, stages].
 
-    test_error, val_error: share of wrong rows, in [0, 1]; test_loss, val_loss: mean loss without penalty.
+    test_error, val_error: share of wrong rows, in [0, 1], or for real targets the NMSE (SPR eq. 7).
+    test_loss, val_loss: mean loss without penalty.
     norm: squared L2 norm of all parameters over their number, of each layer [repetitions, stages, layers].
     params: the victim's parameters, each array with leading axes [repetitions, stages].
     """
@@ -50,13 +54,29 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Defended:
+    """What a defense made of the training rows of each stage.
+
+    choice: the defense with its options (JSON); knows: what it was told beyond the rows, in words.
+    weight: of each training row [repetitions, stages, rows], in [0, 1]; 0 means removed.
+    score: suspicion [repetitions, stages, rows], higher is worse; NaN where the defense has none.
+    """
+
+    choice: str
+    knows: str
+    weight: np.ndarray
+    score: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class RunFile:
     """The content of a run file.
 
     run: the run's description (JSON); sha256: hash of the data set.
     split: rows of the data set in `train`, `val`, `test` [repetitions, rows].
     shift, scale: features of the run = (features of the data set - shift) / scale, scalars or [m].
-    poison: the crafted poison; evaluations: by name of the defense, `none` without one.
+    poison: the crafted poison; defenses: their weights, by name.
+    evaluations: by name of the defense, `none` without one.
     """
 
     run: str
@@ -65,6 +85,7 @@ class RunFile:
     shift: np.ndarray
     scale: np.ndarray
     poison: Poison
+    defenses: dict[str, Defended] = dataclasses.field(default_factory=dict)
     evaluations: dict[str, Evaluation] = dataclasses.field(default_factory=dict)
 
 
@@ -83,8 +104,11 @@ def write(path: Path, content: RunFile) -> None:
         attack = file.create_group("attack")
         attack.attrs["done"], attack.attrs["total"] = content.poison.done, content.poison.total
         _put(attack, {k: v for k, v in content.poison._asdict().items() if k not in ("done", "total")})
+        for name, defended in content.defenses.items():
+            _put_defended(file.create_group(f"defend/{name}"), defended)
         for name, evaluation in content.evaluations.items():
             _put_evaluation(file.create_group(f"evaluate/{name}"), evaluation)
+        _scale_stages(file, attack["counts"])
     replace(path, image.getvalue())
 
 
@@ -139,10 +163,30 @@ def _put(group: Any, arrays: Mapping[str, Any]) -> None:
         array = np.asarray(value)
         compress = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size > 4096 else {}
         item = group.create_dataset(name, data=array, **compress)
-        for axis, label in zip(item.dims, _AXES.get(name, ("repetition", "stage", "layer")), strict=False):
+        for axis, label in zip(item.dims, _AXES.get(name, ("repetition", "stage")), strict=False):
             axis.label = label
         if name in _UNITS:
             item.attrs["unit"] = _UNITS[name]
+
+
+def _put_defended(group: Any, defended: Defended) -> None:
+    group.attrs["defense"], group.attrs["knows"] = defended.choice, defended.knows
+    _put(group, {"weight": defended.weight, "score": defended.score})
+
+
+def _scale_stages(file: Any, counts: Any) -> None:
+    """Make the poison rows at each stage the scale of every stage axis, so that other tools can plot them."""
+    import h5py
+
+    counts.make_scale("poison rows")
+
+    def attach(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            for axis in item.dims:
+                if axis.label == "stage" and item != counts:
+                    axis.attach_scale(counts)
+
+    file.visititems(attach)
 
 
 def _put_evaluation(group: Any, evaluation: Evaluation) -> None:
@@ -191,8 +235,14 @@ def _content(file: Any) -> RunFile:
         scale=split.pop("scale"),
         split=split,
         poison=poison,
+        defenses={name: _defended(group) for name, group in file.get("defend", {}).items()},
         evaluations={name: _evaluation(group) for name, group in file.get("evaluate", {}).items()},
     )
+
+
+def _defended(group: Any) -> Defended:
+    choice, knows = str(group.attrs["defense"]), str(group.attrs["knows"])
+    return Defended(choice, knows, group["weight"][()], group["score"][()])
 
 
 def _evaluation(group: Any) -> Evaluation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from poisoncli.cli import attack, datasets, evaluate, export, report
+from poisoncli.cli import attack, datasets, defend, evaluate, export, report, sweep
 
 app = typer.Typer(
     name="poison",
@@ -21,8 +21,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 attack.register(app)
+defend.register(app)
 evaluate.register(app)
 report.register(app)
+sweep.register(app)
 export.register(app)
 datasets.register(app)
 

@@ -61,8 +61,13 @@ def attack(
         ),
     ] = None,
     lambda_: Annotated[
-        float | None,
-        typer.Option("--lambda", help="Fixed coefficient of the penalty in the mean loss.", rich_help_panel=MODEL),
+        str | None,
+        typer.Option(
+            "--lambda",
+            metavar="VALUE|clean",
+            help="Fixed coefficient of the penalty in the mean loss; clean: by cross-validation on clean rows.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     learn_lambda: Annotated[
         bool | None,
@@ -179,10 +184,8 @@ def _run(
 
     run = config.from_toml(config_file) if config_file else config.Run()
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if changes.get("lambda_") is not None and not given["learn_lambda"]:
-        changes["learn_lambda"] = False
-    if changes.get("learn_lambda"):
-        changes.setdefault("lambda_", None)
+    if given["lambda_"] or given["learn_lambda"]:  # the policy of the command line replaces the file's
+        changes.update(_policy(given["lambda_"]), learn_lambda=bool(given["learn_lambda"]))
     choices = {kind: getattr(run, kind) for kind in config.TABLES}
     for kind, name in names.items():
         if name is not None and name != choices[kind].name:
@@ -195,6 +198,18 @@ def _run(
             data = choices["dataset"]
             choices["dataset"] = config.Choice(data.name, {**data.options, name: value})
     return dataclasses.replace(run, **choices, **changes)
+
+
+def _policy(text: str | None) -> dict[str, Any]:
+    """The fields of a run that `--lambda` sets."""
+    from poisoncli.core.types import PoisonError
+
+    if text is None or text == "clean":
+        return {"lambda_": None, "clean_lambda": text == "clean"}
+    try:
+        return {"lambda_": float(text), "clean_lambda": False}
+    except ValueError:
+        raise PoisonError(f"--lambda {text} is no number: give a coefficient, or `clean`") from None
 
 
 def _split_option(text: str) -> tuple[str, str, str]:

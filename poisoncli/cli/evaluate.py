@@ -30,7 +30,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Train the victim at every fraction of poison and print its test error.
+    """Train the victim at every fraction of poison, and behind every defense in the file, and print its test error.
 
     Several run files stand side by side. The result is kept in the run file.
     """
@@ -43,7 +43,7 @@ def evaluate(
     contents = evaluated(paths(runs), data_dir, quiet)
     from poisoncli import report
 
-    tables = [report.rows(content) for _, content in contents]
+    tables = [report.all_rows(content) for _, content in contents]
     if json:
         for (path, content), table in zip(contents, tables, strict=True):
             print(
@@ -59,7 +59,9 @@ def evaluate(
     elif csv:
         _print_csv([path for path, _ in contents], tables)
     elif len(contents) == 1:
-        _print_one(contents[0][1], tables[0])
+        _print_one(contents[0][1], [row for row in tables[0] if row["defense"] == "none"])
+        if behind := [row for row in tables[0] if row["defense"] != "none"]:
+            _print_defended(contents[0][1], behind)
     else:
         _print_several([content for _, content in contents], tables)
     worst = max(row["test_error"] for table in tables for row in table)
@@ -123,6 +125,30 @@ def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
             f"{row['norm']:.2g}",
         )
     console().print(grid)
+
+
+def _print_defended(content: Any, table: list[dict[str, Any]]) -> None:
+    """What each defense removed, and what that was worth."""
+    grid = _grid("Behind a defense")
+    grid.add_column("defense")
+    for name in ("poison", "test error", "gain", "rows removed", "precision", "poison removed", "clean removed"):
+        grid.add_column(name, justify="right")
+    grid.add_column("was told")
+    for row in table:
+        shares = [_share(row[name]) for name in ("gain", "removed", "precision", "recall", "clean_removed")]
+        first = row["poison"] == 0
+        grid.add_row(
+            row["defense"] if first else "",
+            f"{row['fraction']:.1%}",
+            percent(row),
+            *shares,
+            row["knows"] if first else "",
+        )
+    console().print(grid)
+
+
+def _share(value: float) -> str:
+    return "-" if value != value else f"{100 * value:.1f} %"
 
 
 def _print_several(contents: list[Any], tables: list[list[dict[str, Any]]]) -> None:

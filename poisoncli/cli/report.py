@@ -16,7 +16,9 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    runs: Annotated[list[str], typer.Argument(help="Run files; - reads their paths from stdin.")],
+    runs: Annotated[
+        list[str], typer.Argument(help="Run files, or the folder of a sweep; - reads paths from stdin.")
+    ],
     out: Annotated[
         str | None,
         typer.Option(
@@ -28,7 +30,7 @@ def report(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Draw test error and lambda against the fraction of poison, a line for each run file.
+    """Draw test error and lambda against the fraction of poison, a line for each run file; or a whole sweep.
 
     Bands show one standard error over the repetitions. Runs that were not evaluated yet are evaluated first.
     """
@@ -37,8 +39,23 @@ def report(
     from poisoncli.report import figure
 
     files = paths(runs)
+    if len(files) == 1 and Path(files[0]).is_dir():
+        path = Path(out) if out else Path(files[0]) / "figure.png"
+        check_free(path, force)
+        print(_draw_sweep(files[0], path))
+        return
     path = Path(out) if out else Path(files[0]).with_suffix(".png")
     check_free(path, force)
     contents = [content for _, content in evaluated(files, data_dir, quiet)]
     print(figure(contents, path))
     note(f"drew {len(contents)} run{'s' if len(contents) > 1 else ''}", quiet)
+
+
+def _draw_sweep(folder: str, path: Path) -> Path:
+    from poisoncli import report, sweep
+    from poisoncli.core.types import PoisonError
+
+    plan, panels = sweep.contents(folder)
+    if not panels:
+        raise PoisonError(f"no run of {folder} is finished: repeat `poison sweep` until one is")
+    return report.grid(panels, plan.draw, plan.title, path)

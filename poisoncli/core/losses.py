@@ -40,6 +40,19 @@ def weighted_mean(values: Array, weight: Array) -> Array:
     return jnp.sum(values * weight) / jnp.sum(weight)
 
 
+def error_rate(output: Array, y: Array, weight: Array) -> Array:
+    """Share of the rows kept whose sign of the logit `output` [n] contradicts the target y, in [0, 1]."""
+    return weighted_mean(wrong(output, y), weight)
+
+
+def nmse(output: Array, y: Array, weight: Array) -> Array:
+    """Mean squared error over the mean square of the targets y [n], both over the rows kept (SPR eq. 7)."""
+    return weighted_mean((output - y) ** 2, weight) / weighted_mean(y**2, weight)
+
+
 def wrong(output: Array, y: Array) -> Array:
     """1.0 [n] where the sign of the logit `output` [n] contradicts the target y in {0, 1}."""
     return ((output > 0) != (y > 0.5)).astype(output.dtype)
+
+
+ERROR: dict[Task, Callable[[Array, Array, Array], Array]] = {"binary": error_rate, "real": nmse}

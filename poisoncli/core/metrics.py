@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from poisoncli.core.losses import weighted_mean, wrong
 from poisoncli.core.network import predict
 from poisoncli.core.train import SGD, Objective, fit, lay_out
 from poisoncli.core.types import Array, Data, Params
@@ -24,7 +25,7 @@ class Score(NamedTuple):
     params: Params
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="error")
 def train_and_score(
     keys: Array,
     objective: Objective,
@@ -33,10 +34,12 @@ def train_and_score(
     log_lambda: Array,
     val: Data,
     test: Data,
+    *,
+    error: Callable[[Array, Array, Array], Array],
 ) -> Score:
     """Train the victim on `train` with log_lambda [repetitions, h], and score it; see `store.Evaluation`.
 
-    keys: one for each repetition, for the initial parameters.
+    keys: one for each repetition, for the initial parameters; error: of outputs, targets, weights, for the task.
     """
 
     def one(key: Array, train: Data, log_lambda: Array, val: Data, test: Data) -> Score:
@@ -44,8 +47,8 @@ def train_and_score(
         start = jax.tree.map(lambda leaf: leaf.astype(train.x.dtype), start)
         params = fit(objective, trainer, start, log_lambda, lay_out(train))
         return Score(
-            test_error=_error(objective, params, test),
-            val_error=_error(objective, params, val),
+            test_error=_error(error, objective, params, test),
+            val_error=_error(error, objective, params, val),
             test_loss=objective.clean_loss(params, test),
             val_loss=objective.clean_loss(params, val),
             norm=jnp.stack([mean_square(layer) for layer in params]),
@@ -55,8 +58,8 @@ def train_and_score(
     return jax.vmap(one)(keys, train, log_lambda, val, test)
 
 
-def _error(objective: Objective, params: Params, data: Data) -> Array:
-    return weighted_mean(wrong(predict(objective.model, params, data.x), data.y), data.weight)
+def _error(error: Callable[..., Array], objective: Objective, params: Params, data: Data) -> Array:
+    return error(predict(objective.model, params, data.x), data.y, data.weight)
 
 
 def mean_square(layer: dict[str, Array]) -> Array:

@@ -19,13 +19,13 @@ def flipped_copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
     index = np.stack(
         [generator(jax.random.fold_in(key, r)).permutation(n)[: counts[-1]] for r in range(repetitions)]
     )
-    stages, h = len(counts), len(problem.log_lambda)
+    stages = len(counts)
     return Poison(
         x=np.take_along_axis(x, index[:, :, None], axis=1),
         y=1 - np.take_along_axis(y, index, axis=1),
         replaced=index,
         counts=counts,
-        log_lambda=np.broadcast_to(problem.log_lambda, (repetitions, stages, h)).astype(x.dtype),
+        log_lambda=np.repeat(problem.log_lambda[:, None], stages, axis=1).astype(x.dtype),
         loss=np.full((repetitions, stages, outer_steps), np.nan, x.dtype),
         done=0,
         total=0,

@@ -134,7 +134,7 @@ class Problem(NamedTuple):
     train: the clean training rows, [repetitions, n, ...].
     target: the rows whose loss the attack maximizes and a learned lambda minimizes.
     objective, trainer: what the victim minimizes, and how.
-    log_lambda: the fixed values [h], h = 1 or the number of layers, when the victim's lambda is not learned;
+    log_lambda: the fixed values [repetitions, h], h = 1 or the number of layers, when lambda is not learned;
         where it is learned, only its shape counts.
     learn: whether log_lambda is learned together with the poison.
     """
@@ -176,5 +176,53 @@ class Attack(Protocol):
         """Yield the poison as it takes shape, complete at last; go on from `resume`, to the same bits.
 
         key: a JAX key. Yielded arrays must not be changed and are overwritten by the next step.
+        """
+        ...
+
+
+class Learner(NamedTuple):
+    """The victim as a defense may use it: what it minimizes, how, and log_lambda [h]; and what the targets are."""
+
+    objective: Objective
+    trainer: SGD
+    log_lambda: Array
+    task: Task
+
+
+class Clues(NamedTuple):
+    """What a defense can be told beyond the training rows; `Defense.knows` says what of it is used.
+
+    trusted: clean rows that are not for training (none: zero rows).
+    poison: the true share of poison among the training rows, in [0, 1]; NaN if unknown.
+    """
+
+    trusted: Data
+    poison: float
+
+
+class Verdict(NamedTuple):
+    """What a defense makes of n training rows, in their order.
+
+    weight: in [0, 1] for each row [n]; 0 removes it, between them it counts less.
+    score: suspicion [n], higher is worse; NaN where the defense has none.
+    why: further columns [n] that explain the score, by name.
+    """
+
+    weight: np.ndarray
+    score: np.ndarray
+    why: dict[str, np.ndarray]
+
+
+class Defense(Protocol):
+    """Weighs training rows; a frozen dataclass of hyperparameters."""
+
+    def knows(self) -> str:
+        """What it is told beyond the training rows, for the tables: such as `nothing` or `the true fraction`."""
+        ...
+
+    def weigh(self, key: Array, data: Data, learner: Learner, clues: Clues) -> Verdict:
+        """Weigh the rows of `data` (x [n, m] dense or SciPy CSR, NumPy arrays) of one repetition and stage.
+
+        Raises `PoisonError` if it cannot work with these rows, this model or these clues.
         """
         ...

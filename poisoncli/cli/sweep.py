@@ -1,0 +1,87 @@
+"""poison sweep: many runs, one command."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from poisoncli.cli.common import guarded, note, progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("sweep")(guarded(sweep))
+
+
+def sweep(
+    preset: Annotated[
+        str | None, typer.Option(help="A figure or table of the papers, such as hlp-fig2; `list` lists them.")
+    ] = None,
+    config_file: Annotated[
+        str | None, typer.Option("--config", metavar="FILE.toml", help="A sweep of your own.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(help="The folder for the run files. Default: the preset's name.")
+    ] = None,
+    reps: Annotated[int | None, typer.Option(help="Repetitions of every run, instead of the preset's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every run, instead of the preset's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs, and do nothing.")] = False,
+    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Run a grid: craft and evaluate every run of a preset, or of your own TOML file.
+
+    Finished runs are skipped and an interrupted sweep goes on where it stopped: just repeat the command.
+    """
+    from poisoncli import sweep as sweeps
+
+    if preset == "list":
+        for name in sweeps.presets():
+            print(f"{name:16} {sweeps.preset(name).title}")
+        return
+    plan, name = _plan(preset, config_file, {"repetitions": reps, "seed": seed})
+    if dry_run:
+        for cell in plan.cells:
+            print(f"{cell.name}: {_summary(cell.run)}")
+        return
+    folder = out or name
+    with progress(quiet) as report:
+        outcomes = sweeps.execute(plan, folder, data_dir=data_dir, report=report)
+    for outcome in outcomes:
+        print(
+            f"{folder}/{outcome.cell.name}.h5 {outcome.status}" + (f": {outcome.reason}" if outcome.reason else "")
+        )
+    note(f"next: poison report {folder}", quiet)
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _plan(preset: str | None, config_file: str | None, changes: dict[str, Any]) -> tuple[Any, str]:
+    """The sweep, and a name for its folder."""
+    from pathlib import Path
+
+    from poisoncli import sweep as sweeps
+    from poisoncli.core.types import PoisonError
+
+    if (preset is None) == (config_file is None):
+        raise PoisonError("give either --preset NAME (see `poison sweep --preset list`) or --config FILE.toml")
+    plan = sweeps.preset(preset) if preset else sweeps.load(config_file)  # type: ignore[arg-type]
+    return sweeps.changed(plan, {k: v for k, v in changes.items() if v is not None}), preset or Path(
+        str(config_file)
+    ).stem
+
+
+def _summary(run: Any) -> str:
+    """A run in a line."""
+    if run.learn_lambda:
+        policy = "lambda learned"
+    elif run.clean_lambda:
+        policy = "lambda by cross-validation"
+    else:
+        policy = "no penalty" if run.reg == "none" else f"lambda = {run.lambda_:g}"
+    return (
+        f"{run.dataset.name}, {run.model.name}, {run.reg}, {policy}; {run.attack.name}, {run.fraction:.0%} poison, "
+        f"{run.repetitions} repetition{'s' if run.repetitions > 1 else ''}"
+    )

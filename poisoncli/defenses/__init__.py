@@ -1,0 +1,5 @@
+"""Defenses by name."""
+
+from poisoncli.defenses.trim import Trim
+
+DEFENSES = {"trim": Trim}

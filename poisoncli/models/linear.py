@@ -1,0 +1,17 @@
+"""Linear regression (SPR III): parameters start at zero."""
+
+from __future__ import annotations
+
+from poisoncli.core.network import forward, zeros
+from poisoncli.core.types import Array, Params, method
+
+
+@method
+class Linear:
+    """Linear regression, m x 1, initialized with zeros (SPR Appendix E); a penalty makes it ridge regression."""
+
+    def init(self, key: Array, m: int) -> Params:
+        return zeros(m)
+
+    def output(self, params: Params, h: Array) -> Array:
+        return forward(params, h, 0.0)

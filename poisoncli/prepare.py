@@ -1,0 +1,174 @@
+"""A run's data: loaded, split, scaled, with the poison in its place; and what the attacker sees of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from poisoncli import config
+from poisoncli.config import Run
+from poisoncli.core.crossval import best_log_lambda
+from poisoncli.core.losses import ROW_LOSS
+from poisoncli.core.split import default_sizes, draw
+from poisoncli.core.train import SGD, Objective
+from poisoncli.core.types import Data, Dataset, Learner, Poison, PoisonError, Problem, Split, Task, Threat
+from poisoncli.store import RunFile
+
+_FOLDS = 3  # what the seed's key is folded with; `run` has the others
+
+
+class Prepared(NamedTuple):
+    """A resolved run with its data: the scaled split, the rows it was drawn from, and the attacker's domain."""
+
+    run: Run
+    split: Split
+    rows: dict[str, np.ndarray]
+    shift: np.ndarray
+    scale: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    sha256: str
+    task: Task
+    objective: Objective
+    trainer: SGD
+
+    def learner(self, log_lambda: Any) -> Learner:
+        """The victim with log_lambda [h]."""
+        return Learner(self.objective, self.trainer, log_lambda, self.task)
+
+
+def prepare(run: Run, data_dir: str | None = None) -> Prepared:
+    """Load the data set of a resolved run, draw and scale its splits, and build what the run names."""
+    dataset = config.build(run.dataset, "dataset").load(data_dir)
+    if dataset.task != "binary":
+        raise PoisonError(
+            f"{run.dataset.name} has {_kind(dataset)}, and model {run.model.name} separates two classes: pick them "
+            "with --classes a,b"
+        )
+    sizes = _sizes(run, dataset)
+    run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
+    drawn = [
+        draw(np.random.default_rng((run.seed, r)), dataset.y, dataset.task, sizes) for r in range(run.repetitions)
+    ]
+    rows = {
+        name: np.stack(part) for name, part in zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
+    }
+    shift, scale = _scaling(run, dataset)
+    x = ((dataset.x - shift) / scale).astype(np.float32)
+    split = Split(*(_take(x, dataset.y, rows[name]) for name in ("train", "val", "test")))
+    model = config.build(run.model, "model")
+    return Prepared(
+        run=run,
+        split=split,
+        rows=rows,
+        shift=shift,
+        scale=scale,
+        low=np.asarray((dataset.low - shift) / scale, np.float32),
+        high=np.asarray((dataset.high - shift) / scale, np.float32),
+        sha256=dataset.sha256,
+        task=dataset.task,
+        objective=Objective(model, ROW_LOSS[dataset.task], run.reg),
+        trainer=config.build(run.trainer, "trainer"),
+    )
+
+
+def _kind(dataset: Dataset) -> str:
+    return "real targets" if dataset.task == "real" else f"{len(np.unique(dataset.y))} classes"
+
+
+def _sizes(run: Run, dataset: Dataset) -> tuple[int, int, int]:
+    usual = config.DATASETS[run.dataset.name].sizes or default_sizes(dataset.y, dataset.task)
+    asked = (run.n_train, run.n_val, run.n_test)
+    return tuple(a or u for a, u in zip(asked, usual, strict=True))  # type: ignore[return-value]
+
+
+def _scaling(run: Run, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Shift and scale of the features: a user's own data are brought to [0, 1] by their range."""
+    if run.dataset.name != "file":
+        return np.float32(0), np.float32(1)  # type: ignore[return-value]
+    width = np.asarray(dataset.high - dataset.low)
+    return np.asarray(dataset.low), np.where(width > 0, width, 1).astype(np.float32)
+
+
+def _take(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> Data:
+    return Data(x[rows], np.asarray(y, np.float32)[rows], np.ones(rows.shape, np.float32))
+
+
+def problem(prepared: Prepared) -> Problem:
+    """What the attacker sees."""
+    run = prepared.run
+    layers = 1
+    if run.per_layer:
+        m = prepared.split.train.x.shape[2]
+        layers = len(jax.eval_shape(lambda: prepared.objective.model.init(jax.random.key(0), m)))
+    return Problem(
+        train=prepared.split.train,
+        target=prepared.split.val,
+        objective=prepared.objective,
+        trainer=prepared.trainer,
+        threat=Threat(_counts(run), prepared.low, prepared.high),
+        log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
+        learn=run.learn_lambda,
+    )
+
+
+def _fixed(prepared: Prepared) -> np.ndarray:
+    """The fixed log_lambda of each repetition; -inf for no penalty."""
+    run, train = prepared.run, prepared.split.train
+    if not run.clean_lambda:
+        with np.errstate(divide="ignore"):
+            return np.full(run.repetitions, np.log((run.lambda_ or 0.0) * run.n_train), np.float32)
+    key = jax.random.fold_in(jax.random.key(run.seed), _FOLDS)
+    found = [
+        best_log_lambda(
+            jax.random.fold_in(key, r), prepared.objective, prepared.trainer, Data(*(a[r] for a in train))
+        )
+        for r in range(run.repetitions)
+    ]
+    return np.array(found, np.float32)
+
+
+def _counts(run: Run) -> tuple[int, ...]:
+    """Poison rows in all at each stage: batches of one size that together stay within the fraction."""
+    points = int(run.fraction * run.n_train + 1e-9)
+    batch = run.attack.options["batch"] or max(1, round(0.07 * run.n_train))
+    if points < 1:
+        raise PoisonError(
+            f"--fraction {run.fraction} of {run.n_train} training rows is less than one row: raise it"
+        )
+    if batch > run.n_train:
+        raise PoisonError(
+            f"a batch of {batch} is larger than the {run.n_train} clean training rows: choose a smaller -o batch"
+        )
+    stages = -(-points // batch)
+    size = points // stages
+    return tuple(range(0, stages * size + 1, size))
+
+
+def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
+    """The data and methods of a run file, with the very rows that it was crafted on."""
+    prepared = prepare(config.from_json(content.run), data_dir)
+    if prepared.sha256 != content.sha256:
+        raise PoisonError(
+            f"the data set {prepared.run.dataset.name} has changed since the poison was crafted: "
+            "restore it, or craft the poison again"
+        )
+    return prepared
+
+
+def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray, np.ndarray]:
+    """The training rows of a stage: data, which rows are poison [repetitions, n], and where each came from.
+
+    The last array holds for a poison row its number among the poison rows, and -1 for a clean one.
+    """
+    count = int(poison.counts[stage])
+    index = poison.replaced[:, :count]
+    x, y = np.array(train.x), np.array(train.y)
+    number = np.full(y.shape, -1)
+    np.put_along_axis(x, index[:, :, None], poison.x[:, :count], axis=1)
+    np.put_along_axis(y, index, poison.y[:, :count], axis=1)
+    np.put_along_axis(number, index, np.broadcast_to(np.arange(count), index.shape), axis=1)
+    return Data(x, y, train.weight), number >= 0, number

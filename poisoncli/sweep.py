@@ -1,0 +1,190 @@
+"""A grid of runs: expanded, checked, then run one after another; what is finished is skipped."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import itertools
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from poisoncli import config, run, store
+from poisoncli.config import Run
+from poisoncli.core.types import FailedError, PoisonError
+
+PRESETS = importlib.resources.files("poisoncli") / "presets"
+PLAN = "sweep.toml"  # the sweep's own description, kept beside its run files
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run of a sweep, its file `name`.h5, and the panel and the line of the figure that it becomes."""
+
+    name: str
+    panel: str
+    line: str
+    run: Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Runs that belong together.
+
+    title: what they show; draw: the quantities to draw, in order, see `report`; cells: the runs; text: the TOML
+    that describes them.
+    """
+
+    title: str
+    draw: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a cell: `done`, `skipped` (it was finished before) or `failed`, with the reason."""
+
+    cell: Cell
+    status: str
+    reason: str = ""
+
+
+def presets() -> list[str]:
+    """Names of the presets that come with the package."""
+    return sorted(item.name.removesuffix(".toml") for item in PRESETS.iterdir() if item.name.endswith(".toml"))
+
+
+def preset(name: str) -> Sweep:
+    """The preset of that name. Raises `PoisonError` if there is none."""
+    config.known(name, dict.fromkeys(presets()), "preset")
+    return parse((PRESETS / f"{name}.toml").read_text(encoding="utf-8"), f"preset {name}")
+
+
+def load(path: str | Path) -> Sweep:
+    """The sweep that a TOML file describes. Raises `PoisonError` if it does not describe one."""
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise PoisonError(f"cannot read {path}: give the TOML file of a sweep ({error})") from None
+
+
+def changed(sweep: Sweep, fields: Mapping[str, int]) -> Sweep:
+    """`sweep` with whole-number fields of all its runs replaced, and its text with them."""
+    lines = [f"{name} = {value}" for name, value in fields.items()]
+    return parse("\n".join([sweep.text.rstrip(), "", "[override]", *lines, ""]), "sweep") if lines else sweep
+
+
+def parse(text: str, source: str) -> Sweep:
+    """Expand a sweep and check every run in it.
+
+    The TOML has a `title`, optionally `draw` (a list), a table `base` with the fields of a run (see
+    `config.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace those of the base: the
+    sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about one pair, and `override`
+    about all.
+    Raises `PoisonError` for anything else.
+    """
+    try:
+        plan = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PoisonError(f"{source} is not TOML: {error}") from None
+    unknown = set(plan) - {"title", "draw", "base", "panel", "line", "override"}
+    if unknown:
+        raise PoisonError(
+            f"{source} has unknown entries {', '.join(sorted(unknown))}: use title, draw, base, panel, line"
+        )
+    panels, lines = plan.get("panel") or {"": {}}, plan.get("line") or {"run": {}}
+    cells = []
+    for (panel, over), (line, under) in itertools.product(panels.items(), lines.items()):
+        both = over.get("line", {}).get(line, {})
+        fields = dict(plan.get("base", {}))
+        for part in (over, under, both, plan.get("override", {})):
+            fields = _merge(fields, {k: v for k, v in part.items() if k != "line"})
+        name = "-".join(part for part in (_slug(panel), _slug(line)) if part)
+        cells.append(Cell(name, panel, line, config.resolve(config.from_mapping(fields))))
+    return Sweep(str(plan.get("title", source)), tuple(plan.get("draw", ("test_error",))), tuple(cells), text)
+
+
+def _slug(text: str) -> str:
+    kept = "".join(letter if letter.isalnum() else "-" for letter in text.lower())
+    return "-".join(part for part in kept.split("-") if part)
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the fields of `over`; the options of a method are merged as long as its name stays."""
+    merged = dict(base)
+    for name, value in over.items():
+        old = merged.get(name)
+        old = {"name": old} if isinstance(old, str) and name in config.TABLES else old
+        if (
+            isinstance(old, Mapping)
+            and isinstance(value, Mapping)
+            and value.get("name", old["name"]) == old["name"]
+        ):
+            value = {**old, **value}
+        merged[name] = value
+    return merged
+
+
+def execute(
+    sweep: Sweep,
+    out: str | Path,
+    *,
+    data_dir: str | None = None,
+    report: run.Report = lambda done, total, what: None,
+    finished: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Run and evaluate every cell into the folder `out`; a cell that fails does not stop the others.
+
+    Finished cells are skipped and interrupted ones go on, so calling it again completes a sweep.
+    finished: called with each cell's outcome. Raises `PoisonError` if `out` holds another sweep.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = folder / PLAN
+    if plan.exists() and plan.read_text(encoding="utf-8") != sweep.text:
+        raise PoisonError(f"{folder} holds another sweep: choose another --out, or empty it")
+    store.replace(plan, sweep.text.encode())
+    outcomes = []
+    for number, cell in enumerate(sweep.cells, 1):
+        outcome = _run_cell(cell, folder, data_dir, _labeled(report, f"{number}/{len(sweep.cells)} {cell.name}"))
+        finished(outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _run_cell(cell: Cell, folder: Path, data_dir: str | None, report: run.Report) -> Outcome:
+    path = folder / f"{cell.name}.h5"
+    try:
+        if path.exists() and "none" in store.read(path).evaluations:
+            run.attack(cell.run, path, data_dir=data_dir, resume=True)  # refuses a file of another run
+            return Outcome(cell, "skipped")
+        run.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)
+        run.evaluate(path, data_dir=data_dir, report=report)
+    except FailedError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        return Outcome(cell, "failed", str(error))
+    except PoisonError as error:
+        return Outcome(cell, "failed", str(error))
+    return Outcome(cell, "done")
+
+
+def _labeled(report: run.Report, label: str) -> run.Report:
+    return lambda done, total, what: report(done, total, f"{label}: {what}")
+
+
+def contents(folder: str | Path) -> tuple[Sweep, dict[str, dict[str, store.RunFile]]]:
+    """A sweep's description, and its evaluated run files by panel and line; unfinished cells are left out."""
+    plan = Path(folder) / PLAN
+    if not plan.is_file():
+        raise PoisonError(f"{folder} holds no sweep: fill it with `poison sweep --preset NAME --out {folder}`")
+    sweep = load(plan)
+    found: dict[str, dict[str, store.RunFile]] = {}
+    for cell in sweep.cells:
+        path = Path(folder) / f"{cell.name}.h5"
+        content = store.read(path) if path.exists() else None
+        if content and "none" in content.evaluations:
+            found.setdefault(cell.panel, {})[cell.line] = content
+    return sweep, found

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy.sparse as sp
 
 from poisoncli import config
 from poisoncli.config import Run
@@ -14,7 +15,19 @@ from poisoncli.core.crossval import best_log_lambda
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.split import default_sizes, draw
 from poisoncli.core.train import SGD, Objective
-from poisoncli.core.types import Data, Dataset, Learner, Poison, PoisonError, Problem, Split, Task, Threat
+from poisoncli.core.types import (
+    Data,
+    Dataset,
+    Exact,
+    Learner,
+    Poison,
+    PoisonError,
+    Problem,
+    Sparse,
+    Split,
+    Task,
+    Threat,
+)
 from poisoncli.store import RunFile
 
 _FOLDS = 3  # what the seed's key is folded with; `run` has the others
@@ -32,17 +45,20 @@ class Prepared(NamedTuple):
     high: np.ndarray
     sha256: str
     task: Task
+    integer: bool
     objective: Objective
     trainer: SGD
 
     def learner(self, log_lambda: Any) -> Learner:
         """The victim with log_lambda [h]."""
-        return Learner(self.objective, self.trainer, log_lambda, self.task)
+        lambda_ = float(np.exp(np.asarray(log_lambda, float)[0])) / self.run.n_train
+        return Learner(self.objective, self.trainer, log_lambda, self.task, lambda_)
 
 
 def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     """Load the data set of a resolved run, draw and scale its splits, and build what the run names."""
     dataset = config.build(run.dataset, "dataset").load(data_dir)
+    _check_sparse(run, dataset)
     if dataset.task != "binary":
         raise PoisonError(
             f"{run.dataset.name} has {_kind(dataset)}, and model {run.model.name} separates two classes: pick them "
@@ -50,14 +66,12 @@ def prepare(run: Run, data_dir: str | None = None) -> Prepared:
         )
     sizes = _sizes(run, dataset)
     run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
-    drawn = [
-        draw(np.random.default_rng((run.seed, r)), dataset.y, dataset.task, sizes) for r in range(run.repetitions)
-    ]
+    drawn = [_draw(np.random.default_rng((run.seed, r)), dataset, sizes) for r in range(run.repetitions)]
     rows = {
         name: np.stack(part) for name, part in zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
     }
     shift, scale = _scaling(run, dataset)
-    x = ((dataset.x - shift) / scale).astype(np.float32)
+    x = dataset.x.astype(np.float32) if sp.issparse(dataset.x) else ((dataset.x - shift) / scale).astype(np.float32)
     split = Split(*(_take(x, dataset.y, rows[name]) for name in ("train", "val", "test")))
     model = config.build(run.model, "model")
     return Prepared(
@@ -70,6 +84,7 @@ def prepare(run: Run, data_dir: str | None = None) -> Prepared:
         high=np.asarray((dataset.high - shift) / scale, np.float32),
         sha256=dataset.sha256,
         task=dataset.task,
+        integer=dataset.integer,
         objective=Objective(model, ROW_LOSS[dataset.task], run.reg),
         trainer=config.build(run.trainer, "trainer"),
     )
@@ -79,7 +94,35 @@ def _kind(dataset: Dataset) -> str:
     return "real targets" if dataset.task == "real" else f"{len(np.unique(dataset.y))} classes"
 
 
+def _check_sparse(run: Run, dataset: Dataset) -> None:
+    if sp.issparse(dataset.x) and not isinstance(config.build(run.model, "model"), Exact):
+        raise PoisonError(
+            f"{run.dataset.name} has sparse features, which model {run.model.name} cannot learn from: choose --model svm"
+        )
+
+
+def _draw(rng: np.random.Generator, dataset: Dataset, sizes: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
+    """Rows for training, validation and test: drawn from all, or from the parts that the data come in."""
+    if dataset.parts is None:
+        return draw(rng, dataset.y, dataset.task, sizes)
+    n_train, n_val, n_test = sizes
+    first, last = dataset.parts
+    if n_train + n_val > len(first) or n_test > len(last):
+        raise PoisonError(
+            f"the data come in {len(first)} training and {len(last)} test rows: let --n-train and --n-val add up to "
+            f"at most {len(first)}, and --n-test to {len(last)}"
+        )
+    if n_train < len(first):
+        first = rng.permutation(first)
+    if n_test < len(last):
+        last = rng.permutation(last)
+    return first[:n_train], first[n_train : n_train + n_val], last[:n_test]
+
+
 def _sizes(run: Run, dataset: Dataset) -> tuple[int, int, int]:
+    if dataset.parts is not None:
+        first, last = (len(part) for part in dataset.parts)
+        return run.n_train or first - run.n_val, run.n_val, run.n_test or last
     usual = config.DATASETS[run.dataset.name].sizes or default_sizes(dataset.y, dataset.task)
     asked = (run.n_train, run.n_val, run.n_test)
     return tuple(a or u for a, u in zip(asked, usual, strict=True))  # type: ignore[return-value]
@@ -93,7 +136,10 @@ def _scaling(run: Run, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(dataset.low), np.where(width > 0, width, 1).astype(np.float32)
 
 
-def _take(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> Data:
+def _take(x: Any, y: np.ndarray, rows: np.ndarray) -> Data:
+    if sp.issparse(x):
+        sparse: Any = Sparse(x[chosen] for chosen in rows)
+        return Data(sparse, np.asarray(y, np.float32)[rows], np.ones(rows.shape, np.float32))
     return Data(x[rows], np.asarray(y, np.float32)[rows], np.ones(rows.shape, np.float32))
 
 
@@ -106,13 +152,22 @@ def problem(prepared: Prepared) -> Problem:
         layers = len(jax.eval_shape(lambda: prepared.objective.model.init(jax.random.key(0), m)))
     return Problem(
         train=prepared.split.train,
-        target=prepared.split.val,
+        target=_target(prepared),
         objective=prepared.objective,
         trainer=prepared.trainer,
-        threat=Threat(_counts(run), prepared.low, prepared.high),
+        threat=Threat(_counts(run), prepared.low, prepared.high, prepared.integer),
         log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
         learn=run.learn_lambda,
     )
+
+
+def _target(prepared: Prepared) -> Data:
+    """The rows whose loss the attack maximizes: the validation rows, or those that its option `target` names."""
+    name = prepared.run.attack.options.get("target", "val")
+    rows: Data = getattr(prepared.split, name)
+    if not rows.y.shape[1]:
+        raise PoisonError("there are no validation rows to attack: set some apart with --n-val, such as 400")
+    return rows
 
 
 def _fixed(prepared: Prepared) -> np.ndarray:
@@ -134,11 +189,13 @@ def _fixed(prepared: Prepared) -> np.ndarray:
 def _counts(run: Run) -> tuple[int, ...]:
     """Poison rows in all at each stage: batches of one size that together stay within the fraction."""
     points = int(run.fraction * run.n_train + 1e-9)
-    batch = run.attack.options["batch"] or max(1, round(0.07 * run.n_train))
     if points < 1:
         raise PoisonError(
             f"--fraction {run.fraction} of {run.n_train} training rows is less than one row: raise it"
         )
+    if config.ATTACKS[run.attack.name].adds:
+        return (0, points)
+    batch = run.attack.options["batch"] or max(1, round(0.07 * run.n_train))
     if batch > run.n_train:
         raise PoisonError(
             f"a batch of {batch} is larger than the {run.n_train} clean training rows: choose a smaller -o batch"
@@ -165,6 +222,8 @@ def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray,
     The last array holds for a poison row its number among the poison rows, and -1 for a clean one.
     """
     count = int(poison.counts[stage])
+    if poison.replaced.size and poison.replaced[0, 0] < 0:
+        return _with_added(train, poison, count)
     index = poison.replaced[:, :count]
     x, y = np.array(train.x), np.array(train.y)
     number = np.full(y.shape, -1)
@@ -172,3 +231,22 @@ def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray,
     np.put_along_axis(y, index, poison.y[:, :count], axis=1)
     np.put_along_axis(number, index, np.broadcast_to(np.arange(count), index.shape), axis=1)
     return Data(x, y, train.weight), number >= 0, number
+
+
+def _with_added(train: Data, poison: Poison, count: int) -> tuple[Data, np.ndarray, np.ndarray]:
+    """The training rows followed by all poison rows, of which the first `count` have weight 1, the others 0."""
+    repetitions, points = poison.y.shape
+    clean = train.y.shape[1]
+    if isinstance(train.x, Sparse):
+        parts = zip(train.x, poison.x, strict=True)
+        x: Any = Sparse(sp.vstack([a, sp.csr_matrix(b)], format="csr") for a, b in parts)
+    else:
+        x = np.concatenate([train.x, poison.x], axis=1)
+    y = np.concatenate([train.y, poison.y], axis=1)
+    weight = np.concatenate([train.weight, np.ones((repetitions, points), np.float32)], axis=1)
+    weight[:, clean + count :] = 0
+    number = np.concatenate(
+        [np.full((repetitions, clean), -1), np.tile(np.arange(points), (repetitions, 1))], axis=1
+    )
+    number[:, clean + count :] = -1
+    return Data(x, y, weight), number >= 0, number

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
 from poisoncli.core.additive import SIGNS, Addition, Rows, packed, rounded, under
-from poisoncli.core.campaign import REMOVE, Rules, campaign
+from poisoncli.core.campaign import BEHIND, REMOVE, TARGET, Rules, campaign
 from poisoncli.core.decoys import QUANTILES, REPEATS, Decoy, decoys
 from poisoncli.core.feasible import Region, maximize
 from poisoncli.core.linear import slope
@@ -28,7 +29,11 @@ class MinMax:
     copies: rows that stand for each rounded point (section 3.3).
     refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
     remove: share of each class that the defender drops.
+    behind: the defenses behind which the winner is chosen.
+    target: the rows to be classified wrongly: `test`, `train` or `val`.
     """
+
+    adds: ClassVar[bool] = True
 
     repeats: tuple[int, ...] = option(REPEATS, low=1)
     quantiles: tuple[float, ...] = option(QUANTILES, low=0, high=1)
@@ -39,10 +44,12 @@ class MinMax:
     copies: int = option(2, low=1)
     refits: int = option(0, low=0)
     remove: float = REMOVE
+    behind: tuple[str, ...] = BEHIND
+    target: str = TARGET
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-        rules = Rules(self.quantile, self.refits, self.remove)
+        rules = Rules(self.quantile, self.refits, self.remove, self.behind)
         return campaign(key, problem, resume, rules, self._plan, self._candidate)
 
     def _plan(self, world: Addition) -> tuple[int, list[Decoy]]:
@@ -63,16 +70,20 @@ class MinMaxBasic:
     Falls to the loss defense, which it does not know of (KSL section 5.6). Options as those of minmax.
     """
 
+    adds: ClassVar[bool] = True
+
     rate: float = option(0.03, above=0)
     burn_in: float = option(2.33, low=0)
     quantile: float = option(0.9, low=0, high=1)
     copies: int = option(2, low=1)
     refits: int = option(0, low=0)
     remove: float = REMOVE
+    behind: tuple[str, ...] = BEHIND
+    target: str = TARGET
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-        rules = Rules(self.quantile, self.refits, self.remove)
+        rules = Rules(self.quantile, self.refits, self.remove, self.behind)
         return campaign(key, problem, resume, rules, lambda world: (1, None), self._candidate)
 
     def _candidate(

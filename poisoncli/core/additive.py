@@ -89,12 +89,19 @@ def evading(
     radius, rows, bounds = np.full(2, np.inf), np.zeros((2, 0, d)), np.zeros((2, 0))
     members = [clean.x[clean.y == sign] for sign in SIGNS]
     if "l2" in defenses:
-        radius = np.array([np.quantile(sanitize.distances(m, c), quantile) for m, c in zip(members, center, strict=True)])
+        radius = np.array(
+            [np.quantile(sanitize.distances(m, c), quantile) for m, c in zip(members, center, strict=True)]
+        )
     region = Region(*_box(problem), center, radius, rows, bounds, problem.integer)
     if "slab" in defenses:
         middle = center @ v
-        half = [np.quantile(np.abs(np.asarray(m @ v).ravel() - c), quantile) for m, c in zip(members, middle, strict=True)]
-        region = region.cut(np.stack([[v, -v]] * 2), np.stack([[c + h, h - c] for c, h in zip(middle, half, strict=True)]))
+        half = [
+            np.quantile(np.abs(np.asarray(m @ v).ravel() - c), quantile)
+            for m, c in zip(members, middle, strict=True)
+        ]
+        region = region.cut(
+            np.stack([[v, -v]] * 2), np.stack([[c + h, h - c] for c, h in zip(middle, half, strict=True)])
+        )
     return region
 
 

@@ -12,10 +12,14 @@ import scipy.sparse as sp
 from poisoncli.core import sanitize
 from poisoncli.core.additive import Addition, Judged, Rows, evading, search
 from poisoncli.core.feasible import Region
+from poisoncli.core.sanitize import SANITIZERS
 from poisoncli.core.start import generator
 from poisoncli.core.types import Array, Exact, Poison, PoisonError, Problem, Sparse, option
 
 REMOVE: Any = option(0.05, low=0, high=0.5)
+BEHIND: Any = option(SANITIZERS, choices=SANITIZERS)
+QUICK_FIRST = ("loss", "l2", "slab", "knn", "svd")
+TARGET: Any = option("test", choices=("test", "train", "val"))
 Plan = Callable[[Addition], tuple[int, Any]]  # number of candidates, and what they share
 Candidate = Callable[[Addition, Region, Any, int, np.random.Generator], Rows]
 
@@ -23,22 +27,23 @@ Candidate = Callable[[Addition, Region, Any, int, np.random.Generator], Rows]
 class Rules(NamedTuple):
     """What every attack that adds rows lets its user choose; see the attacks.
 
-    defenses: those that the feasible set passes, of l2 and slab.
+    behind: defenses behind which the winner is chosen; defenses: those that the feasible set passes, of l2 and slab.
     """
 
     quantile: float
     refits: int
     remove: float
+    behind: tuple[str, ...] = SANITIZERS
     defenses: tuple[str, ...] = ("l2", "slab")
 
 
-def additions(problem: Problem, remove: float) -> list[Addition]:
+def additions(problem: Problem, rules: Rules) -> list[Addition]:
     """The problem of each repetition, with labels -1 and 1. Raises `PoisonError` for a victim that is not linear."""
     victim = problem.objective.model
     if not isinstance(victim, Exact):
         raise PoisonError("this attack needs a linear victim trained to the optimum: choose --model svm")
-    coefficient = float(np.exp(problem.log_lambda[0])) / len(problem.train.y[0])
-    if not 0 < coefficient < np.inf:
+    coefficient = np.exp(problem.log_lambda[:, 0].astype(float)) / len(problem.train.y[0])
+    if not np.all((coefficient > 0) & np.isfinite(coefficient)):
         raise PoisonError("this attack needs a victim with a penalty: give --lambda, such as 0.09")
     threat = problem.threat
     return [
@@ -46,13 +51,14 @@ def additions(problem: Problem, remove: float) -> list[Addition]:
             clean=Rows(problem.train.x[r], 2.0 * np.asarray(problem.train.y[r]) - 1),
             target=Rows(problem.target.x[r], 2.0 * np.asarray(problem.target.y[r]) - 1),
             count=threat.counts[-1],
-            lambda_=coefficient,
+            lambda_=float(coefficient[r]),
             loss=victim.loss,
             bias=victim.bias,
             low=threat.low,
             high=threat.high,
             integer=threat.integer,
-            remove=remove,
+            remove=rules.remove,
+            defenses=tuple(name for name in QUICK_FIRST if name in rules.behind),
         )
         for r in range(len(problem.train.y))
     ]
@@ -68,7 +74,7 @@ def campaign(
     again (KSL Algorithm 1). The trace of `Poison.loss` holds each candidate's target error behind the defenses,
     or, once it could not win, an upper bound of it; -1 where its feasible set is empty.
     """
-    worlds = additions(problem, rules.remove)
+    worlds = additions(problem, rules)
     plans = [plan(world) for world in worlds]
     rounds = rules.refits + 1
     total = rounds * sum(count for count, _ in plans)
@@ -112,7 +118,7 @@ def _blank(problem: Problem, worlds: list[Addition], most: int, total: int) -> P
         y=np.stack([np.asarray(y)[rows] for y in problem.train.y]).astype(np.float32),
         replaced=np.full((repetitions, count), -1),
         counts=np.asarray(problem.threat.counts),
-        log_lambda=np.broadcast_to(problem.log_lambda, (repetitions, 2, 1)).astype(np.float32),
+        log_lambda=np.repeat(problem.log_lambda[:, None], 2, axis=1).astype(np.float32),
         loss=np.full((repetitions, 2, most), np.nan, np.float32),
         done=0,
         total=total,

@@ -164,9 +164,7 @@ def _problem(region: Region, cost: np.ndarray) -> _Problem:
     ball = np.isfinite(region.radius)
     norms = np.maximum(np.linalg.norm(region.rows, axis=2), 1e-300)
     rows = np.isfinite(region.bounds)
-    unit = region._replace(
-        rows=region.rows / norms[:, :, None], bounds=np.where(rows, region.bounds, 0) / norms
-    )
+    unit = region._replace(rows=region.rows / norms[:, :, None], bounds=np.where(rows, region.bounds, 0) / norms)
     weight = np.where(ball, 0.5 / np.where(ball, np.maximum(region.radius, 1e-12), 1), 0)
     return _Problem(unit, cost, weight, np.concatenate([ball[:, None], rows], axis=1))
 
@@ -267,7 +265,9 @@ def _ascend(
         limit = 1e3 * size / np.maximum(np.abs(step).max(axis=1), 1e-300)
         step *= np.minimum(1, limit)[:, None]
         z[left], at, worked = _search(part, anchor[left], rho[left], z[left], at, step)
-        damping[left] = np.where(worked, np.maximum(damping[left] / 10, 1e-12), np.minimum(damping[left] * 100, 1e3))
+        damping[left] = np.where(
+            worked, np.maximum(damping[left] / 10, 1e-12), np.minimum(damping[left] * 100, 1e3)
+        )
         _check_empty(part, z[left])
     x[left] = at.x
     excess = np.abs(np.where((z[left] <= 0) & (at.gradient <= 0), 0.0, at.gradient)).max()

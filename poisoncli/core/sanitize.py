@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli.core.types import Array, FailedError
+from poisoncli.core.types import Array, Data, FailedError, Learner, PoisonError
 
 SANITIZERS = ("l2", "slab", "loss", "svd", "knn")
 _BLOCK = 2**26  # distances held at a time
@@ -28,9 +28,19 @@ def keep(scores: np.ndarray, y: Array, remove: float) -> np.ndarray:
         rows = np.flatnonzero(y == label)
         count = round(remove * len(rows))
         if count >= len(rows):
-            raise FailedError(f"removing {remove:g} would leave no row of class {label:g}: choose a smaller --remove")
+            raise FailedError(
+                f"removing {remove:g} would leave no row of class {label:g}: choose a smaller --remove"
+            )
         stays[rows[np.argsort(scores[rows], kind="stable")[len(rows) - count :]]] = False
     return stays
+
+
+def check_classes(data: Data, learner: Learner) -> None:
+    """Raise `PoisonError` for real targets: these defenses work class by class."""
+    if learner.task == "real":
+        raise PoisonError(
+            "the data have real targets, and this defense works on classes: choose trim or another one"
+        )
 
 
 def centroids(x: Array, y: Array) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +98,12 @@ def right_singular(x: Array, share: float = 0.05, seed: int = 0) -> np.ndarray:
     k = min(most, 128)
     while True:
         start = np.random.default_rng(seed).normal(size=min(x.shape))
-        _, s, v = svds(sp.csr_matrix(x) if sp.issparse(x) else np.asarray(x, float), k=k, v0=start[: min(x.shape)], solver="propack")
+        _, s, v = svds(
+            sp.csr_matrix(x) if sp.issparse(x) else np.asarray(x, float),
+            k=k,
+            v0=start[: min(x.shape)],
+            solver="propack",
+        )
         order = np.argsort(-s)
         left = 1 - np.cumsum(s[order] ** 2) / total
         enough = np.flatnonzero(left < share)
@@ -120,6 +135,27 @@ def residuals(x: Array, basis: np.ndarray) -> np.ndarray:
     """|(I - B^T B) x| of every row [n], for orthonormal rows B [k, d]."""
     inner = np.asarray(x @ basis.T)
     return np.sqrt(np.maximum(squared_norms(x) - np.einsum("nk,nk->n", inner, inner), 0))
+
+
+def subspace_scores(x: Array, y: Array, share: float = 0.05, centered: bool = False) -> np.ndarray:
+    """Distance of every row to the span of the top right singular vectors [n].
+
+    centered: the class means join the span and leave the rows first (the code of KSL's authors).
+    """
+    basis = right_singular(x, share)
+    if not centered:
+        return residuals(x, basis)
+    labels, means = centroids(x, y)
+    basis = np.linalg.qr(np.concatenate([basis, means]).T)[0].T
+    shifts = means - means @ basis.T @ basis
+    inner = residuals(x, basis)
+    return _by_class(
+        y,
+        labels,
+        lambda k, rows: np.sqrt(
+            np.maximum(inner[rows] ** 2 - 2 * (np.asarray(x[rows] @ shifts[k]).ravel()) + shifts[k] @ shifts[k], 0)
+        ),
+    )
 
 
 def neighbor_scores(x: Array, k: int = 5, total: bool = False) -> np.ndarray:

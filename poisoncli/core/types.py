@@ -5,7 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    dataclass_transform,
+    runtime_checkable,
+)
 
 import jax
 import numpy as np
@@ -77,6 +87,9 @@ class Dataset(NamedTuple):
     low, high: the domain of a feature, as scalars or [m]; an attacker must stay within it.
     task: what the targets are.
     sha256: hash of the data that the features came from (hex), to recognize the same data later.
+    integer: whether the features are whole numbers, which binds an attacker too.
+    parts: the numbers of the training and of the test rows, where the data come with such a division.
+    x may also be a SciPy CSR matrix [N, m]: word counts for a linear model.
     """
 
     x: Array
@@ -85,6 +98,8 @@ class Dataset(NamedTuple):
     high: Array
     task: Task
     sha256: str
+    integer: bool = False
+    parts: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Model(Protocol):
@@ -170,7 +185,12 @@ class Poison(NamedTuple):
 
 
 class Attack(Protocol):
-    """Crafts poison; a frozen dataclass of hyperparameters."""
+    """Crafts poison; a frozen dataclass of hyperparameters.
+
+    adds: whether its poison rows join the training rows, or replace some of them.
+    """
+
+    adds: ClassVar[bool]
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """Yield the poison as it takes shape, complete at last; go on from `resume`, to the same bits.
@@ -181,12 +201,16 @@ class Attack(Protocol):
 
 
 class Learner(NamedTuple):
-    """The victim as a defense may use it: what it minimizes, how, and log_lambda [h]; and what the targets are."""
+    """The victim as a defense may use it: what it minimizes, how, and log_lambda [h]; and what the targets are.
+
+    lambda_: the coefficient of the penalty in the mean loss.
+    """
 
     objective: Objective
     trainer: SGD
     log_lambda: Array
     task: Task
+    lambda_: float = math.nan
 
 
 class Clues(NamedTuple):

@@ -1,8 +1,19 @@
 """Attacks by name."""
 
+from poisoncli.attacks.alfa import Alfa
 from poisoncli.attacks.flip import Flip
+from poisoncli.attacks.influence import Influence, InfluenceBasic
 from poisoncli.attacks.kkt import KKT
 from poisoncli.attacks.minmax import MinMax, MinMaxBasic
 from poisoncli.attacks.rmd import RMD
 
-ATTACKS = {"rmd": RMD, "flip": Flip, "kkt": KKT, "minmax": MinMax, "minmax-basic": MinMaxBasic}
+ATTACKS = {
+    "rmd": RMD,
+    "flip": Flip,
+    "kkt": KKT,
+    "minmax": MinMax,
+    "minmax-basic": MinMaxBasic,
+    "influence": Influence,
+    "influence-basic": InfluenceBasic,
+    "alfa": Alfa,
+}

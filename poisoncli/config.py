@@ -43,6 +43,8 @@ _OTHER = {
     "mlp": (140, 0.1, 0.1, 300, math.inf),
     "svm": (140, 0.3, 0.1, 140, math.inf),
 }
+# KSL Table 1: lambda of the svm
+LAMBDAS = {"enron": 0.09, "imdb": 0.01, "mnist-1-7": 0.01, "dogfish": 1.10}
 _HIDDEN = {"cifar10": (64, 32)}
 
 

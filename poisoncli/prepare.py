@@ -165,7 +165,8 @@ def _target(prepared: Prepared) -> Data:
     """The rows whose loss the attack maximizes: the validation rows, or those that its option `target` names."""
     name = prepared.run.attack.options.get("target", "val")
     rows: Data = getattr(prepared.split, name)
-    if not rows.y.shape[1]:
+    wanted = "target" in prepared.run.attack.options or not config.ATTACKS[prepared.run.attack.name].adds
+    if wanted and not rows.y.shape[1]:
         raise PoisonError("there are no validation rows to attack: set some apart with --n-val, such as 400")
     return rows
 
@@ -222,7 +223,7 @@ def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray,
     The last array holds for a poison row its number among the poison rows, and -1 for a clean one.
     """
     count = int(poison.counts[stage])
-    if poison.replaced.size and poison.replaced[0, 0] < 0:
+    if isinstance(train.x, Sparse) or (poison.replaced.size and poison.replaced[0, 0] < 0):
         return _with_added(train, poison, count)
     index = poison.replaced[:, :count]
     x, y = np.array(train.x), np.array(train.y)

@@ -148,7 +148,7 @@ def defend(
     if former is not None and former.choice == config.choice_to_json(choice):
         return content
     prepared = restore(content, data_dir)
-    defended = _weigh(prepared, content.poison, choice, report)
+    defended = weigh(prepared, content.poison, choice, report)
     evaluations = {name: kept for name, kept in content.evaluations.items() if name != choice.name}
     defenses = {**content.defenses, choice.name: defended}
     content = dataclasses.replace(content, defenses=defenses, evaluations=evaluations)
@@ -157,7 +157,7 @@ def defend(
     return content
 
 
-def _weigh(prepared: Prepared, poison: Poison, choice: Choice, report: Report) -> Defended:
+def weigh(prepared: Prepared, poison: Poison, choice: Choice, report: Report) -> Defended:
     """Run a resolved defense over all repetitions and stages."""
     method, what = config.build(choice, "defense"), f"defending with {choice.name}"
     repetitions, stages = prepared.run.repetitions, len(poison.counts)
@@ -202,14 +202,14 @@ def evaluate(
     prepared = restore(content, data_dir)
     evaluations = dict(content.evaluations)
     for name in wanted:
-        evaluations[name] = _evaluate(prepared, content, name, report)
+        evaluations[name] = behind(prepared, content, name, report)
     content = dataclasses.replace(content, evaluations=evaluations)
     if save:
         store.write(path, content)
     return content
 
 
-def _evaluate(prepared: Prepared, content: RunFile, name: str, report: Report) -> Evaluation:
+def behind(prepared: Prepared, content: RunFile, name: str, report: Report) -> Evaluation:
     """Train and score the victim at each stage, on the rows that the defense `name` leaves."""
     stages = len(content.poison.counts)
     what = "training the victim" if name == "none" else f"training the victim behind {name}"

@@ -2,6 +2,7 @@
 
 from poisoncli.attacks.alfa import Alfa
 from poisoncli.attacks.flip import Flip
+from poisoncli.attacks.given import Given
 from poisoncli.attacks.influence import Influence, InfluenceBasic
 from poisoncli.attacks.kkt import KKT
 from poisoncli.attacks.minmax import MinMax, MinMaxBasic
@@ -16,4 +17,5 @@ ATTACKS = {
     "influence": Influence,
     "influence-basic": InfluenceBasic,
     "alfa": Alfa,
+    "given": Given,
 }

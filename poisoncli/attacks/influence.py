@@ -21,7 +21,7 @@ CHECK = 5  # steps between two judgements of the poison on the way
 class Influence:
     """Moves two points, one of each class, along the influence of their features on the target loss.
 
-    Each step trains the victim, finds the inverse-Hessian-vector product by conjugate gradients on the smoothed hinge,
+    Each step trains the victim, finds the inverse-Hessian-vector product of the smoothed hinge,
     moves each point by `rate` along its normalized gradient and projects it back onto the feasible set. The points
     weigh inversely to the class balance. The best poison on the way wins, over all rates and starts.
 
@@ -39,7 +39,7 @@ class Influence:
     adds: ClassVar[bool] = True
 
     steps: int = option(100, low=1)
-    rates: tuple[float, ...] = option((1.0, 0.3), above=0)
+    rates: tuple[float, ...] = option((1.0, 2.0), above=0)
     starts: int = option(4, low=1)
     smooth: float = option(0.001, above=0)
     quantile: float = option(0.9, low=0, high=1)

@@ -20,7 +20,7 @@ from poisoncli.core.types import Array, FailedError
 
 SIGNS = np.array([-1.0, 1.0])
 SLOW = ("svd",)  # defenses that are asked last
-BATCH = 8  # candidates judged against the same best so far; fixed, so that the cores do not change the result
+BATCH = 8  # candidates (2 where there are few) judged against the same best so far; fixed, so that the cores do not change the result
 
 
 class Rows(NamedTuple):
@@ -208,8 +208,9 @@ def search(
         return poison, damage(problem, poison, quick, best.error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(first, count, BATCH):
-            numbers = range(start, min(count, start + BATCH))
+        size = BATCH if count > 2 * BATCH else 2
+        for start in range(first, count, size):
+            numbers = range(start, min(count, start + size))
             trace = best.trace.copy()
             judged = list(pool.map(judge, numbers))
             trace[numbers] = [worst for _, worst in judged]

@@ -60,6 +60,21 @@ def fit(x: Array, y: Array, lambda_: float, loss: str = "hinge", bias: str = "fr
     return Linear(np.asarray(solver.coef_[0], float), float(solver.intercept_[0]))
 
 
+def descend(x: Array, y: Array, lambda_: float, loss: str, passes: int) -> Linear:
+    """Parameters after some passes of stochastic gradient descent, one row at a time (Bottou's step sizes).
+
+    The bias is free. Raises `FailedError` if only one class is there.
+    """
+    from sklearn.linear_model import SGDClassifier
+
+    if len(np.unique(y)) < 2:
+        raise FailedError("one class has no training rows left: remove less, or add rows of that class")
+    name = "hinge" if loss == "hinge" else "log_loss"
+    solver = SGDClassifier(loss=name, alpha=lambda_, max_iter=passes, tol=None, random_state=0)
+    solver.fit(x, y)
+    return Linear(np.asarray(solver.coef_[0], float), float(solver.intercept_[0]))
+
+
 def margins(theta: Linear, x: Array, y: Array) -> np.ndarray:
     """y f(x) of every row [n]."""
     return np.asarray(y) * (np.asarray(x @ theta.w).ravel() + theta.b)

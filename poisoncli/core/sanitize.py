@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from poisoncli.core.types import Array, Data, FailedError, Learner, PoisonError
 
 SANITIZERS = ("l2", "slab", "loss", "svd", "knn")
+_FIRST = 128  # singular vectors that are tried first
 _BLOCK = 2**26  # distances held at a time
 
 
@@ -91,27 +92,29 @@ def _by_class(y: Array, labels: np.ndarray, score: Any) -> np.ndarray:
 
 def right_singular(x: Array, share: float = 0.05, seed: int = 0) -> np.ndarray:
     """The top k right singular vectors of x [n, d] as rows [k, d]; the least k that leaves < share of |x|_F^2."""
+    total = squared_norms(x).sum()
+    most = min(x.shape)
+    k = min(most, _FIRST)
+    while True:
+        s, v = _top(x, k, seed)
+        enough = np.flatnonzero(1 - np.cumsum(s**2) / total < share)
+        if len(enough) or k == most:
+            return v[: enough[0] + 1] if len(enough) else v
+        k = min(most, 2 * k)
+
+
+def _top(x: Array, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k largest singular values, falling, and their right singular vectors [k, d]."""
     from scipy.sparse.linalg import svds
 
-    total = squared_norms(x).sum()
-    most = min(x.shape) - 1
-    k = min(most, 128)
-    while True:
-        start = np.random.default_rng(seed).normal(size=min(x.shape))
-        _, s, v = svds(
-            sp.csr_matrix(x) if sp.issparse(x) else np.asarray(x, float),
-            k=k,
-            v0=start[: min(x.shape)],
-            solver="propack",
-        )
-        order = np.argsort(-s)
-        left = 1 - np.cumsum(s[order] ** 2) / total
-        enough = np.flatnonzero(left < share)
-        if len(enough):
-            return v[order[: enough[0] + 1]]
-        if k == most:
-            return v[order]
-        k = min(most, 2 * k)
+    if min(x.shape) <= 2 * _FIRST:  # as fast, and without a limit on k
+        _, s, v = np.linalg.svd(np.asarray(x.toarray() if sp.issparse(x) else x, float), full_matrices=False)
+        return s[:k], v[:k]
+    start = np.random.default_rng(seed).normal(size=x.shape[0])
+    rows: Any = sp.csr_matrix(x, dtype=float) if sp.issparse(x) else np.asarray(x, float)
+    _, s, v = svds(rows, k=min(k, min(x.shape) - 1), v0=start, solver="propack")
+    order = np.argsort(-s)
+    return s[order], v[order]
 
 
 def right_singular_near(x: Array, basis: np.ndarray, known: int, share: float = 0.05) -> np.ndarray:

@@ -97,7 +97,7 @@ def _kind(dataset: Dataset) -> str:
 def _check_sparse(run: Run, dataset: Dataset) -> None:
     if sp.issparse(dataset.x) and not isinstance(config.build(run.model, "model"), Exact):
         raise PoisonError(
-            f"{run.dataset.name} has sparse features, which model {run.model.name} cannot learn from: choose --model svm"
+            f"{run.dataset.name} is sparse, and model {run.model.name} needs dense features: choose --model svm"
         )
 
 
@@ -109,8 +109,8 @@ def _draw(rng: np.random.Generator, dataset: Dataset, sizes: tuple[int, int, int
     first, last = dataset.parts
     if n_train + n_val > len(first) or n_test > len(last):
         raise PoisonError(
-            f"the data come in {len(first)} training and {len(last)} test rows: let --n-train and --n-val add up to "
-            f"at most {len(first)}, and --n-test to {len(last)}"
+            f"the data come in {len(first)} training and {len(last)} test rows: let --n-train and --n-val add up "
+            f"to at most {len(first)}, and --n-test to {len(last)}"
         )
     if n_train < len(first):
         first = rng.permutation(first)

@@ -1,4 +1,4 @@
-"""alfa: label flips that the clean model fits badly and the poisoned one well (Xiao et al. 2012; KSL Appendix D)."""
+"""alfa: label flips that the clean model fits badly and the poisoned one well (Xiao et al. 2012; KSL App. D)."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from poisoncli.core.types import Array, Poison, PoisonError, Problem, Sparse, me
 class Given:
     """Adds the rows of a file as they are: poison of your own or of another tool; it is not optimized.
 
-    path: ends in .npz, .mat, .csv or .h5; features `x` (or a CSR matrix as SciPy saves it) and labels `y`, 0 and 1 or
-    -1 and 1. A column `poison` picks its rows with 1, as `poison export` writes it. Empty: no poison at all.
+    path: ends in .npz, .mat, .csv or .h5; features `x` (or a CSR matrix as SciPy saves it) and labels `y`, 0 and 1
+    or -1 and 1. A column `poison` picks its rows with 1, as `poison export` writes it. Empty: no poison at all.
     """
 
     adds: ClassVar[bool] = True
@@ -34,9 +34,7 @@ class Given:
         else:
             x, y = sp.csr_matrix((0, m), dtype=np.float32), np.zeros(0, np.float32)
         if x.shape[1] != m:
-            raise PoisonError(
-                f"{self.path} has {x.shape[1]} features and the data set {m}: give poison for this data set"
-            )
+            raise PoisonError(f"{self.path} has {x.shape[1]} features and the data set {m}: give poison for it")
         sparse = isinstance(problem.train.x, Sparse)
         dense = None if sparse else np.asarray(x.toarray() if sp.issparse(x) else x, np.float32)
         yield Poison(

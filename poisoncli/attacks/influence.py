@@ -1,4 +1,4 @@
-"""The influence attack: gradient ascent on the poison through the victim's optimum (KSL section 4.1, Appendix B.1)."""
+"""The influence attack: gradient ascent on the poison through the victim's optimum (KSL 4.1, B.1)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Influence:
 
 @method
 class InfluenceBasic:
-    """The influence attack on every poison point by itself, without the LP relaxation or repeated points (Algorithm 2).
+    """The influence attack on each poison point by itself, without LP relaxation or repeated points (Algorithm 2).
 
     Starts from randomly flipped feasible clean rows. Options as those of influence.
     """
@@ -142,7 +142,7 @@ def packed_rows(world: Addition, rows: np.ndarray) -> np.ndarray:
 
 
 def influence(world: Addition, poison: Rows, x: np.ndarray, y: np.ndarray, smooth: float) -> np.ndarray:
-    """The gradient of the target loss by points x [p, d] with labels y [p] in the poison, each of length 1 (eq. 10)."""
+    """The gradient of the target loss by points x [p, d] with labels y [p], each scaled to length 1 (eq. 10)."""
     seen = stack(world.clean, poison)
     theta = world.train(seen)
     push, by_bias = _gradient(world.target, theta, smooth)

@@ -20,7 +20,8 @@ from poisoncli.core.types import Array, FailedError
 
 SIGNS = np.array([-1.0, 1.0])
 SLOW = ("svd",)  # defenses that are asked last
-BATCH = 8  # candidates (2 where there are few) judged against the same best so far; fixed, so that the cores do not change the result
+# candidates judged against the same best so far, 2 where there are few; fixed, so that cores do not change results
+BATCH = 8
 
 
 class Rows(NamedTuple):
@@ -152,7 +153,7 @@ def packed(problem: Addition, x: np.ndarray, y: np.ndarray) -> Rows:
 
 
 def damage(problem: Addition, poison: Rows, defenses: Sequence[str], floor: float = -1.0) -> float:
-    """The target error behind the best of the defenses; or, once it cannot pass `floor`, something up to `floor`."""
+    """The target error behind the best of the defenses; once it cannot pass `floor`, something up to `floor`."""
     seen = stack(problem.clean, poison)
     worst = np.inf
     for name in defenses:
@@ -192,7 +193,8 @@ def search(
 ) -> Iterator[Judged]:
     """Craft and judge candidates 0 ... count - 1 on all cores, and yield the best so far after every few.
 
-    candidate: the poison of one number; it raises `FailedError` where its set is empty. begun: go on from there. The result does
+    candidate: the poison of one number; it raises `FailedError` where its set is empty. begun: go on
+    from there. The result does
     not depend on the number of cores. Raises `FailedError` if no candidate could be crafted.
     """
     best = begun or Judged(None, -1.0, np.full(count, np.nan))

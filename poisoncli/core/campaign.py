@@ -27,7 +27,8 @@ Candidate = Callable[[Addition, Region, Any, int, np.random.Generator], Rows]
 class Rules(NamedTuple):
     """What every attack that adds rows lets its user choose; see the attacks.
 
-    behind: defenses behind which the winner is chosen; defenses: those that the feasible set passes, of l2 and slab.
+    behind: defenses behind which the winner is chosen.
+    defenses: those that the feasible set passes, of l2 and slab.
     """
 
     quantile: float
@@ -38,7 +39,7 @@ class Rules(NamedTuple):
 
 
 def additions(problem: Problem, rules: Rules) -> list[Addition]:
-    """The problem of each repetition, with labels -1 and 1. Raises `PoisonError` for a victim that is not linear."""
+    """The problem of each repetition, with labels -1 and 1. Raises `PoisonError` if the victim is not linear."""
     victim = problem.objective.model
     if not isinstance(victim, Exact):
         raise PoisonError("this attack needs a linear victim trained to the optimum: choose --model svm")

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from poisoncli.core.types import Array
 
-DIRECT = 1500  # rows that bend, up to which a dense system of their number is solved instead
+DIRECT = 1500  # rows that bend, up to which a dense system is solved
 _BIAS = 1e-6  # what keeps the Hessian regular in a bias that no row bends
 
 
@@ -25,7 +25,8 @@ def solve(
     """(H^-1 (w, b)) for H = lambda I + mean over rows of bend (x, 1)(x, 1)^T; KSL eq. 11.
 
     x: rows [n, d], dense or CSR; bend [n]: second derivative of each row's loss by its margin.
-    The bias has lambda on the diagonal where it is `penalized`. Conjugate gradients stop at a residual of tol times the right side,
+    The bias has lambda on the diagonal where it is `penalized`. Conjugate gradients stop at a
+    residual of tol times the right side,
     or after `most` steps: as a direction of ascent the result serves all the same.
     """
     used = np.flatnonzero(bend > 1e-9 * max(bend.max(initial=0.0), 1e-300))

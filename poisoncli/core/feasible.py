@@ -152,7 +152,7 @@ class _Problem(NamedTuple):
 
 
 class _Point(NamedTuple):
-    """The dual at multipliers z: value [p], gradient [p, m], the minimizer x [p, d], which coordinates move [p, d]."""
+    """The dual at multipliers z: value [p], gradient [p, m], minimizer x [p, d], which coordinates move [p, d]."""
 
     value: np.ndarray
     gradient: np.ndarray
@@ -272,14 +272,14 @@ def _ascend(
     x[left] = at.x
     excess = np.abs(np.where((z[left] <= 0) & (at.gradient <= 0), 0.0, at.gradient)).max()
     if excess > 1e-5 * (1 + np.linalg.norm(at.x, axis=1).max()):
-        raise FailedError(f"the {what} onto the feasible set did not converge (excess {excess:.2g}): widen the set")
+        raise FailedError(f"the {what} on the feasible set did not converge (excess {excess:.2g}): widen the set")
     return z, x
 
 
 def _search(
     problem: _Problem, anchor: np.ndarray, rho: np.ndarray, z: np.ndarray, at: _Point, step: np.ndarray
 ) -> tuple[np.ndarray, _Point, np.ndarray]:
-    """Backtrack along `step` until the dual rises enough; where it never does, stay. Third: where the first try did."""
+    """Backtrack along `step` until the dual rises enough; where it never does, stay. Third: where soon."""
     best, point = z.copy(), _Point(*(a.copy() for a in at))
     length, left, worked = np.ones(len(z)), np.arange(len(z)), np.zeros(len(z), bool)
     part = problem
@@ -331,8 +331,8 @@ def _check_empty(problem: _Problem, z: np.ndarray) -> None:
     least = -_linear_ray(part, ray)
     if np.any(least > 1e-9):
         raise FailedError(
-            "the feasible set is empty (its ball, slab, loss and box have no point in common): raise the radius or the "
-            "loss cap, or give up a defense"
+            "the feasible set is empty (its ball, slab, loss and box have no point in common): raise the radius "
+            "or the loss cap, or give up a defense"
         )
 
 

@@ -55,7 +55,7 @@ def fit(x: Array, y: Array, lambda_: float, loss: str = "hinge", bias: str = "fr
             solver.fit(x, y)
         except ConvergenceWarning:
             raise FailedError(
-                "the victim's solver did not converge: raise --lambda, or penalize the bias with -o model.bias=penalized"
+                "the victim's solver did not converge: raise --lambda, or add -o model.bias=penalized"
             ) from None
     return Linear(np.asarray(solver.coef_[0], float), float(solver.intercept_[0]))
 

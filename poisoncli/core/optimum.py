@@ -41,7 +41,7 @@ def solve_and_score(model: Exact, train: Data, lambdas: Sequence[float], val: Da
 
 
 def training_scores(key: Array, data: Data, learner: Learner) -> np.ndarray:
-    """How badly the victim fits each row [n] that it was trained on: its loss, or for an `Exact` model minus margin."""
+    """How badly the victim fits each row [n] that it was trained on: its loss, or minus its margin."""
     model = learner.objective.model
     y = np.asarray(data.y)
     if isinstance(model, Exact):

@@ -122,11 +122,14 @@ class Sparse(list):
 class Exact(Protocol):
     """A linear model trained to the optimum of its objective instead of by the trainer."""
 
-    loss: str
-    bias: str
+    @property
+    def loss(self) -> str: ...
+
+    @property
+    def bias(self) -> str: ...
 
     def optimum(self, x: Array, y: Array, lambda_: float) -> Params:
-        """The parameters for rows x [n, m], dense or CSR, with targets y [n] in {0, 1}; see `Objective` for them."""
+        """The parameters for rows x [n, m], dense or CSR, with targets y [n] in {0, 1}."""
         ...
 
 

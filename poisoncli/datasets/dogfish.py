@@ -18,7 +18,8 @@ FILES = ("dogfish/dataset_dog-fish_train-900_test-300_inception_features_train.n
 class Dogfish:
     """Photographs of dogs (0) and fish (1) as 2,048 Inception features, 1,800 training and 600 test rows.
 
-    Any real number is in the domain (KSL Appendix C). The files hold `inception_features_val` [n, 2048] and `labels`.
+    Any real number is in the domain (KSL Appendix C). The files hold `inception_features_val` [n, 2048] and
+    `labels`.
     """
 
     description: ClassVar[str] = "photographs of dogs and fish as network features"

@@ -6,7 +6,7 @@ import json
 import re
 import tarfile
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -91,7 +91,7 @@ def read_mails(archive: Path, words: Path) -> Dataset:
     return counts(x, np.array(labels, np.float32), None)
 
 
-def counts(x: sp.csr_matrix, y: np.ndarray, parts: tuple[np.ndarray, np.ndarray] | None) -> Dataset:
+def counts(x: Any, y: np.ndarray, parts: tuple[np.ndarray, np.ndarray] | None) -> Dataset:
     """A data set of word counts: whole numbers, from 0 up."""
     x.sum_duplicates()
     return Dataset(x, y, 0.0, np.inf, "binary", fingerprint_sparse(x, y), integer=True, parts=parts)
@@ -101,7 +101,7 @@ def _find(name: str, data_dir: str | None) -> Path:
     found = files.find(name, data_dir)
     if found is None:
         raise PoisonError(
-            f"{Path(name).name} was not found: put it into {files.place(name, data_dir).parent}, or name the folder "
-            f"that holds {name} with --data-dir or POISON_DATA_DIR"
+            f"{Path(name).name} was not found: put it into {files.place(name, data_dir).parent}, or name the "
+            f"folder that holds {name} with --data-dir or POISON_DATA_DIR"
         )
     return found

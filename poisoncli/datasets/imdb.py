@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -33,9 +33,9 @@ class IMDB:
     def load(self, data_dir: str | None = None) -> Dataset:
         """All reviews. Raises `PoisonError` for missing or damaged files."""
         parts = [read_bag(_find(name, data_dir)) for name in PARTS]
-        x = sp.vstack([x for x, _ in parts], format="csr")
+        x: Any = sp.vstack([x for x, _ in parts], format="csr")
         y = np.concatenate([(stars > 5).astype(np.float32) for _, stars in parts])
-        rows, first = np.arange(len(y)), parts[0][0].shape[0]
+        rows, first = np.arange(len(y)), len(parts[0][1])
         sha = fingerprint_sparse(x, y)
         return Dataset(x, y, 0.0, np.inf, "binary", sha, integer=True, parts=(rows[:first], rows[first:]))
 
@@ -45,16 +45,18 @@ class IMDB:
         return files.where([name if files.find(name, data_dir) else f"{name}.gz" for name in PARTS], data_dir)
 
 
-def read_bag(path: Path, features: int = FEATURES) -> tuple[sp.csr_matrix, np.ndarray]:
+def read_bag(path: Path, features: int = FEATURES) -> tuple[Any, np.ndarray]:
     """Counts [n, features] and stars [n] of a libsvm file whose feature numbers start at 0, gzipped or plain."""
     from sklearn.datasets import load_svmlight_file
 
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            found = load_svmlight_file(file, n_features=features, zero_based=True, dtype=np.float32)
+            reader: Any = load_svmlight_file
+            found = reader(file, n_features=features, zero_based=True, dtype=np.float32)
     except (OSError, ValueError, EOFError) as error:
         raise PoisonError(f"{path} is damaged ({error}): replace it by the original") from error
-    x, stars = sp.csr_matrix(found[0]), np.asarray(found[1])
+    x: Any = sp.csr_matrix(found[0])
+    stars = np.asarray(found[1])
     if not len(stars) or np.any(x.data < 0) or np.any(x.data % 1):
         raise PoisonError(f"{path} does not hold word counts: replace it by the original")
     return x, stars
@@ -64,7 +66,7 @@ def _find(name: str, data_dir: str | None) -> Path:
     found = files.find(name, data_dir) or files.find(f"{name}.gz", data_dir)
     if found is None:
         raise PoisonError(
-            f"{name} was not found: unpack the archive aclImdb_v1.tar.gz into {files.place(name, data_dir).parents[2]}, "
+            f"{name} was not found: unpack aclImdb_v1.tar.gz into {files.place(name, data_dir).parents[2]}, "
             "or name the folder that holds aclImdb with --data-dir or POISON_DATA_DIR"
         )
     return found

@@ -15,9 +15,9 @@ class KNN:
     total: instead of that distance the sum of the k smallest, the row's own 0 among them (the authors' code).
     """
 
+    remove: float = option(0.05, low=0, high=0.5)
     k: int = option(5, low=1)
     total: bool = False
-    remove: float = option(0.05, low=0, high=0.5)
 
     def knows(self) -> str:
         return "nothing"

@@ -20,7 +20,7 @@ class Loss:
         return "nothing"
 
     def weigh(self, key: Array, data: Data, learner: Learner, clues: Clues) -> Verdict:
-        """See `Defense.weigh`; the score is the loss, for an svm minus its margin, which ranks rows alike and breaks ties at zero."""
+        """See `Defense.weigh`; the score is the loss, or for an svm minus its margin."""
         check_classes(data, learner)
         scores = training_scores(key, data, learner)
         return Verdict(keep(scores, data.y, self.remove).astype("float32"), scores, {})

@@ -17,9 +17,9 @@ class SVD:
     centered: also put the class means into the span and measure x - mu_y (the authors' code).
     """
 
+    remove: float = option(0.05, low=0, high=0.5)
     share: float = option(0.05, above=0, high=0.99)
     centered: bool = False
-    remove: float = option(0.05, low=0, high=0.5)
 
     def knows(self) -> str:
         return "nothing"

@@ -50,14 +50,14 @@ class Alfa:
     ) -> Rows:
         pool = feasible_flips(world, region)
         clean = row_loss(margins(world.train(world.clean), *pool), world.loss)
-        chosen = np.argsort(-clean, kind="stable")[: world.count]
+        chosen = np.argsort(-clean, kind="stable")[: world.size]
         for _ in range(self.rounds):
-            poison = _some(pool, chosen, world.count)
+            poison = _some(pool, chosen, world.size)
             poisoned = row_loss(margins(world.train(stack(world.clean, poison)), *pool), world.loss)
-            former, chosen = chosen, np.argsort(poisoned - clean, kind="stable")[: world.count]
+            former, chosen = chosen, np.argsort(poisoned - clean, kind="stable")[: world.size]
             if np.array_equal(np.sort(former), np.sort(chosen)):
                 break
-        return _some(pool, chosen, world.count)
+        return _some(pool, chosen, world.size)
 
 
 def _some(pool: Rows, chosen: np.ndarray, count: int) -> Rows:

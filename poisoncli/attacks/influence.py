@@ -62,8 +62,8 @@ class Influence:
         rate = self.rates[number % len(self.rates)]
         chosen = flipped(world, region, np.array([1, 1]), rng)
         x, z = np.asarray(packed_rows(world, chosen)), None
-        above = round(world.count * float(np.mean(world.clean.y < 0)))
-        copies = (world.count - above, above)
+        above = round(world.size * float(np.mean(world.clean.y < 0)))
+        copies = (world.size - above, above)
         best: tuple[float, Rows | None] = (-1.0, None)
         quick = [name for name in ("loss", "l2") if name in world.defenses]
         for step in range(self.steps + 1):
@@ -106,9 +106,9 @@ class InfluenceBasic:
         self, world: Addition, region: Region, shared: None, number: int, rng: np.random.Generator
     ) -> Rows:
         region = region._replace(integer=False)
-        below = rng.binomial(world.count, float(np.mean(world.clean.y > 0)))
-        rows = flipped(world, region, np.array([below, world.count - below]), rng)
-        y = np.repeat(SIGNS, [below, world.count - below])
+        below = rng.binomial(world.size, float(np.mean(world.clean.y > 0)))
+        rows = flipped(world, region, np.array([below, world.size - below]), rng)
+        y = np.repeat(SIGNS, [below, world.size - below])
         each = region.pick((y > 0).astype(int))
         x, z = packed_rows(world, rows), None
         for _ in range(self.steps):

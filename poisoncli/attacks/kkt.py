@@ -65,8 +65,8 @@ class KKT:
         shares = np.linspace(0, 1, self.splits) if self.splits > 1 else np.array([0.5])
         balanced = float(np.clip(0.5 + 0.5 * by_bias / world.epsilon, 0, 1))
         order = [balanced, *shares[np.argsort(np.abs(shares - 0.5), kind="stable")]]
-        above = round(order[split] * world.count)
-        copies = (world.count - above, above)
+        above = round(order[split] * world.size)
+        copies = (world.size - above, above)
         scores = [1 - margins(decoy.theta, world.clean.x[world.clean.y == sign], sign) for sign in SIGNS]
         caps = np.array([np.quantile(score, self.quantile) for score in scores])
         reachable = under(region, decoy.theta, caps, support=world.loss == "hinge")
@@ -98,7 +98,8 @@ def two_points(
     used = np.flatnonzero(weights > 0)
     x = region.center.copy()
     z: list[np.ndarray | None] = [None, None]
-    last = np.inf
+    last = value = np.inf
+    w = weights
     for _ in range(_ROUNDS):
         for i in used:
             w = weights

@@ -97,7 +97,7 @@ def chase(
 ) -> Rows:
     """The highest-loss points of a learner's last steps, each rounded and repeated (Algorithm 5)."""
     clean, n, eps = world.clean, len(world.clean.y), world.epsilon
-    points = -(-world.count // copies)
+    points = -(-world.size // copies)
     transposed = clean.x.T.tocsr() if hasattr(clean.x, "tocsr") else np.ascontiguousarray(clean.x.T)
     pull = world.lambda_ * (1 + eps)
     w, b = np.zeros(clean.x.shape[1]), 0.0
@@ -114,7 +114,7 @@ def chase(
         worst = int(np.argmin(margin))
         sign, x = SIGNS[worst], near[worst]
         if step >= round(burn_in * points):
-            rows.append(rounded(x, min(copies, world.count - copies * len(rows)), copies, world.integer, rng))
+            rows.append(rounded(x, min(copies, world.size - copies * len(rows)), copies, world.integer, rng))
             labels.append(sign)
         push = slope(clean.y * (np.asarray(clean.x @ w).ravel() + b), world.loss) * clean.y
         mine = eps * sign * float(slope(margin[worst : worst + 1], world.loss)[0])

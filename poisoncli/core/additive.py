@@ -35,7 +35,7 @@ class Addition(NamedTuple):
     """What an attack sees that adds rows to a binary linear classifier's training data.
 
     clean: the training rows; target: the rows that are to be classified wrongly.
-    count: rows that it adds. lambda_, loss, bias: of the victim, see `linear.fit`.
+    size: rows that it adds. lambda_, loss, bias: of the victim, see `linear.fit`.
     low, high: domain of the features, scalars or [d]; integer: whether they are whole numbers.
     remove: share of each class that the defender drops; defenses: which ones the winner is chosen behind.
     basis: the right singular vectors of the clean rows, from which those with poison are found fast.
@@ -43,7 +43,7 @@ class Addition(NamedTuple):
 
     clean: Rows
     target: Rows
-    count: int
+    size: int
     lambda_: float
     loss: str
     bias: str
@@ -57,7 +57,7 @@ class Addition(NamedTuple):
     @property
     def epsilon(self) -> float:
         """Poison rows for each clean row."""
-        return self.count / len(self.clean.y)
+        return self.size / len(self.clean.y)
 
     def train(self, rows: Rows) -> Linear:
         """The victim on these rows."""

@@ -51,7 +51,7 @@ def additions(problem: Problem, rules: Rules) -> list[Addition]:
         Addition(
             clean=Rows(problem.train.x[r], 2.0 * np.asarray(problem.train.y[r]) - 1),
             target=Rows(problem.target.x[r], 2.0 * np.asarray(problem.target.y[r]) - 1),
-            count=threat.counts[-1],
+            size=threat.counts[-1],
             lambda_=float(coefficient[r]),
             loss=victim.loss,
             bias=victim.bias,
@@ -111,9 +111,9 @@ def campaign(
 
 def _blank(problem: Problem, worlds: list[Addition], most: int, total: int) -> Poison:
     """Harmless poison, copies of the first clean rows, to be replaced."""
-    count, repetitions = worlds[0].count, len(worlds)
+    count, repetitions = worlds[0].size, len(worlds)
     rows = np.arange(count) % len(worlds[0].clean.y)
-    x = [world.clean.x[rows] for world in worlds]
+    x: Any = [world.clean.x[rows] for world in worlds]
     return Poison(
         x=Sparse(x) if sp.issparse(x[0]) else np.stack(x),
         y=np.stack([np.asarray(y)[rows] for y in problem.train.y]).astype(np.float32),

@@ -41,7 +41,7 @@ def fit(x: Array, y: Array, lambda_: float, loss: str = "hinge", bias: str = "fr
     strength = 1 / (len(y) * lambda_)
     solver: Any
     if loss == "hinge":
-        scaling = _FREE if bias == "free" else 1.0
+        scaling: Any = _FREE if bias == "free" else 1.0
         solver = LinearSVC(
             C=strength, loss="hinge", intercept_scaling=scaling, tol=tol, max_iter=_ITERATIONS, random_state=0
         )
@@ -70,7 +70,8 @@ def descend(x: Array, y: Array, lambda_: float, loss: str, passes: int) -> Linea
     if len(np.unique(y)) < 2:
         raise FailedError("one class has no training rows left: remove less, or add rows of that class")
     name = "hinge" if loss == "hinge" else "log_loss"
-    solver = SGDClassifier(loss=name, alpha=lambda_, max_iter=passes, tol=None, random_state=0)
+    learner: Any = SGDClassifier
+    solver = learner(loss=name, alpha=lambda_, max_iter=passes, tol=None, random_state=0)
     solver.fit(x, y)
     return Linear(np.asarray(solver.coef_[0], float), float(solver.intercept_[0]))
 

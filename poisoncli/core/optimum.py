@@ -36,8 +36,14 @@ def solve_and_score(model: Exact, train: Data, lambdas: Sequence[float], val: Da
     norm = (
         sum(np.sum(leaf**2, axis=tuple(range(1, leaf.ndim))) for layer in stacked for leaf in layer.values()) / size
     )
-    numbers = (np.array(value) for value in (test_error, val_error, test_loss, val_loss))
-    return Score(*numbers, np.asarray(norm)[:, None], stacked)
+    return Score(
+        test_error=np.array(test_error),
+        val_error=np.array(val_error),
+        test_loss=np.array(test_loss),
+        val_loss=np.array(val_loss),
+        norm=np.asarray(norm)[:, None],
+        params=stacked,
+    )
 
 
 def training_scores(key: Array, data: Data, learner: Learner) -> np.ndarray:

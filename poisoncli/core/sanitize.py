@@ -112,7 +112,8 @@ def _top(x: Array, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         return s[:k], v[:k]
     start = np.random.default_rng(seed).normal(size=x.shape[0])
     rows: Any = sp.csr_matrix(x, dtype=float) if sp.issparse(x) else np.asarray(x, float)
-    _, s, v = svds(rows, k=min(k, min(x.shape) - 1), v0=start, solver="propack")
+    found: Any = svds(rows, k=min(k, min(x.shape) - 1), v0=start, solver="propack")
+    _, s, v = found
     order = np.argsort(-s)
     return s[order], v[order]
 

@@ -177,7 +177,7 @@ class Poison(NamedTuple):
     done, total: steps of work; done == total when the poison is complete.
     """
 
-    x: np.ndarray
+    x: Array
     y: np.ndarray
     replaced: np.ndarray
     counts: np.ndarray

@@ -55,7 +55,8 @@ def read_processed(path: Path) -> Dataset:
         arrays = scipy.io.loadmat(path, variable_names=["X_train", "y_train", "X_test", "y_test"])
         parts = [sp.csr_matrix(arrays[name], dtype=np.float32) for name in ("X_train", "X_test")]
         labels = [np.asarray(arrays[name]).ravel() for name in ("y_train", "y_test")]
-        x, y = sp.vstack(parts, format="csr"), (np.concatenate(labels) > 0).astype(np.float32)
+        x: Any = sp.vstack(parts, format="csr")
+        y = (np.concatenate(labels) > 0).astype(np.float32)
         sizes = [len(part) for part in labels]
         if x.shape[0] != len(y) or np.any(x.data < 0) or np.any(x.data % 1):
             raise ValueError("the counts are no whole numbers, or do not go with the labels")

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from poisoncli import replay, run, store
 from poisoncli.config import Choice, Run, resolve_defense
+from poisoncli.core.additive import Addition, Rows, search
 from poisoncli.core.types import FailedError, PoisonError, Sparse
 from poisoncli.defenses import SANITIZERS
 from poisoncli.prepare import restore
@@ -129,9 +130,14 @@ def test_missing_validation_rows_are_said(words, tmp_path):
         run.attack(small("kkt", options={"target": "val"}), tmp_path / "a.h5", data_dir=words)
 
 
-def test_an_unreachable_set_is_said(words, tmp_path):
-    with pytest.raises(FailedError, match="feasible set"):
-        run.attack(small("minmax", options={"quantile": 0.0, "cap": 0.0}), tmp_path / "a.h5", data_dir=words)
+def test_an_unreachable_set_is_said(words):
+    def candidate(number):
+        raise FailedError("the feasible set is empty")
+
+    rows = Rows(np.ones((4, 2)), np.array([-1.0, 1, -1, 1]))
+    world = Addition(rows, rows, 2, 0.1, "hinge", "free", np.array(0.0), np.array(1.0), False)
+    with pytest.raises(FailedError, match="within the feasible set"):
+        list(search(world, 3, candidate))
 
 
 def test_dense_data_serve_too(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -29,6 +29,7 @@ class Given:
         """See `Attack.craft`. Raises `PoisonError` if the file does not go with the training rows."""
         first = problem.train.x[0]
         repetitions, m = len(problem.train.y), first.shape[1]
+        x: Any
         if self.path:
             x, y = points.read(Path(self.path).expanduser())
         else:

@@ -51,7 +51,10 @@ _OTHER = {
     "logistic": (140, 0.3, 0.1, 140, math.inf),
     "linear": (100, 0.9, 0.1, 40, math.inf),
     "mlp": (140, 0.1, 0.1, 300, math.inf),
+    "svm": (140, 0.3, 0.1, 140, math.inf),
 }
+# KSL Table 1: lambda of the svm
+LAMBDAS = {"enron": 0.09, "imdb": 0.01, "mnist-1-7": 0.01, "dogfish": 1.10}
 _HIDDEN = {"cifar10": (64, 32)}
 
 
@@ -304,7 +307,8 @@ def _in_range(what: str, value: Any, field: dataclasses.Field) -> Any:
     limits = field.metadata
     if not limits:
         return value
-    if limits["choices"] and value not in limits["choices"]:
+    given = value if isinstance(value, tuple) else (value,)
+    if limits["choices"] and not set(given) <= set(limits["choices"]):
         raise PoisonError(f"{what} is {value!r}: choose one of {', '.join(limits['choices'])}")
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, str):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli.core.types import FailedError, Params, Poison, PoisonError
+from poisoncli.core.types import FailedError, Params, Poison, PoisonError, Sparse
 
 SCHEMA = 1
 SCALER = ("shift", "scale", "y_shift", "y_scale")
@@ -169,6 +169,9 @@ def _versions() -> dict[str, str]:
 def _put(group: Any, arrays: Mapping[str, Any]) -> None:
     """Write arrays with their axes named and their units."""
     for name, value in arrays.items():
+        if isinstance(value, Sparse):
+            _put_sparse(group.create_group(name), value)
+            continue
         array = np.asarray(value)
         compress = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size > 4096 else {}
         item = group.create_dataset(name, data=array, **compress)
@@ -176,6 +179,24 @@ def _put(group: Any, arrays: Mapping[str, Any]) -> None:
             axis.label = label
         if name in _UNITS:
             item.attrs["unit"] = _UNITS[name]
+
+
+def _put_sparse(group: Any, rows: Sparse) -> None:
+    """CSR arrays of every repetition, in groups 0, 1, ..."""
+    for number, part in enumerate(rows):
+        place = group.create_group(str(number))
+        place.attrs["shape"] = part.shape
+        _put(place, {"data": part.data, "indices": part.indices, "indptr": part.indptr})
+
+
+def _sparse(group: Any) -> Sparse:
+    import scipy.sparse as sp
+
+    parts = (group[str(number)] for number in range(len(group)))
+    return Sparse(
+        sp.csr_matrix((part["data"][()], part["indices"][()], part["indptr"][()]), shape=tuple(part.attrs["shape"]))
+        for part in parts
+    )
 
 
 def _put_defended(group: Any, defended: Defended) -> None:
@@ -233,9 +254,12 @@ def _links(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _content(file: Any) -> RunFile:
+    import h5py
+
     split = {name: _array(item, name) for name, item in file["split"].items()}
     attack = file["attack"]
-    arrays = {name: _array(item, name) for name, item in attack.items()}
+    arrays: dict[str, Any] = {name: _array(item, name) for name, item in attack.items() if name != "x"}
+    arrays["x"] = _array(attack["x"], "x") if isinstance(attack["x"], h5py.Dataset) else _sparse(attack["x"])
     content = RunFile(
         run=str(file.attrs["run"]),
         sha256=str(file["split"].attrs["sha256"]),

@@ -12,13 +12,13 @@ from typing import Any
 
 from poisoncli.attacks import ATTACKS
 from poisoncli.core.losses import PENALTIES
-from poisoncli.core.train import SGD
+from poisoncli.core.train import SGD, Adam, Momentum
 from poisoncli.core.types import PoisonError
 from poisoncli.datasets import DATASETS
 from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
 
-TRAINERS = {"sgd": SGD}
+TRAINERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
 TABLES: dict[str, dict[str, type]] = {
     "dataset": DATASETS,
     "model": MODELS,
@@ -106,6 +106,8 @@ def resolve(run: Run) -> Run:
         for kind in TABLES
         for choice in [getattr(run, kind)]
     }
+    for kind, choice in filled.items():
+        _check_whole(kind, choice)
     penalized = run.lambda_ is not None or run.clean_lambda or run.learn_lambda
     reg = run.reg or ("l2" if penalized else "none")
     return dataclasses.replace(run, **filled, reg=reg)
@@ -158,8 +160,8 @@ def _check(run: Run) -> None:
         )
     if run.repetitions < 1:
         raise PoisonError(f"--reps {run.repetitions} is too few: ask for at least 1")
-    if run.seed < 0:
-        raise PoisonError(f"--seed {run.seed} is negative: give a number of at least 0")
+    if not 0 <= run.seed < 2**32:  # JAX cuts longer seeds
+        raise PoisonError(f"--seed {run.seed} is outside [0, 2^32): give a whole number of at most 4294967295")
     for name in ("n_train", "n_val", "n_test"):
         if getattr(run, name) < 0:
             flag = name.replace("_", "-")
@@ -170,9 +172,10 @@ def _fields(kind: str, run: Run) -> dict[str, Any]:
     """All options of a method with their defaults for the run's data set and model."""
     defaults = _defaults(kind, getattr(run, kind).name)
     outer, alpha, eta, steps, most = _TUNED.get((run.dataset.name, run.model.name), _OTHER[run.model.name])
-    trainer = {"rate": eta, "epochs": steps, **run.trainer.options}
+    usual = {"sgd": eta, "momentum": eta / 10, "adam": 0.01}[run.trainer.name]  # step sizes of like effect
+    trainer = {"rate": usual, "epochs": steps, **_checked("trainer", run.trainer)}
     tuned = {
-        "trainer": {"rate": eta, "epochs": steps},
+        "trainer": {"rate": usual, "epochs": steps},
         "attack": {
             "outer_steps": outer,
             "outer_rate": alpha,
@@ -184,6 +187,16 @@ def _fields(kind: str, run: Run) -> dict[str, Any]:
         "dataset": {},
     }[kind]
     return {**defaults, **{name: value for name, value in tuned.items() if name in defaults}}
+
+
+def _check_whole(kind: str, choice: Choice) -> None:
+    """Raise `PoisonError` where a method lacks an option that has no default, or two options contradict."""
+    for field in dataclasses.fields(TABLES[kind][choice.name]):
+        if field.name not in choice.options:
+            raise PoisonError(f"{kind} {choice.name} needs a {field.name}: add -o {kind}.{field.name}=VALUE")
+    low, high = (choice.options.get(f"log_lambda_{end}", 0.0) for end in ("min", "max"))
+    if low > high:
+        raise PoisonError(f"log_lambda_min is {low}, above log_lambda_max, {high}: choose a smaller one")
 
 
 def _defaults(kind: str, name: str) -> dict[str, Any]:
@@ -211,8 +224,10 @@ def read_value(field: dataclasses.Field, value: Any) -> Any:
             return None
         kind = kind.removesuffix(" | None")
     try:
+        if str(value) in ("True", "False") and kind not in ("bool", "str"):
+            raise TypeError
         if kind.startswith("tuple"):
-            item = float if "float" in kind else int if "int" in kind else str
+            item = _number if "float" in kind else _whole if "int" in kind else str
             parts = value.split(",") if isinstance(value, str) else value
             return tuple(item(part) for part in parts if part != "")
         if kind == "bool":
@@ -221,16 +236,43 @@ def read_value(field: dataclasses.Field, value: Any) -> Any:
             ]
         if kind == "int":
             return _whole(value)
-        return float(value) if kind == "float" else str(value)
-    except (ValueError, TypeError, KeyError):
-        raise PoisonError(f"option {field.name} is {value!r}, not a value of type {kind}") from None
+        if kind in ("float", "Fixed"):
+            return _number(value)
+        if not isinstance(value, str):
+            raise TypeError
+        return value
+    except (ValueError, TypeError, KeyError, OverflowError):
+        wanted = next(words for start, words in _WANTED.items() if kind.startswith(start))
+        raise PoisonError(f"option {field.name} is {str(value)[:99]!r}: give {wanted}") from None
+
+
+_WANTED = {
+    "tuple": "values with commas between them",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "Fixed": "a number",
+    "str": "a text",
+}
 
 
 def _whole(value: Any) -> int:
-    number = float(value)
-    if number != int(number):
+    """An integer, also from text and from floats without a fraction such as 1e3."""
+    try:
+        number = int(value)
+    except ValueError:  # a text such as 1e3
+        value = float(value)
+        number = int(value)
+    if not isinstance(value, str) and number != value:
         raise ValueError(value)
-    return int(number)
+    return number
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if math.isnan(number):
+        raise ValueError(value)
+    return number
 
 
 def _in_range(what: str, value: Any, field: dataclasses.Field) -> Any:
@@ -243,7 +285,8 @@ def _in_range(what: str, value: Any, field: dataclasses.Field) -> Any:
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, str):
             continue
-        if not (limits["low"] <= number <= limits["high"] and number > limits["above"]):
+        inside = limits["low"] <= number <= limits["high"] and number > limits["above"]
+        if not (inside and math.isfinite(number)):
             raise PoisonError(f"{what} is {number}: it must lie in {range_of(field)}")
     return value
 
@@ -294,6 +337,8 @@ def from_toml(path: str) -> Run:
 
 def from_mapping(fields: Mapping[str, Any]) -> Run:
     """A run from nested mappings, as JSON and TOML give them; a method is a name or a table with a `name`."""
+    if not isinstance(fields, Mapping):
+        raise PoisonError("a run is described by names and values: give name = value pairs")
     values = {("lambda_" if name == "lambda" else name): value for name, value in fields.items()}
     names = {f.name: f for f in dataclasses.fields(Run)}
     for name, value in values.items():
@@ -311,5 +356,5 @@ def _choice(kind: str, value: Any) -> Choice:
     if isinstance(value, str):
         return Choice(value)
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-        raise PoisonError(f'{kind} must be a name, or a table with name = "..." and its options')
+        raise PoisonError(f'{kind} is {value!r}: give a name, or a table with name = "..." and its options')
     return Choice(value["name"], {k: v for k, v in value.items() if k != "name"})

@@ -14,7 +14,7 @@ from poisoncli.config import Run
 from poisoncli.core.crossval import best_log_lambda
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.split import default_sizes, draw
-from poisoncli.core.train import SGD, Objective
+from poisoncli.core.train import Objective, Trainer
 from poisoncli.core.types import (
     Data,
     Dataset,
@@ -47,7 +47,7 @@ class Prepared(NamedTuple):
     task: Task
     integer: bool
     objective: Objective
-    trainer: SGD
+    trainer: Trainer
 
     def learner(self, log_lambda: Any) -> Learner:
         """The victim with log_lambda [h]."""
@@ -57,6 +57,16 @@ class Prepared(NamedTuple):
 
 def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     """Load the data set of a resolved run, draw and scale its splits, and build what the run names."""
+    dataset = _load(run, data_dir)
+    sizes = _sizes(run, dataset)
+    run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
+    drawn = [_draw(np.random.default_rng((run.seed, r)), dataset, sizes) for r in range(run.repetitions)]
+    parts = zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
+    return _assemble(run, dataset, {name: np.stack(part) for name, part in parts})
+
+
+def _load(run: Run, data_dir: str | None) -> Dataset:
+    """The data set of a resolved run. Raises `PoisonError` if the model cannot learn it."""
     dataset = config.build(run.dataset, "dataset").load(data_dir)
     _check_sparse(run, dataset)
     if dataset.task != "binary":
@@ -64,12 +74,11 @@ def prepare(run: Run, data_dir: str | None = None) -> Prepared:
             f"{run.dataset.name} has {_kind(dataset)}, and model {run.model.name} separates two classes: pick them "
             "with --classes a,b"
         )
-    sizes = _sizes(run, dataset)
-    run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
-    drawn = [_draw(np.random.default_rng((run.seed, r)), dataset, sizes) for r in range(run.repetitions)]
-    rows = {
-        name: np.stack(part) for name, part in zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
-    }
+    return dataset
+
+
+def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray]) -> Prepared:
+    """The chosen rows [repetitions, n] of a data set, scaled, and what the run names."""
     shift, scale = _scaling(run, dataset)
     x = dataset.x.astype(np.float32) if sp.issparse(dataset.x) else ((dataset.x - shift) / scale).astype(np.float32)
     split = Split(*(_take(x, dataset.y, rows[name]) for name in ("train", "val", "test")))
@@ -189,7 +198,7 @@ def _fixed(prepared: Prepared) -> np.ndarray:
 
 def _counts(run: Run) -> tuple[int, ...]:
     """Poison rows in all at each stage: batches of one size that together stay within the fraction."""
-    points = int(run.fraction * run.n_train + 1e-9)
+    points = min(int(run.fraction * run.n_train + 1e-9), run.n_train - 1)  # one clean row at least
     if points < 1:
         raise PoisonError(
             f"--fraction {run.fraction} of {run.n_train} training rows is less than one row: raise it"
@@ -208,13 +217,24 @@ def _counts(run: Run) -> tuple[int, ...]:
 
 def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
     """The data and methods of a run file, with the very rows that it was crafted on."""
-    prepared = prepare(config.from_json(content.run), data_dir)
-    if prepared.sha256 != content.sha256:
+    poison, run = content.poison, config.from_json(content.run)
+    added = poison.replaced.size > 0 and poison.replaced.max() < 0  # then the best so far can be judged
+    if poison.done < poison.total and not added:
+        raise PoisonError("the poison is not complete: finish it with `poison attack --resume` first")
+    dataset = _load(run, data_dir)
+    if dataset.sha256 != content.sha256:
         raise PoisonError(
-            f"the data set {prepared.run.dataset.name} has changed since the poison was crafted: "
+            f"the data set {run.dataset.name} has changed since the poison was crafted: "
             "restore it, or craft the poison again"
         )
-    return prepared
+    sizes = [(run.repetitions, n) for n in (run.n_train, run.n_val, run.n_test)]
+    if (
+        [content.split[name].shape for name in ("train", "val", "test")] != sizes
+        or any(rows.size and (rows.min() < 0 or rows.max() >= len(dataset.y)) for rows in content.split.values())
+        or poison.x.shape[2] != dataset.x.shape[1]
+    ):
+        raise PoisonError("the run file is damaged, its rows are not those of its run: craft the poison again")
+    return _assemble(run, dataset, content.split)
 
 
 def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray, np.ndarray]:

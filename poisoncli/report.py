@@ -167,11 +167,16 @@ def grid(panels: Mapping[str, Mapping[str, RunFile]], draw: Sequence[str], headi
     return _draw(panels, draw, heading, Path(out), across="panels")
 
 
+def check_format(path: Path) -> None:
+    """Raise `PoisonError` unless the end of the name tells a format that can be drawn."""
+    if path.suffix.lower() not in FORMATS:
+        raise PoisonError(f"{path} has no format that can be drawn: end its name in {', '.join(FORMATS)}")
+
+
 def _draw(
     panels: Mapping[str, Mapping[str, RunFile]], draw: Sequence[str], heading: str, path: Path, across: str
 ) -> Path:
-    if path.suffix.lower() not in FORMATS:
-        raise PoisonError(f"{path} has no format that can be drawn: end its name in {', '.join(FORMATS)}")
+    check_format(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

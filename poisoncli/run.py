@@ -46,7 +46,7 @@ def attack(
     disk is full; an interruption leaves the checkpoint.
     """
     path = Path(out)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.parent / (path.name + ".partial")
     run = config.resolve(run)
     _check_place(path, partial, force, resume)
     prepared = prepare(run, data_dir)

@@ -18,6 +18,7 @@ import numpy as np
 from poisoncli.core.types import FailedError, Params, Poison, PoisonError, Sparse
 
 SCHEMA = 1
+_LARGEST = 2**32  # numbers in an array that is read
 _UNITS = {"loss": "nats", "test_loss": "nats", "val_loss": "nats", "test_error": "1", "val_error": "1"}
 _AXES = {
     "x": ("repetition", "point", "feature"),
@@ -123,7 +124,7 @@ def read(path: str | Path) -> RunFile:
         with h5py.File(path, "r") as file:
             _check(path, file)
             return _content(file)
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError):
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError):
         raise PoisonError(f"{path} is damaged or was not written by poison: craft the poison again") from None
 
 
@@ -138,10 +139,12 @@ def replace(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
-    except OSError as error:
+    except BaseException as error:
         if name:
             with contextlib.suppress(OSError):
                 os.unlink(name)
+        if not isinstance(error, OSError):  # an interruption
+            raise
         cure = "free some space, or name another place with --out"
         raise FailedError(f"cannot write {path} ({error.strerror}): {cure}") from None
 
@@ -183,11 +186,14 @@ def _put_sparse(group: Any, rows: Sparse) -> None:
 def _sparse(group: Any) -> Sparse:
     import scipy.sparse as sp
 
-    parts = (group[str(number)] for number in range(len(group)))
-    return Sparse(
-        sp.csr_matrix((part["data"][()], part["indices"][()], part["indptr"][()]), shape=tuple(part.attrs["shape"]))
-        for part in parts
-    )
+    found = Sparse()
+    for number in range(len(group)):
+        part = group[str(number)]
+        arrays = tuple(_array(part[name], name) for name in ("data", "indices", "indptr"))
+        rows: Any = sp.csr_matrix(arrays, shape=tuple(int(size) for size in part.attrs["shape"]))
+        rows.check_format(full_check=True)
+        found.append(rows)
+    return found
 
 
 def _put_defended(group: Any, defended: Defended) -> None:
@@ -247,29 +253,61 @@ def _links(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _content(file: Any) -> RunFile:
     import h5py
 
-    split = {name: item[()] for name, item in file["split"].items()}
+    split = {name: _array(item, name) for name, item in file["split"].items()}
     attack = file["attack"]
-    arrays = {name: item[()] for name, item in attack.items() if name != "x"}
-    arrays["x"] = attack["x"][()] if isinstance(attack["x"], h5py.Dataset) else _sparse(attack["x"])
-    poison = Poison(**arrays, done=int(attack.attrs["done"]), total=int(attack.attrs["total"]))
-    return RunFile(
+    arrays = {name: _array(item, name) for name, item in attack.items() if name != "x"}
+    x = attack["x"]
+    arrays["x"] = _array(x, "x") if isinstance(x, h5py.Dataset) else _sparse(x)
+    content = RunFile(
         run=str(file.attrs["run"]),
         sha256=str(file["split"].attrs["sha256"]),
         shift=split.pop("shift"),
         scale=split.pop("scale"),
         split=split,
-        poison=poison,
+        poison=Poison(**arrays, done=int(attack.attrs["done"]), total=int(attack.attrs["total"])),
         defenses={name: _defended(group) for name, group in file.get("defend", {}).items()},
         evaluations={name: _evaluation(group) for name, group in file.get("evaluate", {}).items()},
     )
+    if not _fits(content):
+        raise ValueError("the arrays do not fit each other")
+    return content
 
 
 def _defended(group: Any) -> Defended:
     choice, knows = str(group.attrs["defense"]), str(group.attrs["knows"])
-    return Defended(choice, knows, group["weight"][()], group["score"][()])
+    return Defended(choice, knows, _array(group["weight"], "weight"), _array(group["score"], "score"))
 
 
 def _evaluation(group: Any) -> Evaluation:
-    measures = {name: item[()] for name, item in group.items() if name != "params"}
+    measures = {name: _array(item, name) for name, item in group.items() if name != "params"}
     layers = (group["params"][str(number)] for number in range(len(group["params"])))
-    return Evaluation(**measures, params=[{k: v[()] for k, v in layer.items()} for layer in layers])
+    return Evaluation(**measures, params=[{k: _array(v, k) for k, v in layer.items()} for layer in layers])
+
+
+def _array(item: Any, name: str) -> np.ndarray:
+    """The numbers of a data set. Raises `ValueError` if it is none, is too large, or has other axes."""
+    axes = _AXES.get(name)
+    if item.dtype.kind not in "biuf" or item.size > _LARGEST or (axes and item.ndim != len(axes)):
+        raise ValueError(name)
+    return item[()]
+
+
+def _fits(content: RunFile) -> bool:
+    """Whether the arrays have the sizes that belong together, and the indices stay within them."""
+    poison, counts = content.poison, content.poison.counts
+    if content.split.keys() != {"train", "val", "test"}:
+        return False
+    repetitions, rows = content.split["train"].shape
+    stages = (repetitions, len(counts))
+    added = poison.replaced.size == 0 or bool(np.all(poison.replaced == -1))
+    weighed = rows + poison.replaced.shape[1] * added
+    return (
+        poison.x.shape[:2] == poison.y.shape == poison.replaced.shape
+        and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
+        and bool(counts[0] == 0 and np.all(np.diff(counts) >= 0) and counts[-1] <= poison.y.shape[1])
+        and (added or bool(np.all((poison.replaced >= 0) & (poison.replaced < rows))))
+        and all(
+            found.weight.shape == found.score.shape == (*stages, weighed) for found in content.defenses.values()
+        )
+        and all(found.test_error.shape == found.val_loss.shape == stages for found in content.evaluations.values())
+    )

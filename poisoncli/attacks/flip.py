@@ -11,7 +11,7 @@ from poisoncli.core.types import Array, Poison, Problem, method, option
 
 @method
 class Flip:
-    """Random label flips: rows drawn at random keep their features and get the other label.
+    """Random label flips (Biggio, Nelson and Laskov 2011): rows drawn at random get the other label.
 
     batch: rows flipped at a stage; 0 means 7 % of the training rows.
     """

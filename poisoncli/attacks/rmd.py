@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -10,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from poisoncli.core.ascent import NORMALIZE, Front, Step, hyperiterations
-from poisoncli.core.plan import Part, plan
+from poisoncli.core.hypergrad import NAMES, Method
+from poisoncli.core.plan import Part, check_memory, plan
 from poisoncli.core.start import flipped_copies
-from poisoncli.core.train import SGD, Block, Rows, compress
-from poisoncli.core.types import Array, Poison, Problem, method, option
+from poisoncli.core.train import Block, Rows, compress
+from poisoncli.core.types import Array, Fixed, Poison, Problem, method, option
 
 
 @method
@@ -29,6 +32,9 @@ class RMD:
     inner_rate: step size of these training steps, in (0, 1] (eta).
     batch: points optimized together, at most; 0 means 7 % of the training rows.
     normalize: divide the hypergradient by the L2 norm of each `point` or of the `batch`, or not: `none`.
+    hypergradient: `reverse`, `forward`, `cg` or `exact` (HLP Table II); the last two want a converged training.
+    last: differentiate through the last so many training steps only (`reverse`); 0 means all.
+    tolerance, iterations: where the conjugate gradients of `cg` stop.
     log_lambda_start: where a learned log_lambda starts, in the papers' scale (lambda = e^log_lambda / n).
     log_lambda_min: its lower bound; -8 has no effect any more, and -inf is the paper's.
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
@@ -42,6 +48,10 @@ class RMD:
     inner_rate: float = option(0.1, above=0, high=1)
     batch: int = option(0, low=0)
     normalize: str = option("point", choices=NORMALIZE)
+    hypergradient: str = option("reverse", choices=NAMES)
+    last: int = option(0, low=0)
+    tolerance: Fixed = option(1e-6, above=0)
+    iterations: int = option(200, low=1)
     log_lambda_start: float = 0.0
     log_lambda_min: float = -8.0
     log_lambda_max: float = float("inf")
@@ -49,15 +59,18 @@ class RMD:
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`; stage 0 learns lambda on the clean rows, stage s adds the s-th batch."""
         work = plan(problem, self.inner_steps, self.outer_steps)
+        check_memory(self.hypergradient, problem, work.free)
+        method = Method(self.hypergradient, work.store, self.last, self.tolerance, self.iterations)
         poison = resume or self._start(jax.random.fold_in(key, 0), problem)._replace(total=work.total)
-        trainer = SGD(self.inner_rate, self.inner_steps)
+        inner = {"rate": self.inner_rate, "epochs": self.inner_steps}
+        trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
         for part in work.parts(poison.done):
             front, batch = _front(problem, poison, part, work.free)
             target = jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), problem.target)
             keys = _keys(jax.random.fold_in(key, 1), part)
             step = self._step(problem, part.stage)
             for t in range(part.first, self.outer_steps, work.span):
-                front, (loss, log_lambda) = hyperiterations(
+                front, (loss, log_lambda, residual) = hyperiterations(
                     keys,
                     problem.objective,
                     trainer,
@@ -67,15 +80,22 @@ class RMD:
                     jnp.asarray(t),
                     normalize=self.normalize,
                     free=work.free,
-                    store=work.store,
+                    method=method,
                     count=work.span,
                 )
-                if part.stage > 0:
-                    poison.x[part.group, batch] = front.rows.blocks[-1].x[:, -work.free :]
-                poison.log_lambda[part.group, part.stage] = log_lambda[:, -1]
-                poison.loss[part.group, part.stage, t : t + work.span] = loss
-                poison = poison._replace(done=poison.done + work.span)
+                poison = _advanced(poison, part, t, batch, front.rows.blocks[-1].x, log_lambda, loss)
+                self._check(residual)
                 yield poison
+
+    def _check(self, residual: Array) -> None:
+        """Warn where conjugate gradients stopped early."""
+        worst = float(jnp.max(residual))
+        if self.hypergradient == "cg" and not worst <= 10 * self.tolerance:
+            warnings.warn(
+                f"conjugate gradients stopped at a relative residual of {worst:.1g}: raise -o iterations, or add "
+                "a penalty",
+                stacklevel=2,
+            )
 
     def _start(self, key: Array, problem: Problem) -> Poison:
         poison = flipped_copies(key, problem, self.outer_steps)
@@ -90,6 +110,19 @@ class RMD:
         lambda_rate = self.outer_rate if problem.learn else 0.0
         values = (x_rate, lambda_rate, problem.threat.low, problem.threat.high, self.log_lambda_min, bound)
         return Step(*(jnp.asarray(value, problem.train.x.dtype) for value in values))
+
+
+def _advanced(
+    poison: Poison, part: Part, t: int, batch: slice, block: Array, log_lambda: Array, loss: Array
+) -> Poison:
+    """`poison` after the outer steps from t on; a copy, for an interruption must not find it half-changed."""
+    x, lambdas, losses = poison.x.copy(), poison.log_lambda.copy(), poison.loss.copy()
+    free, span = batch.stop - batch.start, loss.shape[1]
+    if free:
+        x[part.group, batch] = np.asarray(block)[:, -free:]
+    lambdas[part.group, part.stage] = log_lambda[:, -1]
+    losses[part.group, part.stage, t : t + span] = loss
+    return poison._replace(x=x, log_lambda=lambdas, loss=losses, done=poison.done + span)
 
 
 def _keys(key: Array, part: Part) -> Array:

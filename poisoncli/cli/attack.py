@@ -53,6 +53,10 @@ def attack(
     model: Annotated[
         str | None, typer.Option(help="logistic or mlp. Default: logistic.", rich_help_panel=MODEL)
     ] = None,
+    trainer: Annotated[
+        str | None,
+        typer.Option(help="sgd, momentum or adam, full batch. Default: sgd.", rich_help_panel=MODEL),
+    ] = None,
     reg: Annotated[
         str | None,
         typer.Option(
@@ -86,6 +90,12 @@ def attack(
         typer.Option(
             help="rmd (hypergradients) or flip (random labels). Default: rmd. With --help: its options.",
             rich_help_panel=ATTACK,
+        ),
+    ] = None,
+    hypergradient: Annotated[
+        str | None,
+        typer.Option(
+            help="How rmd differentiates: reverse, forward, cg or exact. Default: reverse.", rich_help_panel=ATTACK
         ),
     ] = None,
     fraction: Annotated[
@@ -161,8 +171,9 @@ def attack(
         "learn_lambda": learn_lambda, "per_layer": per_layer, "fraction": fraction, "repetitions": reps,
         "seed": seed,
     }  # fmt: skip
-    names = {"dataset": dataset, "model": model, "attack": method}
-    run = _run(config_file, names, given, options or [], target, classes)
+    names = {"dataset": dataset, "model": model, "trainer": trainer, "attack": method}
+    options = [*(options or []), *([f"hypergradient={hypergradient}"] if hypergradient else [])]
+    run = _run(config_file, names, given, options, target, classes)
     from poisoncli.run import attack as craft
 
     with progress(quiet) as report:

@@ -9,6 +9,7 @@ import math
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ import typer
 from rich.console import Console
 
 PATIENCE = 2.0  # seconds before a progress bar appears
+_UNEXPECTED = (MemoryError, OSError, RuntimeError, ValueError, TypeError, KeyError)
 
 
 def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,23 +25,26 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(verb)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        from poisoncli.core.types import FailedError, PoisonError
-
         debug = kwargs.get("debug", False)
+        warnings.showwarning = lambda message, *_, **__: note(f"poison: {message}", kwargs.get("quiet", False))
         try:
             return verb(*args, **kwargs)
         except typer.Exit:  # a RuntimeError, but no failure
             raise
-        except PoisonError as error:
-            _complain(str(error), debug)
-            raise typer.Exit(1 if isinstance(error, FailedError) else 2) from None
         except KeyboardInterrupt:
             _complain("interrupted", debug)
             raise typer.Exit(1) from None
         except BrokenPipeError:
             sys.stderr.close()
             raise typer.Exit(1) from None
-        except (MemoryError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        except Exception as error:
+            from poisoncli.core.types import FailedError, PoisonError  # here, so that help need not wait for JAX
+
+            if isinstance(error, PoisonError):
+                _complain(str(error), debug)
+                raise typer.Exit(1 if isinstance(error, FailedError) else 2) from None
+            if not isinstance(error, _UNEXPECTED):
+                raise
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             _complain(f"failed unexpectedly ({text}): --debug shows where", debug)
             raise typer.Exit(1) from None
@@ -118,7 +123,11 @@ def _plain(value: Any) -> Any:
 
 def paths(given: list[str]) -> list[str]:
     """The paths given, where `-` stands for those on stdin, one a line."""
+    from poisoncli.core.types import PoisonError
+
     result = []
     for path in given:
         result += [line.strip() for line in sys.stdin if line.strip()] if path == "-" else [path]
+    if not result:
+        raise PoisonError("no path came through stdin: pipe in run files, one a line, or name them")
     return result

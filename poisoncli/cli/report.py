@@ -36,7 +36,7 @@ def report(
     """
     from poisoncli.cli.evaluate import evaluated
     from poisoncli.exports import check_free
-    from poisoncli.report import figure
+    from poisoncli.report import check_format, figure
 
     files = paths(runs)
     if len(files) == 1 and Path(files[0]).is_dir():
@@ -45,6 +45,7 @@ def report(
         print(_draw_sweep(files[0], path))
         return
     path = Path(out) if out else Path(files[0]).with_suffix(".png")
+    check_format(path)
     check_free(path, force)
     contents = [content for _, content in evaluated(files, data_dir, quiet)]
     print(figure(contents, path))

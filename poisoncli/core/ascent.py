@@ -8,8 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from poisoncli.core.hypergrad import reverse
-from poisoncli.core.train import SGD, Block, Objective, Rows
+from poisoncli.core.hypergrad import Method
+from poisoncli.core.train import Block, Objective, Rows, Trainer, free_rows, replace_free
 from poisoncli.core.types import Array, Data
 
 NORMALIZE = ("point", "batch", "none")
@@ -49,53 +49,36 @@ def direction(gradient: Array, normalize: str) -> Array:
     return gradient
 
 
-def free_rows(rows: Rows, free: int) -> Array:
-    """The free rows [free, m]: the last ones of the last block."""
-    return rows.blocks[-1].x[-free:]
-
-
-def replace_free(rows: Rows, x: Array) -> Rows:
-    """`rows` with the free rows replaced by x [free, m]; in place where the compiler owns the buffers."""
-    last = rows.blocks[-1]
-    start = last.x.shape[0] - x.shape[0]
-    moved = Block(
-        jax.lax.dynamic_update_slice(last.x, x, (start, 0)),
-        jax.lax.dynamic_update_slice(last.xt, x.T, (0, start)),
-        last.columns,
-    )
-    return rows._replace(blocks=(*rows.blocks[:-1], moved))
-
-
 def _hyperiteration(
     key: Array,
     objective: Objective,
-    trainer: SGD,
+    trainer: Trainer,
     front: Front,
     target: Data,
     step: Step,
     normalize: str,
     free: int,
-    store: bool,
-) -> tuple[Front, tuple[Array, Array]]:
+    method: Method,
+) -> tuple[Front, tuple[Array, Array, Array]]:
     rows = front.rows
     x = free_rows(rows, free)
     start = objective.model.init(key, x.shape[1])
     start = jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
-    found = reverse(objective, trainer, start, front.log_lambda, rows, target, free, store)
+    found = method(objective, trainer, start, front.log_lambda, rows, target, free)
     x = jnp.clip(x + step.x_rate * direction(found.x, normalize), step.low, step.high)
     # each log_lambda's hypergradient is divided by its own size, so it moves by its sign (HLP V-A)
     log_lambda = front.log_lambda - step.lambda_rate * jnp.sign(found.log_lambda)
     log_lambda = jnp.where(  # a fixed value stays as it is, -inf (no penalty) included
         step.lambda_rate > 0, jnp.clip(log_lambda, step.log_lambda_min, step.log_lambda_max), front.log_lambda
     )
-    return Front(replace_free(rows, x), log_lambda), (found.loss, log_lambda)
+    return Front(replace_free(rows, x), log_lambda), (found.loss, log_lambda, found.residual)
 
 
-@functools.partial(jax.jit, static_argnames=("normalize", "free", "store", "count"))
+@functools.partial(jax.jit, static_argnames=("normalize", "free", "method", "count"))
 def hyperiterations(
     keys: Array,
     objective: Objective,
-    trainer: SGD,
+    trainer: Trainer,
     front: Front,
     target: Data,
     step: Step,
@@ -103,21 +86,21 @@ def hyperiterations(
     *,
     normalize: str,
     free: int,
-    store: bool,
+    method: Method,
     count: int,
-) -> tuple[Front, tuple[Array, Array]]:
+) -> tuple[Front, tuple[Array, Array, Array]]:
     """`count` hyperiterations, numbers `first` ... for each repetition.
 
     keys: [repetitions]; the model is initialized anew in hyperiteration t from fold_in(key, t).
     front, target: arrays with a leading repetition axis (columns of compressed blocks are shared).
     Returns the new front, and the history: target loss [repetitions, count] before each step and log_lambda
-    [repetitions, count, h] after it.
+    [repetitions, count, h] after it, and the linear system's residual [repetitions, count].
     """
 
-    def one(key: Array, front: Front, target: Data) -> tuple[Front, tuple[Array, Array]]:
-        def body(front: Front, t: Array) -> tuple[Front, tuple[Array, Array]]:
+    def one(key: Array, front: Front, target: Data) -> tuple[Front, tuple[Array, Array, Array]]:
+        def body(front: Front, t: Array) -> tuple[Front, tuple[Array, Array, Array]]:
             at = jax.random.fold_in(key, t)
-            return _hyperiteration(at, objective, trainer, front, target, step, normalize, free, store)
+            return _hyperiteration(at, objective, trainer, front, target, step, normalize, free, method)
 
         return jax.lax.scan(body, front, first + jnp.arange(count))
 

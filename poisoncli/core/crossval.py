@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from poisoncli.core.network import predict
-from poisoncli.core.train import SGD, Objective, fit, lay_out
+from poisoncli.core.train import Objective, Trainer, fit, lay_out
 from poisoncli.core.types import Array, Data
 
 FOLDS = 5
@@ -22,7 +22,7 @@ def grid(n: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames="folds")
 def held_out_loss(
-    key: Array, objective: Objective, trainer: SGD, train: Data, log_lambda: Array, folds: int = FOLDS
+    key: Array, objective: Objective, trainer: Trainer, train: Data, log_lambda: Array, folds: int = FOLDS
 ) -> Array:
     """Mean loss [g] on held-out rows for each log_lambda [g], over `folds` folds drawn by `key`.
 
@@ -47,7 +47,7 @@ def held_out_loss(
     return jnp.mean(jax.vmap(over_grid, in_axes=(0, None))(jnp.arange(folds), log_lambda), axis=0)
 
 
-def best_log_lambda(key: Array, objective: Objective, trainer: SGD, train: Data) -> float:
+def best_log_lambda(key: Array, objective: Objective, trainer: Trainer, train: Data) -> float:
     """The log_lambda of `grid` with the least held-out loss on the clean rows `train` [n, m]."""
     values = grid(train.y.shape[0])
     losses = held_out_loss(key, objective, trainer, train, jnp.asarray(values, train.x.dtype))

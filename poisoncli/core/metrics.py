@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from poisoncli.core.network import predict
-from poisoncli.core.train import SGD, Objective, fit, lay_out
+from poisoncli.core.train import Objective, Trainer, fit, lay_out
 from poisoncli.core.types import Array, Data, Params
 
 
@@ -29,7 +29,7 @@ class Score(NamedTuple):
 def train_and_score(
     keys: Array,
     objective: Objective,
-    trainer: SGD,
+    trainer: Trainer,
     train: Data,
     log_lambda: Array,
     val: Data,

@@ -28,9 +28,9 @@ def xavier_uniform(key: Array, sizes: Sequence[int], bias: float | Array) -> Par
 
 def forward(params: Params, h: Array, leak: float | Array) -> Array:
     """Outputs [n] from the first layer's products h [n, width]; leaky ReLU between the layers."""
-    h = h + params[0]["b"]
+    h = h + params[0]["b"][None]
     for layer in params[1:]:
-        h = jnp.where(h > 0, h, leak * h) @ layer["w"].T + layer["b"]
+        h = jnp.where(h > 0, h, leak * h) @ layer["w"].T + layer["b"][None]
     return h[:, 0]
 
 

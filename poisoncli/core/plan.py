@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax
 
-from poisoncli.core.types import Problem
+from poisoncli.core.types import PoisonError, Problem
 
 CPU_MEMORY = 2**30  # bytes that the arrays of one group of repetitions may take, roughly
 CALL_SECONDS = 1.0  # aim for one compiled call
@@ -66,6 +66,21 @@ def plan(problem: Problem, inner_steps: int, outer_steps: int) -> Plan:
     groups = tuple(slice(r, r + size) for r in range(0, repetitions, size))
     stages = tuple(range(0 if problem.learn else 1, len(counts)))
     return Plan(groups, stages, free, outer_steps, span, store)
+
+
+def check_memory(hypergradient: str, problem: Problem, free: int) -> None:
+    """Raise `PoisonError` where a method of HLP Table II needs more memory than there is, with the estimate."""
+    m = problem.train.x.shape[2]
+    layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(layers))
+    numbers = free * m + problem.log_lambda.shape[1]
+    moving = parameters + 2 * problem.threat.counts[-1] * m  # the block with the free rows moves with each of them
+    needed = {"forward": numbers * moving * 4, "exact": parameters**2 * 4}.get(hypergradient, 0)
+    if needed > 4 * _memory():
+        raise PoisonError(
+            f"{hypergradient} hypergradients of {numbers:,} free numbers and {parameters:,} parameters need about "
+            f"{needed / 1e9:,.0f} GB: use --hypergradient reverse"
+        )
 
 
 def store_products(inner_steps: int, n: int, m: int, width: int, free: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -77,6 +77,51 @@ class SGD:
         return optax.sgd(self.rate)
 
 
+@method
+class Momentum:
+    """Full-batch gradient descent with heavy-ball momentum (Polyak 1964).
+
+    rate: step size, in (0, 1]. momentum: share of the last step that is kept, in [0, 1).
+    epochs: number of steps, at least 1.
+    """
+
+    rate: float = option(0.1, above=0, high=1)
+    momentum: float = option(0.9, low=0, high=1)
+    epochs: int = option(140, low=1)
+
+    def optimizer(self) -> optax.GradientTransformation:
+        return optax.sgd(self.rate, momentum=self.momentum)
+
+
+@method
+class Adam:
+    """Full-batch Adam (Kingma and Ba 2015), with its usual decay rates; smooth where a gradient is zero.
+
+    rate: step size, in (0, 1].
+    epochs: number of steps, at least 1.
+    """
+
+    rate: float = option(0.01, above=0, high=1)
+    epochs: int = option(140, low=1)
+
+    def optimizer(self) -> optax.GradientTransformation:
+        return optax.adam(self.rate, eps_root=1e-12)  # else the root has no derivative at zero
+
+
+class Trainer(Protocol):
+    """How the victim is trained: `epochs` steps of an Optax optimizer; `rate` is its step size."""
+
+    @property
+    def rate(self) -> float: ...
+
+    @property
+    def epochs(self) -> int: ...
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """The Optax transformation of a step."""
+        ...
+
+
 def lay_out(data: Data) -> Rows:
     """`data` as one dense block."""
     x = jnp.asarray(data.x)
@@ -113,6 +158,23 @@ def pull_back(d: Array, rows: Rows, m: int) -> Array:
     return total
 
 
+def free_rows(rows: Rows, free: int) -> Array:
+    """The free rows [free, m]: the last ones of the last block."""
+    return rows.blocks[-1].x[-free:]
+
+
+def replace_free(rows: Rows, x: Array) -> Rows:
+    """`rows` with the free rows replaced by x [free, m]; in place where the compiler owns the buffers."""
+    last = rows.blocks[-1]
+    start = last.x.shape[0] - x.shape[0]
+    moved = Block(
+        jax.lax.dynamic_update_slice(last.x, x, (start, 0)),
+        jax.lax.dynamic_update_slice(last.xt, x.T, (0, start)),
+        last.columns,
+    )
+    return rows._replace(blocks=(*rows.blocks[:-1], moved))
+
+
 def add_to_first(params: Params, weight: Array) -> Params:
     """`params` with `weight` added to the first layer's weights."""
     return [{**params[0], "w": params[0]["w"] + weight}, *params[1:]]
@@ -125,14 +187,14 @@ def gradient(objective: Objective, params: Params, log_lambda: Array, rows: Rows
     return add_to_first(direct, pull_back(d, rows, params[0]["w"].shape[1])), h
 
 
-def update(trainer: SGD, state: tuple, grads: Params) -> tuple:
+def update(trainer: Trainer, state: tuple, grads: Params) -> tuple:
     """One optimizer step on (parameters, optimizer state)."""
     params, inner = state
     change, inner = trainer.optimizer().update(grads, inner, params)
     return optax.apply_updates(params, change), inner
 
 
-def fit(objective: Objective, trainer: SGD, params: Params, log_lambda: Array, rows: Rows) -> Params:
+def fit(objective: Objective, trainer: Trainer, params: Params, log_lambda: Array, rows: Rows) -> Params:
     """Parameters after `trainer.epochs` steps from `params`; log_lambda is [1] or [layers]."""
 
     def step(state: tuple, _: None) -> tuple[tuple, None]:

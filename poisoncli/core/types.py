@@ -21,11 +21,12 @@ import jax
 import numpy as np
 
 if TYPE_CHECKING:
-    from poisoncli.core.train import SGD, Objective
+    from poisoncli.core.train import Objective, Trainer
 
 Array = Any  # NumPy or JAX array; shapes stand in the docstrings
 Params = list[dict[str, Array]]  # one {"w": [out, in], "b": [out]} for each layer, first layer first
 Task = Literal["binary", "multiclass", "real"]
+Fixed = float  # a method's float that compiled code must know: not a leaf of the PyTree, see `method`
 T = TypeVar("T")
 
 
@@ -70,7 +71,7 @@ def method(cls: type[T]) -> type[T]:
     """Make `cls` a method: a frozen dataclass, and a JAX PyTree whose leaves are its float fields.
 
     New values of a float field do not retrace a jitted function, and `vmap` over one works; all other
-    fields are static.
+    fields are static, those of type `Fixed` too.
     """
     frozen = dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(frozen)  # type: ignore[arg-type]
@@ -117,6 +118,11 @@ class Model(Protocol):
 class Sparse(list):
     """Rows of every repetition, a CSR matrix [n, m] each: what a dense array [repetitions, n, m] would hold."""
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(repetitions, n, m)."""
+        return (len(self), *self[0].shape)
+
 
 @runtime_checkable
 class Exact(Protocol):
@@ -160,7 +166,7 @@ class Problem(NamedTuple):
     train: Data
     target: Data
     objective: Objective
-    trainer: SGD
+    trainer: Trainer
     threat: Threat
     log_lambda: np.ndarray
     learn: bool
@@ -198,7 +204,7 @@ class Attack(Protocol):
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """Yield the poison as it takes shape, complete at last; go on from `resume`, to the same bits.
 
-        key: a JAX key. Yielded arrays must not be changed and are overwritten by the next step.
+        key: a JAX key. What was yielded is not changed by later steps, so that it can be saved at any moment.
         """
         ...
 
@@ -210,7 +216,7 @@ class Learner(NamedTuple):
     """
 
     objective: Objective
-    trainer: SGD
+    trainer: Trainer
     log_lambda: Array
     task: Task
     lambda_: float = math.nan

@@ -10,7 +10,7 @@ import numpy as np
 
 from poisoncli.core.network import predict
 from poisoncli.core.reject import canonical_order, rejected, share
-from poisoncli.core.train import SGD, Objective, fit, lay_out
+from poisoncli.core.train import Objective, Trainer, fit, lay_out
 from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
 
 
@@ -52,7 +52,7 @@ def _trim(
     key: Array,
     data: Data,
     objective: Objective,
-    trainer: SGD,
+    trainer: Trainer,
     log_lambda: Array,
     keep: int,
     starts: int,

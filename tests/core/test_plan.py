@@ -1,0 +1,83 @@
+"""How a bilevel attack divides its work."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poisoncli.core import plan as planning
+from poisoncli.core.losses import cross_entropy
+from poisoncli.core.plan import Plan, plan
+from poisoncli.core.train import SGD, Objective
+from poisoncli.core.types import Data, Problem, Threat
+from poisoncli.models.logistic import Logistic
+
+sizes = st.integers(1, 12)
+
+
+def problem(repetitions=1, n=40, m=6, counts=(0, 4, 8), learn=False):
+    data = Data(
+        np.zeros((repetitions, n, m), np.float32),
+        np.zeros((repetitions, n), np.float32),
+        np.ones((repetitions, n), np.float32),
+    )
+    objective = Objective(Logistic(), cross_entropy, "l2")
+    threat = Threat(counts, np.float32(0), np.float32(1))
+    return Problem(data, data, objective, SGD(), threat, np.zeros(1, np.float32), learn)
+
+
+@pytest.fixture(scope="module")
+def memory():
+    """Sets how many bytes a group may take."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield lambda size: patch.setattr(planning, "CPU_MEMORY", size)
+
+
+@given(repetitions=sizes, outer=st.integers(1, 300), inner=st.integers(1, 10**6), bits=st.integers(0, 40))
+def test_groups_and_spans_divide_the_work(memory, repetitions, outer, inner, bits):
+    memory(2**bits)
+    work = plan(problem(repetitions), inner, outer)
+    covered = [r for group in work.groups for r in range(group.start, group.stop)]
+    assert covered == list(range(repetitions))
+    assert len({group.stop - group.start for group in work.groups}) == 1
+    assert work.outer_steps == outer
+    assert outer % work.span == 0
+    assert work.free == 4
+
+
+@pytest.mark.parametrize(("learn", "stages"), [(False, (1, 2)), (True, (0, 1, 2))])
+def test_clean_rows_need_work_only_to_learn_lambda(learn, stages):
+    assert plan(problem(learn=learn), 10, 7).stages == stages
+
+
+def test_little_memory_makes_small_groups_without_stored_products(memory):
+    memory(2**40)
+    roomy = plan(problem(6), 10, 7)
+    memory(1)
+    tight = plan(problem(6), 10, 7)
+    assert (len(roomy.groups), roomy.store) == (1, True)
+    assert (len(tight.groups), tight.store) == (6, False)
+
+
+@given(groups=sizes, stages=sizes, outer=sizes, data=st.data())
+def test_parts_go_on_from_anywhere(groups, stages, outer, data):
+    work = Plan(tuple(slice(g, g + 1) for g in range(groups)), tuple(range(stages)), 1, outer, 1, True)
+
+    def steps(done):
+        return [(part.group, part.stage, t) for part in work.parts(done) for t in range(part.first, outer)]
+
+    done = data.draw(st.integers(0, work.total))
+    assert len(steps(0)) == work.total == len(set(map(str, steps(0))))
+    assert steps(done) == steps(0)[done:]
+
+
+def test_memory_of_the_device_counts(monkeypatch):
+    class Device:
+        platform = "gpu"
+
+        def memory_stats(self):
+            return {"bytes_limit": 4}
+
+    monkeypatch.setattr(jax, "devices", lambda: [Device()])
+    assert len(plan(problem(3), 10, 7).groups) == 3

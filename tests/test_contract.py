@@ -1,0 +1,237 @@
+"""What every method of every table must do; a new method is covered as soon as it stands in its table."""
+
+import dataclasses
+import json
+import re
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from poisoncli import config, prepare, store
+from poisoncli.config import METHODS, TABLES, Choice, Run
+from poisoncli.core.split import default_sizes, draw
+from poisoncli.core.types import Clues, Data, Dataset, PoisonError
+
+FEW = {"outer_steps": 3, "inner_steps": 4}  # options that make a method quick, where it has them
+ENTRIES = [(kind, name) for kind, table in TABLES.items() for name in table]
+DOCUMENTED = [(kind, name) for kind, table in METHODS.items() for name in table]
+every = pytest.mark.parametrize(("kind", "name"), ENTRIES)
+every_attack = pytest.mark.parametrize("name", TABLES["attack"])
+every_model = pytest.mark.parametrize("name", TABLES["model"])
+every_dataset = pytest.mark.parametrize("name", TABLES["dataset"])
+
+
+@pytest.fixture
+def choice(tmp_path):
+    """A method of a table with options that make it quick; a user's file is written."""
+
+    def make(kind, name):
+        made = TABLES[kind][name]
+        options = {f.name: FEW[f.name] for f in dataclasses.fields(made) if f.name in FEW}
+        if (kind, name) == ("dataset", "file"):
+            path = tmp_path / "rows.csv"
+            x = np.random.default_rng(0).normal(size=(60, 3))
+            path.write_text("a,b,c,label\n" + "".join(f"{a},{b},{c},{a + b > 0:d}\n" for a, b, c in x))
+            options["path"] = str(path)
+        return Choice(name, options)
+
+    return make
+
+
+@pytest.mark.parametrize(("kind", "name"), DOCUMENTED)
+def test_a_method_is_a_frozen_dataclass_with_documented_fields(kind, name):
+    made = METHODS[kind][name]
+    assert made.__dataclass_params__.frozen
+    documented = re.findall(r"^ *([\w, ]+?): ", made.__doc__, re.M)
+    documented = {word.strip() for words in documented for word in words.split(",")}
+    assert {field.name for field in dataclasses.fields(made)} <= documented
+
+
+@pytest.mark.parametrize(("kind", "name"), [entry for entry in DOCUMENTED if entry != ("dataset", "file")])
+def test_a_method_names_its_source(kind, name):
+    made = METHODS[kind][name]
+    told = f"{sys.modules[made.__module__].__doc__}\n{made.__doc__}"
+    assert re.search(r"\b(19|20)\d\d\b|HLP|SPR|Appendix", told)
+
+
+@every
+def test_a_method_survives_json(choice, kind, name):
+    resolved = config.resolve(Run(**{kind: choice(kind, name)}))
+    again = config.from_json(config.to_json(resolved))
+    assert again == resolved
+    assert config.build(getattr(again, kind), kind) == config.build(getattr(resolved, kind), kind)
+
+
+@every
+def test_a_method_refuses_unknown_options(choice, kind, name):
+    options = {**choice(kind, name).options, "unheard": 1}
+    with pytest.raises(PoisonError, match="no option 'unheard'"):
+        config.resolve(Run(**{kind: Choice(name, options)}))
+
+
+@every
+def test_new_values_of_float_fields_are_leaves(choice, kind, name):
+    method = config.build(getattr(config.resolve(Run(**{kind: choice(kind, name)})), kind), kind)
+    floats = [getattr(method, f.name) for f in dataclasses.fields(method) if f.type == "float"]
+    assert jax.tree.leaves(method) == floats
+
+
+@pytest.fixture
+def crafted(choice):
+    """Crafts poison with an attack of the table; returns the problem and what was yielded."""
+
+    def make(name, key=0, learn=False, resume=None):
+        options = choice("attack", name)
+        wanted = Run(
+            attack=options, n_train=40, n_val=20, n_test=20, fraction=0.2, repetitions=2, learn_lambda=learn
+        )
+        prepared = prepare.prepare(config.resolve(wanted))
+        problem = prepare.problem(prepared)
+        method = config.build(prepared.run.attack, "attack")
+        return prepared, problem, list(method.craft(jax.random.key(key), problem, resume))
+
+    return make
+
+
+def same(one, other):
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_attack
+def test_an_attack_keeps_to_its_budget_and_box(crafted, name):
+    _, problem, steps = crafted(name)
+    poison, counts = steps[-1], problem.threat.counts
+    points = counts[-1]
+    assert counts[0] == 0
+    assert points <= 0.2 * 40
+    np.testing.assert_array_equal(poison.counts, counts)
+    assert poison.done == poison.total > 0
+    assert poison.x.shape == (2, points, 64)
+    assert poison.y.shape == poison.replaced.shape == (2, points)
+    assert poison.log_lambda.shape[:2] == poison.loss.shape[:2] == (2, len(counts))
+    assert poison.x.dtype == poison.y.dtype == np.float32
+    assert np.all((poison.x >= problem.threat.low) & (poison.x <= problem.threat.high))
+    assert set(np.unique(poison.y)) <= {0, 1}
+    assert np.all((poison.replaced >= 0) & (poison.replaced < 40))
+    assert all(len(set(rows)) == points for rows in poison.replaced)
+    assert [step.done for step in steps] == sorted({step.done for step in steps})
+
+
+@every_attack
+def test_only_the_replaced_rows_differ(crafted, name):
+    prepared, problem, steps = crafted(name)
+    poison = steps[-1]
+    for stage, count in enumerate(poison.counts):
+        data, is_poison, number = prepare.poisoned(prepared.split.train, poison, stage)
+        assert is_poison.sum(axis=1).tolist() == [count, count]
+        for r in range(2):
+            replaced = poison.replaced[r, :count]
+            assert set(np.flatnonzero(is_poison[r])) == set(replaced)
+            np.testing.assert_array_equal(data.x[r, replaced], poison.x[r, :count])
+            np.testing.assert_array_equal(data.y[r, replaced], poison.y[r, :count])
+            np.testing.assert_array_equal(number[r, replaced], np.arange(count))
+            clean = ~is_poison[r]
+            np.testing.assert_array_equal(data.x[r, clean], problem.train.x[r, clean])
+            np.testing.assert_array_equal(data.y[r, clean], problem.train.y[r, clean])
+            assert np.all(number[r, clean] == -1)
+
+
+@every_attack
+def test_an_attack_depends_on_its_key_alone(crafted, name):
+    (*_, poison), (*_, again), (*_, other) = (crafted(name, key)[2] for key in (0, 0, 1))
+    same(poison, again)
+    assert not np.array_equal(poison.replaced, other.replaced)
+
+
+@every_attack
+def test_an_attack_goes_on_from_where_it_was(crafted, monkeypatch, name):
+    monkeypatch.setattr("poisoncli.core.plan.CALL_SECONDS", 0)
+    _, _, steps = crafted(name)
+    for begun in steps[:: max(1, len(steps) // 3)]:
+        rest = crafted(name, resume=begun)[2]
+        assert len(rest) <= len(steps[begun.done :]) or begun.done == begun.total
+        same((rest or [begun])[-1], steps[-1])
+
+
+@every_attack
+def test_poison_survives_the_run_file(crafted, name, tmp_path):
+    prepared, _, steps = crafted(name)
+    content = store.RunFile(
+        config.to_json(prepared.run), prepared.sha256, prepared.rows, prepared.shift, prepared.scale, steps[-1]
+    )
+    store.write(tmp_path / "run.h5", content)
+    found = store.read(tmp_path / "run.h5")
+    same(found.poison, steps[-1])
+    assert config.from_json(found.run) == prepared.run
+
+
+@every_model
+def test_a_model_starts_by_key_and_gives_a_logit_a_row(name):
+    model = config.build(config.resolve(Run(model=name)).model, "model")
+    params, again = (model.init(jax.random.key(3), 7) for _ in range(2))
+    same(jax.tree.leaves(params), jax.tree.leaves(again))
+    assert all(set(layer) == {"w", "b"} for layer in params)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    x = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    output = model.output(params, x @ params[0]["w"].T)
+    assert output.shape == (5,)
+    assert np.all(np.isfinite(output))
+    alone = model.output(params, x[2:3] @ params[0]["w"].T)
+    np.testing.assert_allclose(alone, output[2:3], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", TABLES["trainer"])
+def test_a_trainer_has_an_optimizer_and_its_steps(name):
+    trainer = config.build(config.resolve(Run(trainer=name)).trainer, "trainer")
+    assert trainer.epochs >= 1
+    params = {"w": jnp.ones(3)}
+    optimizer = trainer.optimizer()
+    change, _ = optimizer.update({"w": jnp.ones(3)}, optimizer.init(params), params)
+    assert np.all(optax.apply_updates(params, change)["w"] < 1)
+
+
+@every_dataset
+def test_a_dataset_describes_itself(name):
+    made = TABLES["dataset"][name]
+    assert made.description
+    assert made.where(None)
+    json.dumps([made.description, made.rows, made.features, list(made.class_names)])
+
+
+@every_dataset
+def test_a_dataset_stays_within_its_domain(choice, name):
+    made = TABLES["dataset"][name]
+    if "not found" in made.where(None):
+        pytest.skip("its files are not on this machine")
+    method = config.build(config.resolve(Run(dataset=choice("dataset", name))).dataset, "dataset")
+    data = method.load(None)
+    assert isinstance(data, Dataset)
+    assert data.x.dtype == data.y.dtype == np.float32
+    assert data.x.ndim == 2
+    assert data.y.shape == data.x.shape[:1]
+    assert np.all(np.isfinite(data.x))
+    assert np.all((data.x >= data.low) & (data.x <= data.high))
+    assert re.fullmatch("[0-9a-f]{64}", data.sha256)
+    sizes = made.sizes or default_sizes(data.y, data.task)
+    assert tuple(map(len, draw(np.random.default_rng(0), data.y, data.task, sizes))) == sizes
+
+
+@pytest.mark.parametrize("name", METHODS["defense"])
+def test_a_defense_weighs_every_row_by_its_key_alone(name):
+    choice = config.resolve_defense(Choice(name))
+    prepared = prepare.prepare(config.resolve(Run(n_train=40, n_val=20, n_test=20)))
+    rows, trusted = (Data(*(leaf[0] for leaf in part)) for part in (prepared.split.train, prepared.split.val))
+    learner, clues = prepared.learner(np.full(1, -np.inf, np.float32)), Clues(trusted, 0.1)
+    method = config.build(choice, "defense")
+    verdict, again = (method.weigh(jax.random.key(0), rows, learner, clues) for _ in range(2))
+    assert verdict.weight.shape == verdict.score.shape == (40,)
+    assert np.all((verdict.weight >= 0) & (verdict.weight <= 1))
+    assert np.any(verdict.weight > 0)
+    np.testing.assert_array_equal(verdict.weight, again.weight)
+    np.testing.assert_array_equal(verdict.score, again.score)
+    assert method.knows()

@@ -255,7 +255,7 @@ def _content(file: Any) -> RunFile:
 
     split = {name: _array(item, name) for name, item in file["split"].items()}
     attack = file["attack"]
-    arrays = {name: _array(item, name) for name, item in attack.items() if name != "x"}
+    arrays: dict[str, Any] = {name: _array(item, name) for name, item in attack.items() if name != "x"}
     x = attack["x"]
     arrays["x"] = _array(x, "x") if isinstance(x, h5py.Dataset) else _sparse(x)
     content = RunFile(

@@ -264,7 +264,8 @@ def _counts(run: Run) -> tuple[int, ...]:
 def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
     """The data and methods of a run file, with the very rows that it was crafted on."""
     poison, run = content.poison, config.from_json(content.run)
-    if poison.done < poison.total:
+    added = poison.replaced.size > 0 and poison.replaced.max() < 0  # then the best so far can be judged
+    if poison.done < poison.total and not added:
         raise PoisonError("the poison is not complete: finish it with `poison attack --resume` first")
     dataset = _load(run, data_dir)
     if dataset.sha256 != content.sha256:
@@ -275,7 +276,7 @@ def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
     sizes = [(run.repetitions, n) for n in (run.n_train, run.n_val, run.n_test)]
     if (
         [content.split[name].shape for name in ("train", "val", "test")] != sizes
-        or any(rows.min() < 0 or rows.max() >= len(dataset.y) for rows in content.split.values())
+        or any(rows.size and (rows.min() < 0 or rows.max() >= len(dataset.y)) for rows in content.split.values())
         or poison.x.shape[2] != dataset.x.shape[1]
     ):
         raise PoisonError("the run file is damaged, its rows are not those of its run: craft the poison again")

@@ -192,11 +192,14 @@ def _put_sparse(group: Any, rows: Sparse) -> None:
 def _sparse(group: Any) -> Sparse:
     import scipy.sparse as sp
 
-    parts = (group[str(number)] for number in range(len(group)))
-    return Sparse(
-        sp.csr_matrix((part["data"][()], part["indices"][()], part["indptr"][()]), shape=tuple(part.attrs["shape"]))
-        for part in parts
-    )
+    found = Sparse()
+    for number in range(len(group)):
+        part = group[str(number)]
+        arrays = tuple(_array(part[name], name) for name in ("data", "indices", "indptr"))
+        rows: Any = sp.csr_matrix(arrays, shape=tuple(int(size) for size in part.attrs["shape"]))
+        rows.check_format(full_check=True)
+        found.append(rows)
+    return found
 
 
 def _put_defended(group: Any, defended: Defended) -> None:
@@ -300,11 +303,15 @@ def _fits(content: RunFile) -> bool:
         return False
     repetitions, rows = content.split["train"].shape
     stages = (repetitions, len(counts))
+    added = poison.replaced.size == 0 or bool(np.all(poison.replaced == -1))
+    weighed = rows + poison.replaced.shape[1] * added
     return (
         poison.x.shape[:2] == poison.y.shape == poison.replaced.shape
         and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
         and bool(counts[0] == 0 and np.all(np.diff(counts) >= 0) and counts[-1] <= poison.y.shape[1])
-        and bool(np.all((poison.replaced >= 0) & (poison.replaced < rows)))
-        and all(found.weight.shape == found.score.shape == (*stages, rows) for found in content.defenses.values())
+        and (added or bool(np.all((poison.replaced >= 0) & (poison.replaced < rows))))
+        and all(
+            found.weight.shape == found.score.shape == (*stages, weighed) for found in content.defenses.values()
+        )
         and all(found.test_error.shape == found.val_loss.shape == stages for found in content.evaluations.values())
     )

@@ -118,6 +118,11 @@ class Model(Protocol):
 class Sparse(list):
     """Rows of every repetition, a CSR matrix [n, m] each: what a dense array [repetitions, n, m] would hold."""
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(repetitions, n, m)."""
+        return (len(self), *self[0].shape)
+
 
 @runtime_checkable
 class Exact(Protocol):

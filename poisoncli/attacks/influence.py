@@ -83,7 +83,16 @@ class Influence:
 class InfluenceBasic:
     """The influence attack on each poison point by itself, without LP relaxation or repeated points (Algorithm 2).
 
-    Starts from randomly flipped feasible clean rows. Options as those of influence.
+    Starts from randomly flipped feasible clean rows.
+
+    steps: of ascent.
+    rates: lengths of a step, each tried.
+    smooth: temperature of the smoothed hinge.
+    quantile: of the clean rows' scores under L2 and slab.
+    refits: how often the feasible set is fitted again.
+    remove: share of each class that the defender drops.
+    behind: the defenses behind which the winner is chosen.
+    target: the rows to be classified wrongly.
     """
 
     adds: ClassVar[bool] = True

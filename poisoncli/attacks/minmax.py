@@ -24,7 +24,8 @@ class MinMax:
 
     repeats, quantiles: the grid of decoys (Appendix B.2).
     cap: the highest loss of a poison point under the decoy (tau, Appendix B.3).
-    rate: step of the learner, by AdaGrad; burn_in: its steps before points are kept, as a multiple of theirs.
+    rate: step of the learner, by AdaGrad.
+    burn_in: its steps before points are kept, as a multiple of theirs.
     quantile: of the clean rows' scores under L2 and slab; poison keeps below it.
     copies: rows that stand for each rounded point (section 3.3).
     refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
@@ -67,7 +68,16 @@ class MinMax:
 class MinMaxBasic:
     """The min-max attack without decoys (Steinhardt et al. 2017), with the LP relaxation and repeated points.
 
-    Falls to the loss defense, which it does not know of (KSL section 5.6). Options as those of minmax.
+    Falls to the loss defense, which it does not know of (KSL section 5.6).
+
+    rate: step of the learner, by AdaGrad.
+    burn_in: its steps before points are kept, as a multiple of theirs.
+    quantile: of the clean rows' scores under L2 and slab.
+    copies: rows that stand for each rounded point.
+    refits: how often the feasible set is fitted again.
+    remove: share of each class that the defender drops.
+    behind: the defenses behind which the winner is chosen.
+    target: the rows to be classified wrongly.
     """
 
     adds: ClassVar[bool] = True

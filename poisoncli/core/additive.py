@@ -5,9 +5,9 @@ Shapes: n clean rows, t target rows, d features, p distinct poison points.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import cpu_count
 from typing import NamedTuple
 
 import numpy as np
@@ -209,7 +209,7 @@ def search(
             return None, -1.0
         return poison, damage(problem, poison, quick, best.error)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         size = BATCH if count > 2 * BATCH else 2
         for start in range(first, count, size):
             numbers = range(start, min(count, start + size))

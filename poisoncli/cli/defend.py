@@ -63,7 +63,7 @@ def defend(
     from poisoncli import exports, run
     from poisoncli.core.types import PoisonError
 
-    choices, files = chosen(defense or [], options or []), paths(runs or [])
+    choices, files = chosen(defense or [], options or []), paths(runs) if runs else []
     if (dataset is None) == (not files):
         raise PoisonError("give either run files of `poison attack`, or --dataset with your own data")
     if dataset is not None:

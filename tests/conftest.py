@@ -1,12 +1,11 @@
 """Strict numerics for the core's tests; the product itself, and all other tests, run in float32."""
 
-import hypothesis
 import jax
 import pytest
+from hypothesis import settings
 
-# a machine that is busy is no failure
-hypothesis.settings.register_profile("house", deadline=None)
-hypothesis.settings.load_profile("house")
+settings.register_profile("suite", deadline=None, max_examples=40)  # a busy machine is no failure
+settings.load_profile("suite")
 
 
 @pytest.fixture

@@ -157,8 +157,8 @@ def test_interruption_between_two_results_saves_neither(tmp_path, step_by_step, 
     whole, original, count = crafted(tmp_path, name="whole.h5"), rmd.hyperiterations, iter(range(10**6))
 
     def interrupted(*args, **kwargs):
-        front, (loss, log_lambda) = original(*args, **kwargs)
-        return front, (Interrupting(loss) if next(count) == 4 else loss, log_lambda)
+        front, (loss, *others) = original(*args, **kwargs)
+        return front, (Interrupting(loss) if next(count) == 4 else loss, *others)
 
     monkeypatch.setattr(rmd, "hyperiterations", interrupted)
     with pytest.raises(FailedError, match="interrupted"):

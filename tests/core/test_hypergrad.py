@@ -82,15 +82,14 @@ def close(actual, expected, relative):
 
 
 @pytest.mark.parametrize(("compressed", "store"), [(False, True), (True, False)])
-@pytest.mark.parametrize(("model", "reg", "lambdas"), [KINDS[1], KINDS[6]])
-def test_layouts_agree(case, model, reg, lambdas, compressed, store):
-    case = case(model, reg, lambdas)
+def test_layouts_agree(case, compressed, store):
+    case = case("mlp", "l1", 3)
     result, plain = found(case, SGD(0.1, 9), compressed, store), found(case, SGD(0.1, 9))
     close(result.x, plain.x, 1e-12)
     close(result.log_lambda, plain.log_lambda, 1e-12)
 
 
-@pytest.mark.parametrize(("model", "reg", "lambdas"), KINDS)
+@pytest.mark.parametrize(("model", "reg", "lambdas"), KINDS[1:6:2] + KINDS[2:3])
 def test_reverse_agrees_with_finite_differences(case, model, reg, lambdas):
     case = case(model, reg, lambdas)
     trainer, step, free = SGD(0.1, 9), 1e-5, jnp.asarray(case.train.x[-FREE:])

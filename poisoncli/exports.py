@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from poisoncli import store
 from poisoncli.core.types import PoisonError
@@ -47,15 +48,23 @@ def export(
     stage = _stage(content, fraction, prepared.run.n_train)
     data, is_poison, _ = poisoned(prepared.split.train, content.poison, stage)
     rows = content.split["train"][repetition]
+    rows = np.concatenate([rows, np.full(data.y.shape[1] - len(rows), -1)])  # added rows stand in for none
     columns = {
         "y": _target_units(prepared, data.y[repetition], repetition),
         "poison": is_poison[repetition].astype(np.int8),
         "row": rows,
         "replaced": np.where(is_poison[repetition], rows, -1),
     }
-    features = prepared.split.train.x.shape[::2]
-    scale, shift = (np.broadcast_to(part, features)[repetition] for part in (prepared.scale, prepared.shift))
-    x = data.x[repetition] * scale + shift
+    x = data.x[repetition]
+    if sp.issparse(x):
+        x = np.asarray(x.toarray())
+    else:
+        features = prepared.split.train.x.shape[::2]
+        scale, shift = (np.broadcast_to(part, features)[repetition] for part in (prepared.scale, prepared.shift))
+        x = x * scale + shift
+    there = data.weight[repetition] > 0
+    if not there.all():
+        x, columns = x[there], {name: column[there] for name, column in columns.items()}
     if defense:
         kept, more = _kept(content, defense, repetition, stage)
         x, columns = x[kept], {name: column[kept] for name, column in {**columns, **more}.items()}

@@ -17,7 +17,8 @@ from poisoncli import config, store
 from poisoncli.config import Choice, Run
 from poisoncli.core.losses import ERROR
 from poisoncli.core.metrics import train_and_score
-from poisoncli.core.types import Clues, Data, FailedError, Poison, PoisonError
+from poisoncli.core.optimum import solve_and_score
+from poisoncli.core.types import Clues, Data, Exact, FailedError, Poison, PoisonError, Sparse
 from poisoncli.prepare import Prepared, poisoned, prepare, problem, restore
 from poisoncli.store import Defended, Evaluation, RunFile
 
@@ -118,7 +119,8 @@ def _craft(
 
 def _check_finite(poison: Poison) -> None:
     done = poison.loss[~np.isnan(poison.loss)]
-    if not np.all(np.isfinite(poison.x)) or not np.all(np.isfinite(done)):
+    values = [part.data for part in poison.x] if isinstance(poison.x, Sparse) else [poison.x]
+    if not all(np.all(np.isfinite(part)) for part in values) or not np.all(np.isfinite(done)):
         raise FailedError(
             "the training diverged (its loss is not finite): try a smaller -o inner_rate, or a smaller lambda"
         )
@@ -145,7 +147,7 @@ def defend(
     if former is not None and former.choice == config.choice_to_json(choice):
         return content
     prepared = restore(content, data_dir)
-    defended = _weigh(prepared, content.poison, choice, report)
+    defended = weigh(prepared, content.poison, choice, report)
     evaluations = {name: kept for name, kept in content.evaluations.items() if name != choice.name}
     defenses = {**content.defenses, choice.name: defended}
     content = dataclasses.replace(content, defenses=defenses, evaluations=evaluations)
@@ -154,24 +156,27 @@ def defend(
     return content
 
 
-def _weigh(prepared: Prepared, poison: Poison, choice: Choice, report: Report) -> Defended:
+def weigh(prepared: Prepared, poison: Poison, choice: Choice, report: Report) -> Defended:
     """Run a resolved defense over all repetitions and stages."""
     method, what = config.build(choice, "defense"), f"defending with {choice.name}"
     repetitions, stages = prepared.run.repetitions, len(poison.counts)
     keys = _keys(prepared, _DEFENSE)
-    weight, score = (np.empty((repetitions, stages, prepared.run.n_train), np.float32) for _ in range(2))
+    size = poisoned(prepared.split.train, poison, 0)[0].y.shape[1]
+    weight, score = np.zeros((repetitions, stages, size), np.float32), np.full((repetitions, stages, size), np.nan)
     for stage, count in enumerate(poison.counts):
         train, _, _ = poisoned(prepared.split.train, poison, stage)
         for r in range(repetitions):
             report(stage * repetitions + r, stages * repetitions, what)
             rows, trusted = (Data(*(leaf[r] for leaf in part)) for part in (train, prepared.split.val))
-            clues = Clues(trusted, int(count) / prepared.run.n_train)
+            there = rows.weight > 0
+            rows = Data(*(leaf[there] for leaf in rows)) if not there.all() else rows
+            clues = Clues(trusted, int(count) / len(rows.y))
             verdict = method.weigh(keys[r], rows, prepared.learner(poison.log_lambda[r, stage]), clues)
             if not np.any(verdict.weight > 0):
                 raise FailedError(f"defense {choice.name} removes every row: choose milder options with -o")
-            weight[r, stage], score[r, stage] = verdict.weight, verdict.score
+            weight[r, stage, there], score[r, stage, there] = verdict.weight, verdict.score
     report(stages * repetitions, stages * repetitions, what)
-    return Defended(config.choice_to_json(choice), method.knows(), weight, score)
+    return Defended(config.choice_to_json(choice), method.knows(), weight, score.astype(np.float32))
 
 
 def evaluate(
@@ -196,14 +201,14 @@ def evaluate(
     prepared = restore(content, data_dir)
     evaluations = dict(content.evaluations)
     for name in wanted:
-        evaluations[name] = _evaluate(prepared, content, name, report)
+        evaluations[name] = behind(prepared, content, name, report)
     content = dataclasses.replace(content, evaluations=evaluations)
     if save:
         store.write(path, content)
     return content
 
 
-def _evaluate(prepared: Prepared, content: RunFile, name: str, report: Report) -> Evaluation:
+def behind(prepared: Prepared, content: RunFile, name: str, report: Report) -> Evaluation:
     """Train and score the victim at each stage, on the rows that the defense `name` leaves."""
     stages = len(content.poison.counts)
     what = "training the victim" if name == "none" else f"training the victim behind {name}"
@@ -215,7 +220,7 @@ def _evaluate(prepared: Prepared, content: RunFile, name: str, report: Report) -
     report(stages, stages, what)
     stacked: Any = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *scores)
     evaluation = Evaluation(**stacked._asdict())
-    if not np.all(np.isfinite(evaluation.val_loss)):
+    if not np.all(np.isfinite(evaluation.test_loss)):
         raise FailedError(
             "the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate"
         )
@@ -226,6 +231,9 @@ def _score(prepared: Prepared, poison: Poison, stage: int, weight: np.ndarray | 
     train, _, _ = poisoned(prepared.split.train, poison, stage)
     if weight is not None:
         train = train._replace(weight=train.weight * weight)
+    if isinstance(prepared.objective.model, Exact):
+        lambdas = [prepared.learner(value).lambda_ for value in poison.log_lambda[:, stage]]
+        return solve_and_score(prepared.objective.model, train, lambdas, prepared.split.val, prepared.split.test)
     split, log_lambda = prepared.split, jnp.asarray(poison.log_lambda[:, stage])
     keys = _keys(prepared, _VICTIM)
     score = train_and_score(

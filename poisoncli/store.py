@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli.core.types import FailedError, Params, Poison, PoisonError
+from poisoncli.core.types import FailedError, Params, Poison, PoisonError, Sparse
 
 SCHEMA = 1
 SCALER = ("shift", "scale", "y_shift", "y_scale")
@@ -34,6 +34,11 @@ _AXES = {
     "weight": ("repetition", "stage", "row"),
     "score": ("repetition", "stage", "row"),
     "scales": ("repetition", "stage", "objective"),
+    "data": ("entry",),
+    "indices": ("entry",),
+    "indptr": ("row",),
+    "y_shift": (),
+    "y_scale": (),
     "shift": (),
     "scale": (),
     "norm": ("repetition", "stage", "layer"),
@@ -92,6 +97,11 @@ class RunFile:
     poison: Poison
     defenses: dict[str, Defended] = dataclasses.field(default_factory=dict)
     evaluations: dict[str, Evaluation] = dataclasses.field(default_factory=dict)
+
+    @property
+    def real(self) -> bool:
+        """Whether the targets are real numbers, which alone are scaled for each repetition."""
+        return bool(np.ndim(self.scaler["y_scale"]))
 
 
 def write(path: Path, content: RunFile) -> None:
@@ -167,6 +177,9 @@ def _versions() -> dict[str, str]:
 def _put(group: Any, arrays: Mapping[str, Any]) -> None:
     """Write arrays with their axes named and their units."""
     for name, value in arrays.items():
+        if isinstance(value, Sparse):
+            _put_sparse(group.create_group(name), value)
+            continue
         array = np.asarray(value)
         compress = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size > 4096 else {}
         item = group.create_dataset(name, data=array, **compress)
@@ -174,6 +187,29 @@ def _put(group: Any, arrays: Mapping[str, Any]) -> None:
             axis.label = label
         if name in _UNITS:
             item.attrs["unit"] = _UNITS[name]
+
+
+def _put_sparse(group: Any, rows: Sparse) -> None:
+    """CSR arrays of every repetition, in groups 0, 1, ..."""
+    for number, part in enumerate(rows):
+        place = group.create_group(str(number))
+        place.attrs["shape"] = part.shape
+        _put(place, {"data": part.data, "indices": part.indices, "indptr": part.indptr})
+
+
+def _sparse(group: Any) -> Sparse:
+    import scipy.sparse as sp
+
+    found = Sparse()
+    if not len(group):
+        raise ValueError("no rows")
+    for number in range(len(group)):
+        part = group[str(number)]
+        arrays = tuple(_array(part[name], name) for name in ("data", "indices", "indptr"))
+        rows: Any = sp.csr_matrix(arrays, shape=tuple(int(size) for size in part.attrs["shape"]))
+        rows.check_format(full_check=True)
+        found.append(rows)
+    return found
 
 
 def _put_defended(group: Any, defended: Defended) -> None:
@@ -231,9 +267,12 @@ def _links(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _content(file: Any) -> RunFile:
+    import h5py
+
     split = {name: _array(item, name) for name, item in file["split"].items()}
     attack = file["attack"]
-    arrays = {name: _array(item, name) for name, item in attack.items()}
+    arrays: dict[str, Any] = {name: _array(item, name) for name, item in attack.items() if name != "x"}
+    arrays["x"] = _array(attack["x"], "x") if isinstance(attack["x"], h5py.Dataset) else _sparse(attack["x"])
     content = RunFile(
         run=str(file.attrs["run"]),
         sha256=str(file["split"].attrs["sha256"]),
@@ -274,11 +313,15 @@ def _fits(content: RunFile) -> bool:
         return False
     repetitions, rows = content.split["train"].shape
     stages = (repetitions, len(counts))
+    added = poison.replaced.size == 0 or bool(np.all(poison.replaced == -1))
+    weighed = rows + poison.replaced.shape[1] * added
     return (
         poison.x.shape[:2] == poison.y.shape == poison.replaced.shape
         and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
         and bool(counts[0] == 0 and np.all(np.diff(counts) >= 0) and counts[-1] <= poison.y.shape[1])
-        and bool(np.all((poison.replaced >= 0) & (poison.replaced < rows)))
-        and all(found.weight.shape == found.score.shape == (*stages, rows) for found in content.defenses.values())
+        and (added or bool(np.all((poison.replaced >= 0) & (poison.replaced < rows))))
+        and all(
+            found.weight.shape == found.score.shape == (*stages, weighed) for found in content.defenses.values()
+        )
         and all(found.test_error.shape == found.val_loss.shape == stages for found in content.evaluations.values())
     )

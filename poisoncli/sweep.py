@@ -33,7 +33,7 @@ class Sweep:
     """Runs that belong together.
 
     title: what they show; draw: the quantities to draw, in order, see `report`; cells: the runs; text: the TOML
-    that describes them; defend: names of defenses that each run is tried with.
+    that describes them; defend: names of defenses that each run is tried with, or `all` that fit it.
     """
 
     title: str
@@ -105,10 +105,9 @@ def parse(text: str, source: str) -> Sweep:
         name = "-".join(part for part in (_slug(panel), _slug(line)) if part)
         cells.append(Cell(name, panel, line, config.resolve(config.from_mapping(fields))))
     draw, defend = plan.get("draw", ("test_error",)), plan.get("defend", ())
-    defend = tuple(config.DEFENSES) if "all" in defend else tuple(defend)
-    for name in defend:
+    for name in set(defend) - {"all"}:
         config.known(name, config.DEFENSES, "defense")
-    return Sweep(str(plan.get("title", source)), tuple(draw), tuple(cells), text, defend)
+    return Sweep(str(plan.get("title", source)), tuple(draw), tuple(cells), text, tuple(defend))
 
 
 def _slug(text: str) -> str:
@@ -165,11 +164,13 @@ def _run_cell(
 ) -> Outcome:
     path = folder / f"{cell.name}.h5"
     try:
-        if path.exists() and {"none", *defend} <= set(store.read(path).evaluations):
-            run.attack(cell.run, path, data_dir=data_dir, resume=True)  # refuses a file of another run
+        finished = path.exists()
+        run.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)  # refuses a file of another run
+        content = store.read(path)
+        names = config.defenses(defend, content.real)
+        if finished and {"none", *names} <= set(content.evaluations):
             return Outcome(cell, "skipped")
-        run.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)
-        for name in defend:
+        for name in names:
             run.defend(path, name, data_dir=data_dir, report=report)
         run.evaluate(path, data_dir=data_dir, report=report)
     except FailedError as error:

@@ -11,14 +11,15 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "poisoncli").rglob("*.py"))
 METHODS = ("attacks", "defenses", "models", "datasets")
 BOTTOM = {"core"}
-FILING = {"store", "files", "tables"} | BOTTOM
+FILING = {"store", "files", "tables", "points"} | BOTTOM
 CONFIG = {"config", *METHODS} | FILING
-LIBRARY = {"prepare", "run", "exports", "report", "pictures", "screen", "sweep"}
+LIBRARY = {"prepare", "run", "exports", "report", "pictures", "screen", "sweep", "replay"}
 MAY_IMPORT = {  # part of the package -> parts that it may import, itself included
     "core": BOTTOM,
     "store": FILING,
     "files": FILING,
     "tables": FILING,
+    "points": FILING,
     **{kind: {kind, *FILING} for kind in METHODS},
     "config": CONFIG,
     **dict.fromkeys(LIBRARY, LIBRARY | CONFIG),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterator
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,8 @@ class RMD:
     log_lambda_min: its lower bound; -8 has no effect any more, and -inf is the paper's.
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
     """
+
+    adds: ClassVar[bool] = False
 
     outer_steps: int = option(140, low=1)
     outer_rate: float = option(0.3, above=0)

@@ -19,6 +19,7 @@ from poisoncli.core.linear import Linear, error, fit, margins
 from poisoncli.core.types import Array, FailedError
 
 SIGNS = np.array([-1.0, 1.0])
+_TOLERANCE = 1e-3  # of liblinear; the victim itself is trained to 1e-5
 SLOW = ("svd",)  # defenses that are asked last
 # candidates judged against the same best so far, 2 where there are few; fixed, so that cores do not change results
 BATCH = 8
@@ -39,6 +40,7 @@ class Addition(NamedTuple):
     low, high: domain of the features, scalars or [d]; integer: whether they are whole numbers.
     remove: share of each class that the defender drops; defenses: which ones the winner is chosen behind.
     basis: the right singular vectors of the clean rows, from which those with poison are found fast.
+    near: the clean rows' squared distances to their nearest neighbors [n, k], for the same reason.
     """
 
     clean: Rows
@@ -53,6 +55,7 @@ class Addition(NamedTuple):
     remove: float = 0.05
     defenses: tuple[str, ...] = ("loss", "l2", "slab", "knn", "svd")
     basis: tuple[np.ndarray, ...] = ()
+    near: tuple[np.ndarray, ...] = ()
 
     @property
     def epsilon(self) -> float:
@@ -60,8 +63,8 @@ class Addition(NamedTuple):
         return self.size / len(self.clean.y)
 
     def train(self, rows: Rows) -> Linear:
-        """The victim on these rows."""
-        return fit(rows.x, rows.y, self.lambda_, self.loss, self.bias)
+        """The victim on these rows, as exact as a search needs."""
+        return fit(rows.x, rows.y, self.lambda_, self.loss, self.bias, _TOLERANCE)
 
 
 def stack(*parts: Rows) -> Rows:
@@ -173,7 +176,7 @@ def scores(problem: Addition, name: str, seen: Rows) -> np.ndarray:
         clean = problem.basis[0] if problem.basis else sanitize.right_singular(problem.clean.x)
         return sanitize.residuals(seen.x, sanitize.right_singular_near(seen.x, clean, len(problem.clean.y)))
     if name == "knn":
-        return sanitize.neighbor_scores(seen.x)
+        return sanitize.neighbor_scores_with(seen.x, problem.near[0]) if problem.near else sanitize.neighbor_scores(seen.x)
     return {"l2": sanitize.l2_scores, "slab": sanitize.slab_scores}[name](*seen)
 
 

@@ -87,6 +87,8 @@ def campaign(
     for r, (world, (count, shared)) in enumerate(zip(worlds, plans, strict=True)):
         if "svd" in world.defenses:
             world = world._replace(basis=(sanitize.right_singular(world.clean.x, share=0.04),))
+        if "knn" in world.defenses:
+            world = world._replace(near=(sanitize.neighbors(world.clean.x, 5),))
         best: Judged | None = None
         for turn in range(rounds):
             region = evading(world, rules.defenses, rules.quantile, best.poison if best else None)

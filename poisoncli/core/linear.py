@@ -5,6 +5,7 @@ Labels are -1 and 1 here. The objective is mean loss + lambda/2 |w|^2 (KSL eq. 2
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ BIASES = ("free", "penalized")
 LOSSES = ("hinge", "logistic")
 _FREE = 30.0  # a constant feature of this size: its weight b / 30 costs 1/900 of what a penalized bias costs
 _ITERATIONS = 200_000
+_SOLVING = threading.Lock()  # liblinear draws from one generator, and results must not depend on threads
 
 
 class Linear(NamedTuple):
@@ -49,7 +51,7 @@ def fit(x: Array, y: Array, lambda_: float, loss: str = "hinge", bias: str = "fr
         solver = LogisticRegression(C=strength, solver="lbfgs", tol=tol, max_iter=10_000)
     else:
         solver = LogisticRegression(C=strength, solver="liblinear", tol=tol, max_iter=10_000, random_state=0)
-    with warnings.catch_warnings():
+    with _SOLVING, warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
             solver.fit(x, y)

@@ -6,7 +6,7 @@ the highest scores. Labels are whatever numbers; a class is a distinct label.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,7 +15,8 @@ from poisoncli.core.types import Array, Data, FailedError, Learner, PoisonError
 
 SANITIZERS = ("l2", "slab", "loss", "svd", "knn")
 _FIRST = 128  # singular vectors that are tried first
-_BLOCK = 2**26  # distances held at a time
+_BLOCK = 2**24  # distances held at a time
+_FREQUENT = 0.03  # share of the rows from which a column is multiplied as a dense one
 
 
 def keep(scores: np.ndarray, y: Array, remove: float) -> np.ndarray:
@@ -167,19 +168,66 @@ def neighbor_scores(x: Array, k: int = 5, total: bool = False) -> np.ndarray:
 
     total: instead the sum of the k smallest distances, the row itself among them (the code of KSL's authors).
     """
+    if total:
+        return np.sqrt(neighbors(x, k)[:, : k - 1]).sum(axis=1)
+    return np.sqrt(neighbors(x, k)[:, k - 1])
+
+
+def neighbors(x: Array, k: int) -> np.ndarray:
+    """Squared distances of every row to its k nearest other rows, ascending [n, k], in blocks of rows."""
     n = x.shape[0]
     if not 1 <= k < n:
         raise FailedError(f"{k} neighbors were asked for among {n} rows: choose a smaller k")
-    norms = squared_norms(x)
-    scores = np.empty(n)
+    norms, split = squared_norms(x), _split(x)
+    nearest = np.empty((n, k))
     size = max(1, _BLOCK // n)
     for first in range(0, n, size):
         block = slice(first, min(n, first + size))
-        inner = x[block] @ x.T
-        inner = np.asarray(inner.toarray() if sp.issparse(inner) else inner, float)
-        squared = np.maximum(norms[block, None] - 2 * inner + norms, 0)
+        squared = norms[block, None] - 2 * _inner(_rows(split, block), split) + norms
         rows = np.arange(squared.shape[0])
-        squared[rows, first + rows] = 0.0 if total else np.inf
-        nearest = np.partition(squared, k - 1, axis=1)
-        scores[block] = np.sqrt(nearest[:, :k]).sum(axis=1) if total else np.sqrt(nearest[:, k - 1])
-    return scores
+        squared[rows, first + rows] = np.inf
+        nearest[block] = np.sort(np.partition(squared, k - 1, axis=1)[:, :k], axis=1)
+    return np.maximum(nearest, 0)
+
+
+def neighbor_scores_with(x: Array, near: np.ndarray) -> np.ndarray:
+    """`neighbor_scores` of x [n + p, d], where `near` [n, k] holds the `neighbors` of the first n rows alone."""
+    n, k = near.shape
+    extra = x[n:]
+    norms = squared_norms(x)
+    squared = np.maximum(norms[n:, None] - 2 * _inner(_split(extra, x), _split(x)) + norms, 0)
+    rows = np.arange(squared.shape[0])
+    squared[rows, n + rows] = np.inf
+    known = np.concatenate([near, squared[:, :n].T], axis=1)
+    nearest = [np.partition(part, k - 1, axis=1)[:, k - 1] for part in (known, squared)]
+    return np.sqrt(np.concatenate(nearest))
+
+
+class _Split(NamedTuple):
+    """Rows whose frequent columns are dense, for products; `rare` is None for dense rows."""
+
+    frequent: np.ndarray
+    rare: Any
+
+
+def _split(x: Array, like: Array | None = None) -> _Split:
+    """Split x [n, d]; the columns are those that are frequent in `like`, by default x itself."""
+    if not sp.issparse(x):
+        return _Split(np.asarray(x, float), None)
+    counts = np.bincount((x if like is None else like).indices, minlength=x.shape[1])
+    often = counts > _FREQUENT * (x if like is None else like).shape[0]
+    columns: Any = x.tocsc()
+    return _Split(
+        np.asarray(columns[:, np.flatnonzero(often)].toarray(), float),
+        sp.csr_matrix(columns[:, np.flatnonzero(~often)], dtype=float),
+    )
+
+
+def _rows(split: _Split, rows: slice) -> _Split:
+    return _Split(split.frequent[rows], None if split.rare is None else split.rare[rows])
+
+
+def _inner(a: _Split, b: _Split) -> np.ndarray:
+    """All inner products of the rows of a with those of b."""
+    product = a.frequent @ b.frequent.T
+    return product if a.rare is None else product + (a.rare @ b.rare.T).toarray()

@@ -85,3 +85,9 @@ def test_a_class_that_would_be_emptied_is_said():
 def test_too_many_neighbors_are_said():
     with pytest.raises(FailedError, match="neighbors"):
         sanitize.neighbor_scores(np.zeros((3, 2)), 5)
+
+
+def test_neighbors_of_added_rows_need_not_start_anew(rows):
+    x, _, _ = rows
+    near = sanitize.neighbors(x[:50], 5)
+    np.testing.assert_allclose(sanitize.neighbor_scores_with(x, near), sanitize.neighbor_scores(x, 5), atol=1e-6)

@@ -47,11 +47,13 @@ _TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
 _BATCH = {"loan": 252, "heart": 120, "boston": 19, "appliances": 740}  # SPR Table II
 REAL_MODELS = ("linear", "mlp")
 REAL_ATTACKS = ("stealthy", "flip", "statp")
+SEVERAL_ATTACKS = ("minmax", "minmax-basic", "given")  # for more than two classes
 _OTHER = {
     "logistic": (140, 0.3, 0.1, 140, math.inf),
     "linear": (100, 0.9, 0.1, 40, math.inf),
     "mlp": (140, 0.1, 0.1, 300, math.inf),
     "svm": (140, 0.3, 0.1, 140, math.inf),
+    "multisvm": (140, 0.3, 0.1, 140, math.inf),
 }
 # KSL Table 1: lambda of the svm
 LAMBDAS = {"enron": 0.09, "imdb": 0.01, "mnist-1-7": 0.01, "dogfish": 1.10}

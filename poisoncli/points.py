@@ -15,10 +15,10 @@ from poisoncli.core.types import PoisonError
 _LARGEST = 2**31  # bytes of a file unpacked
 
 
-def read(path: Path) -> tuple[Any, np.ndarray]:
-    """Features [n, m] (float32, dense or CSR) and labels [n] in {0, 1}; see the attack `given` for the formats.
+def read(path: Path, classes: int = 2) -> tuple[Any, np.ndarray]:
+    """Features [n, m] (float32, dense or CSR) and labels [n] from 0 to classes - 1; see the attack `given`.
 
-    Raises `PoisonError` if the file is missing, damaged, of unknown format, or its labels are not two classes.
+    Raises `PoisonError` if the file is missing, damaged, of unknown format, or has other labels.
     """
     if not path.is_file():
         raise PoisonError(f"there is no file {path}: check the path")
@@ -48,11 +48,15 @@ def read(path: Path) -> tuple[Any, np.ndarray]:
     values = x.data if sp.issparse(x) else x
     if not np.all(np.isfinite(values)):
         raise PoisonError(f"{path} has features that are missing or infinite: mend or remove those rows")
-    return x, _labels(y, path)
+    return x, _labels(y, path, classes)
 
 
-def _labels(y: np.ndarray, path: Path) -> np.ndarray:
+def _labels(y: np.ndarray, path: Path, classes: int) -> np.ndarray:
     found = np.unique(y)
+    if classes > 2:
+        if y.dtype.kind not in "biuf" or not np.all(np.isin(found, np.arange(classes))):
+            raise PoisonError(f"{path} has other labels than 0 to {classes - 1}: number the classes so")
+        return y.astype(np.float32)
     if y.dtype.kind not in "biuf" or not (np.all(np.isin(found, (0, 1))) or np.all(np.isin(found, (-1, 1)))):
         raise PoisonError(f"{path} has other labels than 0 and 1, or -1 and 1: encode the two classes so")
     return (y > 0).astype(np.float32)

@@ -146,11 +146,17 @@ def _check_task(run: Run, dataset: Dataset) -> None:
             f"{name} has real targets: add --model {' or '.join(config.REAL_MODELS)} and "
             f"--method {' or '.join(config.REAL_ATTACKS)}, or pick two values with --classes a,b"
         )
-    if dataset.task == "multiclass":
+    if dataset.task == "multiclass" and run.model.name == "multisvm":
+        if run.attack.name not in config.SEVERAL_ATTACKS:
+            raise PoisonError(
+                f"attack {run.attack.name} is for two classes: choose --method "
+                f"{' or '.join(config.SEVERAL_ATTACKS)}, or pick two classes with --classes a,b"
+            )
+    elif dataset.task == "multiclass":
         count = len(np.unique(dataset.y))
         raise PoisonError(
             f"{name} has {count} classes, and model {run.model.name} separates two classes: pick them with "
-            "--classes a,b"
+            "--classes a,b, or choose --model multisvm"
         )
     if not real and (run.model.name == "linear" or run.attack.name in ("stealthy", "statp")):
         raise PoisonError(f"{name} has two classes: model linear, attacks stealthy and statp are for real targets")

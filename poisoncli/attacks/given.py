@@ -18,7 +18,8 @@ class Given:
     """Adds the rows of a file as they are: poison of your own or of another tool; it is not optimized.
 
     path: ends in .npz, .mat, .csv or .h5; features `x` (or a CSR matrix as SciPy saves it) and labels `y`, 0 and 1
-    or -1 and 1. A column `poison` picks its rows with 1, as `poison export` writes it. Empty: no poison at all.
+    or -1 and 1, or 0, 1, ... of several classes. A column `poison` picks its rows with 1, as `poison export`
+    writes it. Empty: no poison at all.
     """
 
     adds: ClassVar[bool] = True
@@ -31,7 +32,7 @@ class Given:
         repetitions, m = len(problem.train.y), first.shape[1]
         x: Any
         if self.path:
-            x, y = points.read(Path(self.path).expanduser())
+            x, y = points.read(Path(self.path).expanduser(), int(np.max(problem.train.y[0])) + 1)
         else:
             x, y = sp.csr_matrix((0, m), dtype=np.float32), np.zeros(0, np.float32)
         if x.shape[1] != m:

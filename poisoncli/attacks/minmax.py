@@ -12,6 +12,7 @@ from poisoncli.core.campaign import BEHIND, REMOVE, TARGET, Rules, campaign
 from poisoncli.core.decoys import QUANTILES, REPEATS, Decoy, decoys
 from poisoncli.core.feasible import Region, maximize
 from poisoncli.core.linear import slope
+from poisoncli.core.several import Chase, campaign_several
 from poisoncli.core.types import Array, Poison, Problem, method, option
 
 
@@ -28,6 +29,7 @@ class MinMax:
     burn_in: its steps before points are kept, as a multiple of theirs.
     quantile: of the clean rows' scores under L2 and slab; poison keeps below it.
     copies: rows that stand for each rounded point (section 3.3).
+    points: distinct poison points with more than two classes, at most; each stands for as many rows.
     refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
     remove: share of each class that the defender drops.
     behind: the defenses behind which the winner is chosen.
@@ -43,6 +45,7 @@ class MinMax:
     burn_in: float = option(2.33, low=0)
     quantile: float = option(0.9, low=0, high=1)
     copies: int = option(2, low=1)
+    points: int = option(90, low=1)
     refits: int = option(0, low=0)
     remove: float = REMOVE
     behind: tuple[str, ...] = BEHIND
@@ -51,6 +54,10 @@ class MinMax:
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
         rules = Rules(self.quantile, self.refits, self.remove, self.behind)
+        if problem.task == "multiclass":
+            grid = tuple((r, q) for r in self.repeats[:: len(self.repeats) // 3 or 1] for q in self.quantiles[1::4])
+            chase = Chase(self.cap, self.rate, self.burn_in, self.points, grid)
+            return campaign_several(key, problem, resume, rules, chase)
         return campaign(key, problem, resume, rules, self._plan, self._candidate)
 
     def _plan(self, world: Addition) -> tuple[int, list[Decoy]]:
@@ -74,6 +81,7 @@ class MinMaxBasic:
     burn_in: its steps before points are kept, as a multiple of theirs.
     quantile: of the clean rows' scores under L2 and slab.
     copies: rows that stand for each rounded point.
+    points: distinct poison points with more than two classes, at most.
     refits: how often the feasible set is fitted again.
     remove: share of each class that the defender drops.
     behind: the defenses behind which the winner is chosen.
@@ -86,6 +94,7 @@ class MinMaxBasic:
     burn_in: float = option(2.33, low=0)
     quantile: float = option(0.9, low=0, high=1)
     copies: int = option(2, low=1)
+    points: int = option(90, low=1)
     refits: int = option(0, low=0)
     remove: float = REMOVE
     behind: tuple[str, ...] = BEHIND
@@ -94,6 +103,9 @@ class MinMaxBasic:
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
         rules = Rules(self.quantile, self.refits, self.remove, self.behind)
+        if problem.task == "multiclass":
+            chase = Chase(0.0, self.rate, self.burn_in, self.points, ())
+            return campaign_several(key, problem, resume, rules, chase)
         return campaign(key, problem, resume, rules, lambda world: (1, None), self._candidate)
 
     def _candidate(

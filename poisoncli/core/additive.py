@@ -176,7 +176,11 @@ def scores(problem: Addition, name: str, seen: Rows) -> np.ndarray:
         clean = problem.basis[0] if problem.basis else sanitize.right_singular(problem.clean.x)
         return sanitize.residuals(seen.x, sanitize.right_singular_near(seen.x, clean, len(problem.clean.y)))
     if name == "knn":
-        return sanitize.neighbor_scores_with(seen.x, problem.near[0]) if problem.near else sanitize.neighbor_scores(seen.x)
+        return (
+            sanitize.neighbor_scores_with(seen.x, problem.near[0])
+            if problem.near
+            else sanitize.neighbor_scores(seen.x)
+        )
     return {"l2": sanitize.l2_scores, "slab": sanitize.slab_scores}[name](*seen)
 
 

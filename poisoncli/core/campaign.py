@@ -80,7 +80,7 @@ def campaign(
     rounds = rules.refits + 1
     total = rounds * sum(count for count, _ in plans)
     most = rounds * max(count for count, _ in plans)
-    poison = _blank(problem, worlds, most, total)
+    poison = blank(problem, [world.clean.x for world in worlds], most, total)
     if resume is not None and resume.done <= plans[0][0]:  # later the set of this round is no longer known
         poison = resume
     done = 0
@@ -106,18 +106,23 @@ def campaign(
                 finished = int(np.sum(~np.isnan(best.trace)))
                 loss = poison.loss.copy()
                 loss[r, 1, turn * count : turn * count + count] = best.trace
-                poison = _put(poison, r, best.poison)._replace(loss=loss, done=done + turn * count + finished)
+                poison = (put(poison, r, _labels(best.poison)) if best.poison else poison)._replace(
+                    loss=loss, done=done + turn * count + finished
+                )
                 yield poison
         done += rounds * count
 
 
-def _blank(problem: Problem, worlds: list[Addition], most: int, total: int) -> Poison:
-    """Harmless poison, copies of the first clean rows, to be replaced."""
-    count, repetitions = worlds[0].size, len(worlds)
-    rows = np.arange(count) % len(worlds[0].clean.y)
-    x: Any = [world.clean.x[rows] for world in worlds]
+def blank(problem: Problem, clean: list[Array], most: int, total: int) -> Poison:
+    """Harmless poison, copies of the first clean rows of each repetition, to be replaced.
+
+    most: candidates of a repetition, total: of all.
+    """
+    count, repetitions = problem.threat.counts[-1], len(clean)
+    rows = np.arange(count) % clean[0].shape[0]
+    x: Any = [part[rows] for part in clean]
     return Poison(
-        x=Sparse(x) if sp.issparse(x[0]) else np.stack(x),
+        x=Sparse(x) if sp.issparse(x[0]) else np.stack(x).astype(np.float32),
         y=np.stack([np.asarray(y)[rows] for y in problem.train.y]).astype(np.float32),
         replaced=np.full((repetitions, count), -1),
         counts=np.asarray(problem.threat.counts),
@@ -132,12 +137,14 @@ def _rows(poison: Poison, r: int) -> Rows:
     return Rows(poison.x[r], 2.0 * poison.y[r] - 1)
 
 
-def _put(poison: Poison, r: int, rows: Rows | None) -> Poison:
-    """`poison` with the rows of one repetition."""
-    if rows is None:
-        return poison
+def _labels(rows: Rows) -> Rows:
+    return Rows(rows.x, (rows.y + 1) / 2)
+
+
+def put(poison: Poison, r: int, rows: Rows) -> Poison:
+    """`poison` with the rows of one repetition, whose labels are 0, 1, ..."""
     y = poison.y.copy()
-    y[r] = (rows.y + 1) / 2
+    y[r] = rows.y
     if isinstance(poison.x, Sparse):
         return poison._replace(x=Sparse([*poison.x[:r], rows.x.astype(np.float32), *poison.x[r + 1 :]]), y=y)
     x = poison.x.copy()

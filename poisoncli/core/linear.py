@@ -17,7 +17,7 @@ BIASES = ("free", "penalized")
 LOSSES = ("hinge", "logistic")
 _FREE = 30.0  # a constant feature of this size: its weight b / 30 costs 1/900 of what a penalized bias costs
 _ITERATIONS = 200_000
-_SOLVING = threading.Lock()  # liblinear draws from one generator, and results must not depend on threads
+SOLVING = threading.Lock()  # liblinear draws from one generator, and results must not depend on threads
 
 
 class Linear(NamedTuple):
@@ -51,7 +51,7 @@ def fit(x: Array, y: Array, lambda_: float, loss: str = "hinge", bias: str = "fr
         solver = LogisticRegression(C=strength, solver="lbfgs", tol=tol, max_iter=10_000)
     else:
         solver = LogisticRegression(C=strength, solver="liblinear", tol=tol, max_iter=10_000, random_state=0)
-    with _SOLVING, warnings.catch_warnings():
+    with SOLVING, warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
             solver.fit(x, y)

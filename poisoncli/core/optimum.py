@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from poisoncli.core.linear import row_loss
 from poisoncli.core.metrics import Score
+from poisoncli.core.multiclass import Machine, outputs, rivals
 from poisoncli.core.network import predict
 from poisoncli.core.train import fit, lay_out
 from poisoncli.core.types import Array, Data, Exact, Learner, Params, PoisonError
@@ -52,7 +53,7 @@ def training_scores(key: Array, data: Data, learner: Learner) -> np.ndarray:
     y = np.asarray(data.y)
     if isinstance(model, Exact):
         params = model.optimum(data.x, y, learner.lambda_)
-        return -(2 * y - 1) * outputs(params, data.x)
+        return -margins(params, data.x, y)
     rows = Data(jnp.asarray(dense(data.x)), jnp.asarray(y), jnp.asarray(data.weight))
     start = jax.tree.map(lambda leaf: leaf.astype(rows.x.dtype), model.init(key, rows.x.shape[1]))
     params = fit(learner.objective, learner.trainer, start, jnp.asarray(learner.log_lambda), lay_out(rows))
@@ -64,14 +65,15 @@ def _scores(model: Exact, params: Params, data: Data, r: int) -> tuple[float, fl
     y = np.asarray(data.y[r])
     if not len(y):
         return np.nan, np.nan
-    margin = (2 * y - 1) * outputs(params, data.x[r])
+    margin = margins(params, data.x[r], y)
     return float(np.mean(margin <= 0)), float(row_loss(margin, model.loss).mean())
 
 
-def outputs(params: Params, x: Array) -> np.ndarray:
-    """f(x) [n] of a linear model, for rows x [n, m], dense or CSR."""
-    product = x @ np.asarray(params[0]["w"])[0]
-    return np.asarray(product).ravel() + float(params[0]["b"][0])
+def margins(params: Params, x: Array, y: Array) -> np.ndarray:
+    """The margin of every row [n] of a linear model with one output or one a class; rows x [n, m], dense or CSR."""
+    machine = Machine(np.asarray(params[0]["w"]), np.asarray(params[0]["b"]))
+    found = outputs(machine, x)
+    return rivals(found, y)[0] if found.shape[1] > 1 else (2 * np.asarray(y) - 1) * found[:, 0]
 
 
 def dense(x: Array) -> np.ndarray:

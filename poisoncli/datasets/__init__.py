@@ -12,7 +12,7 @@ from poisoncli.datasets.enron import Enron
 from poisoncli.datasets.file import File
 from poisoncli.datasets.gaussians import Gaussians
 from poisoncli.datasets.imdb import IMDB
-from poisoncli.datasets.mnist import FashionMnist, Mnist, MnistPair
+from poisoncli.datasets.mnist import FashionMnist, Mnist, MnistPair, MnistTen
 from poisoncli.datasets.regression import Appliances, Boston, Diabetes, Heart, House, Line, Loan, Pharm
 
 REAL: dict[str, type] = {  # data sets with real targets
@@ -34,6 +34,7 @@ DATASETS: dict[str, type] = {
     "fmnist": FashionMnist,
     "cifar10": Cifar10,
     "mnist-1-7": MnistPair,
+    "mnist-10": MnistTen,
     "enron": Enron,
     "imdb": IMDB,
     "dogfish": Dogfish,

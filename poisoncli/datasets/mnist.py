@@ -112,6 +112,31 @@ class MnistPair:
 
 
 @method
+class MnistTen:
+    """Handwritten digits, all ten, in the published division into training and test images (KSL section 5.7).
+
+    classes: the digits to tell apart; empty means all ten.
+    """
+
+    classes: tuple[int, ...] = ()
+
+    description: ClassVar[str] = "handwritten digits, ten classes, in their published parts"
+    sizes: ClassVar[None] = None
+    rows: ClassVar[int] = 70_000
+    features: ClassVar[int] = 784
+    class_names: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows of the classes. Raises `PoisonError` for missing, damaged or different files."""
+        return _load("mnist", self.classes, data_dir, apart=True)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return _where("mnist", data_dir)
+
+
+@method
 class FashionMnist:
     """Articles of clothing (Xiao, Rasul and Vollgraf 2017), training and test images in one pool.
 

@@ -5,24 +5,26 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from poisoncli.core.additive import SIGNS, Addition, Rows, stack
-from poisoncli.core.linear import Linear, margins, slope
+from poisoncli.core.linear import fit, margins, slope
+from poisoncli.core.multiclass import Machine, outputs, rivals
 from poisoncli.core.types import PoisonError
+
+_NEAR = 1e-3  # of the margin, to lie on it
 
 
 class Collapsed(NamedTuple):
-    """Two distinct points x [2, d] of class -1 and 1, with `copies` [2] rows each, as real numbers.
+    """Few distinct points that stand for many: x [p, d] with labels y [p] and `copies` [p] rows each, real numbers.
 
-    theta: the parameters that the original rows attain. mismatch: norm of the difference of the gradients at theta
-    over that of the original gradient; near 0 where the theorem holds. exact: whether its conditions were met;
-    why: a sentence that says which was not.
+    mismatch: norm of the difference of the gradients at the parameters that the original rows attain, over that of
+    the original gradient; near 0 where the theorem holds. exact: whether its conditions were met; why: a sentence
+    that says which was not.
     """
 
     x: np.ndarray
+    y: np.ndarray
     copies: np.ndarray
-    theta: Linear
     mismatch: float
     exact: bool
     why: str
@@ -38,33 +40,78 @@ def collapse(world: Addition, poison: Rows) -> Collapsed:
     slope over their number, so that it needs no more copies than there were rows.
     Raises `PoisonError` if no poison row has any pull.
     """
-    theta = world.train(stack(world.clean, poison))
-    x = np.asarray(poison.x.toarray() if sp.issparse(poison.x) else poison.x, float)
-    margin = margins(theta, x, poison.y)
+    theta = fit(*stack(world.clean, poison), world.lambda_, world.loss, world.bias)
+    margin = margins(theta, *poison)
     pull = slope(margin, world.loss)
-    on_margin = np.abs(margin - 1) < 1e-3 if world.loss == "hinge" else np.zeros(len(margin), bool)
-    points, copies = np.zeros((2, x.shape[1])), np.zeros(2)
-    before, after = np.zeros(x.shape[1] + 1), np.zeros(x.shape[1] + 1)
-    for i, sign in enumerate(SIGNS):
-        rows = poison.y == sign
-        total = pull[rows].sum()
+    points, labels, copies = [], [], []
+    before, after = np.zeros((2, poison.x.shape[1] + 1))
+    for sign in SIGNS:
+        total, point = _mean(poison, pull * (poison.y == sign))
         if total <= 0:
             continue
-        points[i] = pull[rows] @ x[rows] / total
         own = 1.0
         if world.loss != "hinge":
-            own = float(slope(sign * (points[i : i + 1] @ theta.w + theta.b), world.loss)[0])
-        copies[i] = total / own
-        before -= sign * np.append(pull[rows] @ x[rows], total)
-        after -= sign * copies[i] * own * np.append(points[i], 1.0)
-    if not copies.any():
+            own = float(slope(sign * (point[None] @ theta.w + theta.b), world.loss)[0])
+        points.append(point)
+        labels.append(sign)
+        copies.append(total / own)
+        before -= sign * total * np.append(point, 1.0)
+        after -= sign * copies[-1] * own * np.append(point, 1.0)
+    why = ""
+    if world.loss == "hinge" and (on := int(np.sum(np.abs(margin - 1) < _NEAR))):
+        why = f"{on} rows lie on the margin, where the pull of the hinge is not unique"
+    return _judged(points, labels, copies, len(poison.y), before, after, world.integer, why)
+
+
+def collapse_several(machine: Machine, poison: Rows, integer: bool) -> Collapsed:
+    """At most k - 1 points of each of k classes that pull a multi-class hinge like all rows (KSL Proposition 10).
+
+    machine: the parameters that the rows attain, and labels are 0 ... k - 1: the point of a label and its highest
+    rival is the mean of the rows with both whose margin is at most 1.
+    """
+    k = len(machine.b)
+    margin, rival = rivals(outputs(machine, poison.x), poison.y)
+    before, after = np.zeros((2, k, poison.x.shape[1] + 1))
+    points, labels, copies = [], [], []
+    for label in range(k):
+        for other in range(k):
+            rows = (margin <= 1) & (poison.y == label) & (rival == other)
+            total, point = _mean(poison, rows.astype(float))
+            if total <= 0:
+                continue
+            points.append(point)
+            labels.append(label)
+            copies.append(total)
+            mine, theirs = rivals(outputs(machine, point[None]), np.array([label]))
+            for part, against, active in ((before, other, True), (after, int(theirs[0]), mine[0] <= 1)):
+                part[label] -= active * total * np.append(point, 1.0)
+                part[against] += active * total * np.append(point, 1.0)
+    on = int(np.sum(np.abs(margin - 1) < _NEAR))
+    why = f"{on} rows lie on the margin, where the pull of the hinge is not unique" if on else ""
+    return _judged(points, labels, copies, len(poison.y), before, after, integer, why)
+
+
+def _mean(poison: Rows, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """The sum of the weights [n], and the mean row [d] by them."""
+    total = float(weights.sum())
+    return total, np.asarray(poison.x.T @ weights, float).ravel() / max(total, 1e-300)
+
+
+def _judged(
+    points: list[np.ndarray],
+    labels: list[float],
+    copies: list[float],
+    rows: int,
+    before: np.ndarray,
+    after: np.ndarray,
+    integer: bool,
+    why: str,
+) -> Collapsed:
+    if not points:
         raise PoisonError("no poison row is within the margin, so the poison has no pull that could be collapsed")
     mismatch = float(np.linalg.norm(after - before) / max(np.linalg.norm(before), 1e-300))
-    why = ""
-    if on_margin.any():
-        why = f"{on_margin.sum()} rows lie on the margin, where the pull of the hinge is not unique"
-    elif copies.sum() > len(poison.y) * (1 + 1e-9):
-        why = "the two points need more copies than there were rows"
-    elif world.integer:
-        why = "the two points are no whole numbers, and rounding moves the parameters"
-    return Collapsed(points, copies, theta, mismatch, not why, why)
+    if not why and sum(copies) > rows * (1 + 1e-9):
+        why = "the points need more copies than there were rows"
+    elif not why and integer:
+        why = "the points are no whole numbers, and rounding moves the parameters"
+    return Collapsed(np.stack(points), np.array(labels), np.array(copies), mismatch, not why, why)

@@ -119,9 +119,11 @@ def maximize(
     scale = np.maximum(np.linalg.norm(gain, axis=1), 1e-300)
     problem = _problem(region, -gain / scale[:, None])
     z = _start(problem, start)
+    if start is None:
+        z[:, 0] = np.where(problem.on[:, 0], 0.3, 0)  # near what a ball alone would have
     x = np.clip(region.center if near is None else near, region.low, region.high)
     size = np.where(np.isinf(region.radius), np.sqrt(x.shape[1]), region.radius)
-    rho = 0.3 / size
+    rho = 0.1 / size
     value, gap = np.zeros(len(x)), np.full(len(x), np.inf)
     left = np.arange(len(x))
     for _ in range(_PROXIMAL):

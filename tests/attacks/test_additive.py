@@ -227,6 +227,78 @@ def test_evaluate_verb_with_poison_and_without(words, tmp_path):
     assert CliRunner().invoke(app, ["evaluate"]).exit_code == 2
 
 
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A data folder with MNIST's files, filled with small random images of ten classes; loaded as they are."""
+    folder = tmp_path_factory.mktemp("digits")
+    rng = np.random.default_rng(0)
+    centers = rng.integers(0, 200, (4, 28 * 28))
+    (folder / "mnist").mkdir()
+    for part, n in (("train", 160), ("t10k", 80)):
+        y = np.arange(n) % 4
+        x = np.clip(centers[y] * 0.4 + rng.normal(0, 40, (n, 784)), 0, 255).astype(np.uint8)
+        header = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in (n, 28, 28))
+        (folder / "mnist" / f"{part}-images-idx3-ubyte").write_bytes(header + x.tobytes())
+        labels = bytes([0, 0, 8, 1]) + n.to_bytes(4, "big") + y.astype(np.uint8).tobytes()
+        (folder / "mnist" / f"{part}-labels-idx1-ubyte").write_bytes(labels)
+    return str(folder)
+
+
+@pytest.fixture
+def any_content(monkeypatch):
+    """Accept MNIST's files whatever they hold."""
+    from poisoncli.datasets import mnist
+
+    monkeypatch.setitem(mnist.CONTENT_MD5, "mnist", (None,) * 4)
+
+
+def ten(name, digits, tmp_path, **changes):
+    wanted = Run(
+        dataset="mnist-10", model=changes.pop("model", "multisvm"), fraction=0.1, attack=Choice(name, changes)
+    )  # type: ignore[arg-type]
+    return run.attack(wanted, tmp_path / f"{name}.h5", data_dir=digits)
+
+
+@pytest.mark.parametrize("name", ["minmax", "minmax-basic"])
+def test_minmax_on_several_classes(name, digits, any_content, tmp_path):
+    few = {"points": 4, "burn_in": 1.0}
+    path = ten(
+        name, digits, tmp_path, **few, **({"repeats": (2,), "quantiles": (0.1, 0.3)} if name == "minmax" else {})
+    )
+    poison = store.read(path).poison
+    assert poison.x.shape == (1, 16, 784)
+    assert np.all((poison.x >= 0) & (poison.x <= 1))
+    assert set(np.unique(poison.y)) <= {0, 1, 2, 3}
+    assert np.all(poison.replaced == -1)
+    for defense in ("l2", "slab", "loss", "knn", "svd"):
+        run.defend(path, defense, data_dir=digits)
+    content = run.evaluate(path, data_dir=digits)
+    assert all(np.all(np.isfinite(found.test_error)) for found in content.evaluations.values())
+    assert content.evaluations["none"].params[0]["w"].shape == (1, 2, 4, 784)
+
+
+def test_several_classes_need_their_model_and_attack(digits, any_content, tmp_path):
+    with pytest.raises(PoisonError, match="--model multisvm"):
+        ten("minmax", digits, tmp_path, model="svm")
+    with pytest.raises(PoisonError, match="minmax-basic"):
+        ten("kkt", digits, tmp_path)
+
+
+def test_collapse_verb(words, tmp_path):
+    from typer.testing import CliRunner
+
+    from poisoncli.cli import app
+
+    path, out = run.attack(small("minmax"), tmp_path / "a.h5", data_dir=words), tmp_path / "two.npz"
+    shown = CliRunner().invoke(app, ["collapse", str(path), str(out), "--data-dir", words])
+    assert shown.exit_code == 0, shown.output
+    assert "whole numbers" in shown.stdout or "margin" in shown.stdout
+    with np.load(out) as arrays:
+        assert len(np.unique(arrays["x"], axis=0)) <= 2
+    flips = run.attack(Run(attack="flip"), tmp_path / "b.h5")  # type: ignore[arg-type]
+    assert CliRunner().invoke(app, ["collapse", str(flips)]).exit_code == 2
+
+
 @needs_enron
 def test_the_clean_victim_on_enron():
     wanted = Run(dataset="enron", model=Choice("svm", {"bias": "penalized"}), lambda_=0.09, fraction=0.5)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """Projection and linear maximization over the feasible sets of word counts, against CVXPY with Clarabel.
 
 `python -m benchmarks.with_cvxpy` measures d = 5,116, Enron's size. CVXPY is timed twice: its whole call, and what
-the solver itself reports, without the translation of the problem. Ours are many points at once, as attacks use them.
+the solver itself reports, without the translation of the problem. Ours are a few points at once, as in attacks.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def with_cvxpy(sets: Region, goal: np.ndarray, task: Callable[..., Any]) -> tupl
 def main() -> None:
     """Print a line for each set and task."""
     rng = np.random.default_rng(1)
-    print(
-        f"{'d = 5,116':28} {'poison ms':>10} {'gap':>8} {'differs':>8} {'CVXPY ms':>9} {'times':>6} {'solver ms':>9} {'times':>6}"
-    )
+    heads = ("poison ms", "gap", "differs", "CVXPY ms", "times", "solver ms", "times")
+    widths = (10, 8, 8, 9, 6, 9, 6)
+    print(f"{'d = 5,116':28} " + " ".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True)))
     for integer in (False, True):
         sets = region(integer)
         goal = rng.normal(size=(POINTS, D)) * 0.5

@@ -31,9 +31,10 @@ def export(
     """Write the poisoned training rows of one stage and repetition to `out` (.npz, .csv or .parquet).
 
     fraction: of poison; the stage nearest to it is taken, by default the last.
-    Columns: the features x0, x1, ... in the data set's own units (.npz: one array `x`, or the
-    arrays of a CSR matrix), `y`, `poison` (1 for poison rows), `row` (the row of the data set that stood, or
-    stands, there) and `replaced` (that row's number for poison rows, -1 for clean ones). params: add the victim's parameters w0, b0, ... (.npz only).
+    Columns: the features x0, x1, ... in the data set's own units (.npz: one array `x`, or the arrays of a CSR
+    matrix), `y`, `poison` (1 for poison rows), `row` (the row of the data set that stood, or stands, there; -1 for
+    added rows) and `replaced` (that row's number for poison rows, -1 for clean and for added ones).
+    params: add the victim's parameters w0, b0, ... (.npz only).
     defense: leave out the rows that this defense removed, and add its `weight` and `score`.
 
     Raises `PoisonError` for another format or a repetition or fraction that is not there.

@@ -19,6 +19,8 @@ QUANTITIES = {  # what it is called on an axis, and the factor to the axis' unit
     "val_loss": ("validation loss (nats)", 1),
     "log_lambda": ("log_lambda = log(n lambda)", 1),
     "norm": ("||w||^2 / d", 1),
+    "time": ("target error behind the best defense (%)", 100),
+    "defenses": ("test error (%)", 100),
 }
 # Okabe and Ito's colors, which color-blind readers tell apart, each with a line and a marker of its own
 STYLES = [
@@ -158,6 +160,8 @@ def figure(contents: Sequence[RunFile], out: str | Path) -> Path:
     if len(lines) < len(contents):  # runs that differ only in what their labels do not tell
         lines = {f"{number}. {label(content)}": content for number, content in enumerate(contents, 1)}
     quantities = ("test_error", "log_lambda") if with_lambda else ("test_error",)
+    if any(len(content.timeline) for content in contents):
+        quantities = ("defenses", "time")
     return _draw({"": lines}, quantities, heading, Path(out), across="quantities")
 
 
@@ -165,7 +169,8 @@ def grid(panels: Mapping[str, Mapping[str, RunFile]], draw: Sequence[str], headi
     """Draw a sweep: a column for each panel, a row for each quantity of `draw`, a line for each run.
 
     panels: run files by panel and line; the same line has the same color everywhere. draw: of `test_error`,
-    `val_loss`, `log_lambda` and `norm`. Raises `PoisonError` as `figure` does, and for another quantity.
+    `val_loss`, `log_lambda`, `norm`, `time` (of a search) and `defenses` (bars).
+    Raises `PoisonError` as `figure` does, and for another quantity.
     """
     for name in draw:
         if name not in QUANTITIES:
@@ -203,6 +208,9 @@ def _draw(
 
 def _draw_line(axis: Any, quantity: str, number: int, name: str, content: RunFile) -> None:
     """Mean and standard error of a quantity at each stage; one line, or one for each layer."""
+    if quantity in ("time", "defenses"):
+        (_draw_time if quantity == "time" else _draw_bars)(axis, number, name, content)
+        return
     factor, values = QUANTITIES[quantity][1], _values(quantity, content)
     if not np.isfinite(values).all():
         return  # no penalty has no lambda to draw
@@ -215,6 +223,26 @@ def _draw_line(axis: Any, quantity: str, number: int, name: str, content: RunFil
         label = f"{name}, layer {layer + 1}" if layers > 1 else name
         axis.plot(x, mean, line, color=color, marker=marker, label=label)
         axis.fill_between(x, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
+
+
+def _draw_time(axis: Any, number: int, name: str, content: RunFile) -> None:
+    """A search's best error so far against time (KSL Fig. 4)."""
+    if len(content.timeline):
+        color, line, _ = STYLES[number % len(STYLES)]
+        seconds, best = content.timeline.T
+        axis.step(seconds / 60, 100 * best, line, color=color, where="post", label=name)
+        axis.set_xlabel("minutes")
+
+
+def _draw_bars(axis: Any, number: int, name: str, content: RunFile) -> None:
+    """Test error at the largest fraction without a defense and behind each (KSL Figs. 3, 6-9)."""
+    table = {row["defense"]: row for row in all_rows(content)}  # of each defense the last stage
+    color = STYLES[number % len(STYLES)][0]
+    at = np.arange(len(table)) + 0.13 * number
+    errors = [100 * row["test_error"] for row in table.values()]
+    axis.bar(at, errors, 0.12, color=color, label=name, yerr=[100 * row["test_error_se"] for row in table.values()])
+    axis.set_xticks(np.arange(len(table)), list(table))
+    axis.set_xlabel("defense")
 
 
 def _values(quantity: str, content: RunFile) -> np.ndarray:
@@ -236,10 +264,11 @@ def _sizes(content: RunFile) -> list[int]:
 
 def _finish(axis: Any, quantity: str, panel: str) -> None:
     axis.set_title(panel, fontsize=10)
-    axis.set_xlabel("poison (% of the training rows)")
+    if quantity not in ("time", "defenses"):
+        axis.set_xlabel("poison (% of the training rows)")
     axis.set_ylabel(QUANTITIES[quantity][0])
     axis.grid(alpha=0.3)
-    if quantity == "test_error":
+    if quantity in ("test_error", "time", "defenses"):
         axis.set_ylim(bottom=0)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=8)

@@ -64,7 +64,7 @@ def attack(
     if resume and partial.exists():
         content = store.read(partial)
         _same_run(content, fresh, partial)
-        begun = content.poison
+        begun, fresh = content.poison, dataclasses.replace(fresh, timeline=content.timeline)
     _craft(prepared, fresh, begun, path, partial, report)
     return path
 
@@ -99,10 +99,13 @@ def _craft(
     what = f"crafting {prepared.run.attack.name} poison"
     key = jax.random.fold_in(jax.random.key(prepared.run.seed), _ATTACK)
     saved, batch, poison = time.monotonic(), -1, begun
+    start = saved - (fresh.timeline[-1, 0] if len(fresh.timeline) else 0.0)
     try:
         for poison in method.craft(key, problem(prepared), begun):
             report(poison.done, poison.total, what)
             _check_finite(poison)
+            if method.adds:
+                fresh = _timed(fresh, time.monotonic() - start, poison)
             stage = poison.done // max(poison.loss.shape[2], 1)
             if stage != batch or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 if poison.done < poison.total:
@@ -115,6 +118,17 @@ def _craft(
         raise FailedError(f"interrupted: the same command with --resume goes on from {partial}") from None
     store.write(path, dataclasses.replace(fresh, poison=poison))
     partial.unlink(missing_ok=True)
+
+
+def _timed(content: RunFile, seconds: float, poison: Poison) -> RunFile:
+    """`content` with a step in its timeline if the search has found better poison."""
+    known = poison.loss[:, 1] if poison.loss.shape[1] > 1 else poison.loss
+    if not np.any(known > 0):
+        return content
+    best = float(np.nanmax(known, axis=1, initial=0.0).mean())
+    if len(content.timeline) and best <= content.timeline[-1, 1]:
+        return content
+    return dataclasses.replace(content, timeline=np.concatenate([content.timeline, [[seconds, best]]]))
 
 
 def _check_finite(poison: Poison) -> None:

@@ -34,6 +34,7 @@ _AXES = {
     "weight": ("repetition", "stage", "row"),
     "score": ("repetition", "stage", "row"),
     "scales": ("repetition", "stage", "objective"),
+    "timeline": ("step", "seconds and error"),
     "data": ("entry",),
     "indices": ("entry",),
     "indptr": ("row",),
@@ -88,6 +89,7 @@ class RunFile:
         y_scale; features' are scalars, [m] or [repetitions, m], targets' scalars or [repetitions].
     poison: the crafted poison; defenses: their weights, by name.
     evaluations: by name of the defense, `none` without one.
+    timeline: of a search, seconds since it began and its best error until then [steps, 2]; else empty.
     """
 
     run: str
@@ -97,6 +99,7 @@ class RunFile:
     poison: Poison
     defenses: dict[str, Defended] = dataclasses.field(default_factory=dict)
     evaluations: dict[str, Evaluation] = dataclasses.field(default_factory=dict)
+    timeline: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
 
     @property
     def real(self) -> bool:
@@ -124,6 +127,7 @@ def write(path: Path, content: RunFile) -> None:
         for name, evaluation in content.evaluations.items():
             _put_evaluation(file.create_group(f"evaluate/{name}"), evaluation)
         _scale_stages(file, attack["counts"])
+        _put(file, {"timeline": content.timeline})
     replace(path, image.getvalue())
 
 
@@ -278,6 +282,7 @@ def _content(file: Any) -> RunFile:
         sha256=str(file["split"].attrs["sha256"]),
         scaler={name: split.pop(name) for name in SCALER},
         split=split,
+        timeline=_array(file["timeline"], "timeline") if "timeline" in file else np.zeros((0, 2)),
         poison=Poison(**arrays, done=int(attack.attrs["done"]), total=int(attack.attrs["total"])),
         defenses={name: _defended(group) for name, group in file.get("defend", {}).items()},
         evaluations={name: _evaluation(group) for name, group in file.get("evaluate", {}).items()},
@@ -316,7 +321,8 @@ def _fits(content: RunFile) -> bool:
     added = poison.replaced.size == 0 or bool(np.all(poison.replaced == -1))
     weighed = rows + poison.replaced.shape[1] * added
     return (
-        poison.x.shape[:2] == poison.y.shape == poison.replaced.shape
+        content.timeline.shape[1] == 2
+        and poison.x.shape[:2] == poison.y.shape == poison.replaced.shape
         and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
         and bool(counts[0] == 0 and np.all(np.diff(counts) >= 0) and counts[-1] <= poison.y.shape[1])
         and (added or bool(np.all((poison.replaced >= 0) & (poison.replaced < rows))))

@@ -31,6 +31,7 @@ class Influence:
     smooth: temperature of the smoothed hinge (Appendix B.1).
     quantile: of the clean rows' scores under L2 and slab; poison keeps below it.
     copies: rows that stand for each rounded point (section 3.3).
+    relaxation: bound the expected length after rounding instead of the length before (eqs. 6-8).
     refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
     remove: share of each class that the defender drops.
     behind: the defenses behind which the winner is chosen.
@@ -45,6 +46,7 @@ class Influence:
     smooth: float = option(0.001, above=0)
     quantile: float = option(0.9, low=0, high=1)
     copies: int = option(2, low=1)
+    relaxation: bool = True
     refits: int = option(0, low=0)
     remove: float = REMOVE
     behind: tuple[str, ...] = BEHIND
@@ -61,6 +63,7 @@ class Influence:
         self, world: Addition, region: Region, shared: None, number: int, rng: np.random.Generator
     ) -> Rows:
         rate = self.rates[number % len(self.rates)]
+        region = region if self.relaxation else region._replace(integer=False)
         chosen = flipped(world, region, np.array([1, 1]), rng)
         x, z = np.asarray(packed_rows(world, chosen)), None
         above = round(world.size * float(np.mean(world.clean.y < 0)))

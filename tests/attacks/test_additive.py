@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 import scipy.sparse as sp
 
-from poisoncli import replay, run, store
+from poisoncli import replay, run, store, sweep
 from poisoncli.config import Choice, Run, resolve_defense
 from poisoncli.core.additive import Addition, Rows, search
 from poisoncli.core.types import FailedError, PoisonError, Sparse
@@ -297,6 +297,40 @@ def test_collapse_verb(words, tmp_path):
         assert len(np.unique(arrays["x"], axis=0)) <= 2
     flips = run.attack(Run(attack="flip"), tmp_path / "b.h5")  # type: ignore[arg-type]
     assert CliRunner().invoke(app, ["collapse", str(flips)]).exit_code == 2
+
+
+@pytest.mark.parametrize("name", [name for name in sweep.presets() if name.startswith("ksl")])
+def test_presets_of_the_paper_are_complete(name):
+    plan = sweep.preset(name)
+    assert plan.title.startswith(f"KSL {'Table' if 'table' in name else 'Fig.'} {name.lstrip('ksl-figtabe')}:")
+    assert {cell.run.model.name for cell in plan.cells} <= {"svm", "multisvm"}
+
+
+def test_a_sweep_draws_bars_and_time(words, tmp_path):
+    text = """
+    title = "small"
+    draw = ["defenses", "time"]
+    defend = ["all"]
+    [base]
+    dataset = "enron"
+    model = "svm"
+    lambda = 0.05
+    fraction = 0.05
+    [line.KKT]
+    attack = { name = "kkt", repeats = [1, 5], quantiles = [0.2, 0.4], splits = 3 }
+    """
+    from typer.testing import CliRunner
+
+    from poisoncli.cli import app
+
+    plan, folder = sweep.parse(text, "here"), tmp_path / "out"
+    assert [outcome.status for outcome in sweep.execute(plan, folder, data_dir=words)] == ["done"]
+    content = store.read(folder / "kkt.h5")
+    assert set(content.evaluations) == {"none", *SANITIZERS}
+    assert np.all(np.diff(content.timeline, axis=0) > 0)
+    assert content.timeline[-1, 1] == pytest.approx(np.nanmax(content.poison.loss))
+    assert CliRunner().invoke(app, ["report", str(folder)]).exit_code == 0
+    assert (folder / "figure.png").stat().st_size > 10_000
 
 
 @needs_enron

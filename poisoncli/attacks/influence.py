@@ -46,11 +46,11 @@ class Influence:
     smooth: float = option(0.001, above=0)
     quantile: float = option(0.9, low=0, high=1)
     copies: int = option(2, low=1)
-    relaxation: bool = True
     refits: int = option(0, low=0)
     remove: float = REMOVE
     behind: tuple[str, ...] = BEHIND
     target: str = TARGET
+    relaxation: bool = True
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
@@ -128,7 +128,7 @@ class InfluenceBasic:
             gradient = influence(world, packed(world, x, y), x, y, self.smooth)
             found = project(each, x + self.rates[number] * gradient, z)
             x, z = found.x, found.multipliers
-        return drawn(world, x, y, np.ones(len(y), int), 1, rng)
+        return drawn(world, x, y, [1] * len(y), 1, rng)
 
 
 def flipped(world: Addition, region: Region, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:

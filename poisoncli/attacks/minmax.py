@@ -148,4 +148,4 @@ def chase(
         b = b - rate * by_b / np.sqrt(seen_b)
     sizes = np.full(points, copies)
     sizes[-1] = world.size - copies * (points - 1)
-    return drawn(world, np.stack(rows), np.array(labels), sizes, copies, rng)
+    return drawn(world, np.stack(rows), np.array(labels), sizes.tolist(), copies, rng)

@@ -236,9 +236,9 @@ def search(
     def judge(number: int) -> tuple[Rows | None, float]:
         try:
             poison = candidate(number)
+            return poison, damage(problem, poison, quick, best.error)
         except FailedError:
             return None, -1.0
-        return poison, damage(problem, poison, quick, best.error)
 
     with ThreadPoolExecutor(cpu_count()) as pool:
         size = BATCH if count > 2 * BATCH else 2

@@ -83,6 +83,25 @@ def slab_scores(x: Array, y: Array) -> np.ndarray:
     return _by_class(y, labels, score)
 
 
+def beyond(name: str, clean: Data, x: Array, y: Array, quantile: float) -> np.ndarray:
+    """Which rows x [p, d] with labels y [p] have scores above the clean rows' quantile in their class [p].
+
+    name: l2 or slab (two classes), both fitted on the clean rows.
+    """
+    labels, means = centroids(clean.x, clean.y)
+    outside = np.zeros(len(y), bool)
+    for k, label in enumerate(labels):
+        own, rows = np.flatnonzero(np.asarray(clean.y) == label), np.flatnonzero(np.asarray(y) == label)
+        if name == "l2":
+            known, new = (distances(part, means[k]) for part in (clean.x[own], x[rows]))
+        else:
+            v = means[1] - means[0]
+            known, new = (np.abs(np.asarray(part @ v).ravel() - means[k] @ v) for part in (clean.x[own], x[rows]))
+        limit = np.quantile(known, quantile)
+        outside[rows] = new > limit * (1 + 1e-5) + 1e-9
+    return outside
+
+
 def _by_class(y: Array, labels: np.ndarray, score: Any) -> np.ndarray:
     y = np.asarray(y)
     scores = np.empty(len(y))

@@ -186,9 +186,11 @@ def astray(content: RunFile, data_dir: str | None = None) -> dict[str, int]:
     """
     prepared, poison = restore(content, data_dir), content.poison
     count = {"domain": outside(prepared, poison)}
-    quantile = prepared.run.attack.options.get("quantile")
+    if "quantile" not in prepared.run.attack.options:
+        return {name: number for name, number in count.items() if number}
+    quantile = prepared.run.attack.options["quantile"]
     names = ("l2",) if prepared.task == "multiclass" or prepared.run.attack.name == "alfa" else ("l2", "slab")
-    for name in names if quantile is not None else ():
+    for name in names:
         count[name] = 0
         for r in range(len(poison.y)):
             clean = Data(*(leaf[r] for leaf in prepared.split.train))

@@ -16,7 +16,7 @@ from poisoncli.core.types import Array, Data, FailedError, Learner, PoisonError
 SANITIZERS = ("l2", "slab", "loss", "svd", "knn")
 _FIRST = 128  # singular vectors that are tried first
 _LARGE = 10_000  # rows and columns, beyond which they are found by random projection
-_BLOCK = 2**24  # distances held at a time
+_BLOCK = 2**21  # distances held at a time
 _FREQUENT = 0.03  # share of the rows from which a column is multiplied as a dense one
 
 
@@ -220,7 +220,9 @@ def neighbors(x: Array, k: int) -> np.ndarray:
     size = max(1, _BLOCK // n)
     for first in range(0, n, size):
         block = slice(first, min(n, first + size))
-        squared = norms[block, None] - 2 * _inner(_rows(split, block), split) + norms
+        squared = _inner(_rows(split, block), split)
+        squared *= -2
+        squared += norms[block, None] + norms
         rows = np.arange(squared.shape[0])
         squared[rows, first + rows] = np.inf
         nearest[block] = np.sort(np.partition(squared, k - 1, axis=1)[:, :k], axis=1)
@@ -267,4 +269,7 @@ def _rows(split: _Split, rows: slice) -> _Split:
 def _inner(a: _Split, b: _Split) -> np.ndarray:
     """All inner products of the rows of a with those of b."""
     product = a.frequent @ b.frequent.T
-    return product if a.rare is None else product + (a.rare @ b.rare.T).toarray()
+    if a.rare is not None:
+        rare = (a.rare @ b.rare.T).tocoo()
+        product[rare.row, rare.col] += rare.data
+    return product

@@ -43,7 +43,17 @@ def label(content: RunFile) -> str:
     }
     normalize = run.attack.options.get("normalize", "point")
     variant = "" if normalize == "point" else f" (normalize={normalize})"
-    return f"{run.attack.name}{variant}: {words[policy(content)]}"
+    return f"{run.attack.name}{variant}{_aim(run)}: {words[policy(content)]}"
+
+
+def _aim(run: config.Run) -> str:
+    """Which rows the attack is about, where they are not those that its kind of attack takes by default."""
+    target, wanted = str(run.attack.options.get("target", "val")), run.attack.options.get("target_label")
+    if run.attack.name != "rmd" or (target == "val" and not wanted):
+        return ""
+    listed = target.count(",") + 1
+    rows = f"{listed} row{'s' if listed > 1 else ''}" if target.startswith("rows:") else target.replace(":", " ")
+    return f" on {rows}" + (f" to {wanted}" if wanted else "")
 
 
 def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
@@ -51,7 +61,8 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
 
     Keys: measure (what test_error is), defense, knows (what it was told), poison (rows), fraction (of the
     training rows), repetitions, test_error and val_error (shares in [0, 1], or the NMSE of real targets) with
-    standard errors *_se (0 for one repetition), for a defense also what `_detection` gives, val_loss (nats),
+    standard errors *_se (0 for one repetition), for a targeted attack target_rate (share of its target rows that
+    come out as the attacker wants), for a defense also what `_detection` gives, val_loss (nats),
     lambda and log_lambda (lists of one, or one a layer; log_lambda in the papers' scale, lambda the coefficient
     in the mean loss), norm and layer_norm (||w||^2 / d of all parameters, and of each layer), and for linear models
     consistency (Kuncheva's index against the clean victim, for as many features as `selected` says).
@@ -77,6 +88,8 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
             row[key], row[f"{key}_se"] = mean_and_error(getattr(evaluation, key)[:, stage])
         if name in content.defenses:
             row.update(_detection(content, name, stage))
+        if evaluation.target_rate.size:
+            row["target_rate"], row["target_rate_se"] = mean_and_error(evaluation.target_rate[:, stage])
         row["val_loss"] = float(evaluation.val_loss[:, stage].mean())
         row["log_lambda"] = [float(value) for value in log_lambda.mean(axis=0)]
         row["lambda"] = [math.exp(value) / n for value in row["log_lambda"]]

@@ -13,7 +13,9 @@ METHODS = ("attacks", "defenses", "models", "datasets")
 BOTTOM = {"core"}
 FILING = {"store", "files", "tables"} | BOTTOM
 CONFIG = {"config", *METHODS} | FILING
-LIBRARY = {"prepare", "run", "exports", "measures", "report", "figures", "pictures", "screen", "sweep"}
+LIBRARY = {
+    "aims", "prepare", "run", "together", "sweep", "screen", "exports", "measures", "report", "figures", "pictures",
+}  # fmt: skip
 MAY_IMPORT = {  # part of the package -> parts that it may import, itself included
     "core": BOTTOM,
     "store": FILING,

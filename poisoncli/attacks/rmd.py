@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from poisoncli.core.ascent import NORMALIZE, Step, hyperiterations
-from poisoncli.core.front import stage_front, stage_keys
+from poisoncli.core.front import Place, stage_front, stage_keys
 from poisoncli.core.hypergrad import NAMES, Method
-from poisoncli.core.plan import Part, check_memory, plan
+from poisoncli.core.plan import check_memory, plan
 from poisoncli.core.start import flipped_copies
 from poisoncli.core.types import Array, Fixed, Poison, Problem, method, option
 
@@ -23,7 +23,7 @@ class RMD:
     """Projected hypergradient ascent on the poison's features, batch after batch (HLP Algorithms 1 and 2).
 
     Each batch starts as flipped copies of the clean rows that it replaces, is optimized, and is then
-    frozen. Where lambda is learned it starts anew with each batch and descends on the same loss.
+    frozen. Where lambda is learned it starts anew with each batch and descends on the validation loss.
 
     outer_steps: hyperiterations for each batch, at least 1 (T_mul).
     outer_rate: step size of points and log_lambda, positive (alpha).
@@ -37,6 +37,10 @@ class RMD:
     log_lambda_start: where a learned log_lambda starts, in the papers' scale (lambda = e^log_lambda / n).
     log_lambda_min: its lower bound; -8 has no effect any more, and -inf is the paper's.
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
+    target: the rows to be classified wrongly: `val`, `test` or `train`, `class:K` for the validation rows of class
+    K, `rows:FILE` for rows of the data set that are kept out of all else. A learned lambda keeps to `val`.
+    target_label: the class that these rows are pushed to; by default any wrong one.
+    target_loss: what is maximized on them: the loss of the `training`, or the `margin`, which never saturates.
     """
 
     outer_steps: int = option(140, low=1)
@@ -49,9 +53,12 @@ class RMD:
     last: int = option(0, low=0)
     tolerance: Fixed = option(1e-6, above=0)
     iterations: int = option(200, low=1)
+    target_loss: str = option("training", choices=("training", "margin"))
     log_lambda_start: float = 0.0
     log_lambda_min: float = -8.0
     log_lambda_max: float = float("inf")
+    target: str = "val"
+    target_label: str = ""
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`; stage 0 learns lambda on the clean rows, stage s adds the s-th batch."""
@@ -62,10 +69,13 @@ class RMD:
         inner = {"rate": self.inner_rate, "epochs": self.inner_steps}
         trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
         for part in work.parts(poison.done):
-            front, batch = stage_front(problem, poison, part, work.free)
-            target = jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), problem.target)
+            front, place = stage_front(problem, poison, part, work.free)
+            target, trusted = (
+                jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), rows)
+                for rows in (problem.target, problem.trusted)
+            )
             keys = stage_keys(jax.random.fold_in(key, 1), part)
-            step = self._step(problem, part.stage)
+            step = self._step(problem, part.stage, place)
             for t in range(part.first, self.outer_steps, work.span):
                 front, (loss, log_lambda, residual) = hyperiterations(
                     keys,
@@ -79,8 +89,9 @@ class RMD:
                     free=work.free,
                     method=method,
                     count=work.span,
+                    trusted=trusted,
                 )
-                poison = _advanced(poison, part, t, batch, front.rows.blocks[-1].x, log_lambda, loss)
+                poison = _advanced(poison, place, part.stage, t, front.rows.blocks[-1].x, log_lambda, loss)
                 self._check(residual)
                 yield poison
 
@@ -96,27 +107,29 @@ class RMD:
 
     def _start(self, key: Array, problem: Problem) -> Poison:
         poison = flipped_copies(key, problem, self.outer_steps)
-        if problem.learn:
-            poison.log_lambda[:] = self.log_lambda_start
-        return poison
+        learn = np.tile(problem.learn, problem.train.y.shape[0])
+        poison.log_lambda[learn] = self.log_lambda_start
+        x, y = (np.repeat(leaf, problem.settings, axis=0) for leaf in (poison.x, poison.y))
+        return poison._replace(x=x, y=y)
 
-    def _step(self, problem: Problem, stage: int) -> Step:
+    def _step(self, problem: Problem, stage: int, place: Place) -> Step:
         n = problem.train.y.shape[1]
         bound = np.log(n) if np.isinf(self.log_lambda_max) else self.log_lambda_max
         x_rate = self.outer_rate if stage > 0 else 0.0
-        lambda_rate = self.outer_rate if problem.learn else 0.0
+        settings = place.entries[0] % problem.settings
+        lambda_rate = np.where(problem.learn[settings], self.outer_rate, 0.0)
         values = (x_rate, lambda_rate, problem.threat.low, problem.threat.high, self.log_lambda_min, bound)
         return Step(*(jnp.asarray(value, problem.train.x.dtype) for value in values))
 
 
 def _advanced(
-    poison: Poison, part: Part, t: int, batch: slice, block: Array, log_lambda: Array, loss: Array
+    poison: Poison, place: Place, stage: int, t: int, block: Array, log_lambda: Array, loss: Array
 ) -> Poison:
     """`poison` after the outer steps from t on; a copy, for an interruption must not find it half-changed."""
     x, lambdas, losses = poison.x.copy(), poison.log_lambda.copy(), poison.loss.copy()
-    free, span = batch.stop - batch.start, loss.shape[1]
+    free, span = place.batch.stop - place.batch.start, loss.shape[2]
     if free:
-        x[part.group, batch] = np.asarray(block)[:, -free:]
-    lambdas[part.group, part.stage] = log_lambda[:, -1]
-    losses[part.group, part.stage, t : t + span] = loss
+        x[place.entries, place.batch] = np.asarray(block)[:, :, -free:]
+    lambdas[place.entries, stage] = log_lambda[:, :, -1]
+    losses[place.entries, stage, t : t + span] = loss
     return poison._replace(x=x, log_lambda=lambdas, loss=losses, done=poison.done + span)

@@ -116,6 +116,7 @@ def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
     grid = new_grid(f"{report.title(content)}\n{report.label(content)}{spread}")
     columns = ["poison", "rows", report.measure(content), "val loss", "lambda", "log_lambda", "||w||^2/d"]
     selected = table[0].get("selected", [])
+    columns += ["target rows hit"] if "target_rate" in table[0] else []
     columns += [f"I_c of {selected[len(selected) // 2]}"] if selected else []
     for name in columns:
         grid.add_column(name, justify="right")
@@ -129,6 +130,7 @@ def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
             ", ".join(f"{value:.2g}" for value in row["lambda"]) if penalized else "-",
             ", ".join(f"{value:.1f}" for value in row["log_lambda"]) if penalized else "-",
             ", ".join(f"{value:.2g}" for value in row["layer_norm"]),
+            *([_share(row["target_rate"])] if "target_rate" in row else []),
             *([f"{row['consistency'][len(selected) // 2]:.2f}"] if selected else []),
         )
     console().print(grid)

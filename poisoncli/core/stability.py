@@ -37,4 +37,4 @@ def histogram(clean: np.ndarray, poisoned: np.ndarray, bins: int = 40) -> tuple[
     """Edges [bins + 1] that span both sets of weights, and the numbers [bins] of clean and of poisoned ones."""
     both = np.concatenate([np.ravel(clean), np.ravel(poisoned)])
     edges = np.histogram_bin_edges(both.astype(float), bins)
-    return edges, *(np.histogram(part, edges)[0] for part in (clean, poisoned))
+    return edges, np.histogram(clean, edges)[0], np.histogram(poisoned, edges)[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli import config, measures, report, store
+from poisoncli import config, maps, measures, report, store
 from poisoncli.core.types import PoisonError
 from poisoncli.measures import QUANTITIES
 from poisoncli.store import RunFile
@@ -30,6 +30,7 @@ STYLES = [
 POLICIES = {"none": 0, "clean": 1, "fixed": 2, "learned": 3, "layers": 4}  # the style of each policy for lambda
 # of layers, and of two quantities on one panel: Tol's muted colors, which no policy has
 LAYERS = [("#332288", "-", "o"), ("#882255", "--", "s"), ("#44AA99", "-.", "^"), ("#999933", ":", "D")]
+SINGLE = ("histogram", "position")  # what shows one run on axes of its own
 Panels = Mapping[str, Mapping[str, RunFile]]  # run files by panel and line
 
 
@@ -37,8 +38,8 @@ Panels = Mapping[str, Mapping[str, RunFile]]  # run files by panel and line
 class Layout:
     """How a sweep is drawn: for each quantity of `draw` the panels in rows of `columns`, 0 for all in one row.
 
-    draw: of `measures.QUANTITIES`, two on one panel as `log_lambda+norm`, and `histogram`, which has a row for
-        each line of the panels.
+    draw: of `measures.QUANTITIES`, two on one panel as `log_lambda+norm`, and `histogram` and `position` (a map of
+        the plane, see `maps`), which show each line of the panels on axes of its own.
     selected: for `consistency`, how many features each panel selects; a row for each number.
     against: for `decrease`, the panel that holds the same lines without a penalty; others are left out.
     """
@@ -50,13 +51,14 @@ class Layout:
 
     def __post_init__(self) -> None:
         for name in (name for joined in self.draw for name in joined.split("+")):
-            if name not in (*QUANTITIES, "histogram"):
-                raise PoisonError(f"{name!r} cannot be drawn: draw one of {', '.join(QUANTITIES)}, histogram")
+            if name not in (*QUANTITIES, *SINGLE):
+                known = ", ".join((*QUANTITIES, *SINGLE))
+                raise PoisonError(f"{name!r} cannot be drawn: draw one of {known}")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Spot:
-    """What one pair of axes shows: quantities of a panel; k features selected, or the line of a histogram."""
+    """What one pair of axes shows: quantities of a panel; k features selected, or the line that it shows alone."""
 
     quantities: tuple[str, ...]
     panel: str
@@ -64,7 +66,9 @@ class _Spot:
     line: str = ""
 
 
-def figure(contents: Sequence[RunFile], out: str | Path, draw: Sequence[str] = ()) -> Path:
+def figure(
+    contents: Sequence[RunFile], out: str | Path, draw: Sequence[str] = (), data_dir: str | None = None
+) -> Path:
     """Draw quantities against the fraction of poison, a line for each run file, with error bands.
 
     out: ends in .png, .pdf or .svg. draw: see `Layout`; by default the test error, and lambda where there is a
@@ -82,12 +86,12 @@ def figure(contents: Sequence[RunFile], out: str | Path, draw: Sequence[str] = (
     spots = [spot for row in _rows(layout, panels) for spot in row if spot]
     columns = 3 if len(spots) > 4 else len(spots)
     rows: list[list[_Spot | None]] = [list(spots[i : i + columns]) for i in range(0, len(spots), columns)]
-    return _draw(panels, rows, layout, heading, Path(out))
+    return _draw(panels, rows, layout, heading, Path(out), data_dir)
 
 
-def grid(panels: Panels, layout: Layout, heading: str, out: str | Path) -> Path:
+def grid(panels: Panels, layout: Layout, heading: str, out: str | Path, data_dir: str | None = None) -> Path:
     """Draw a sweep as its layout says; the same line has the same color in all panels."""
-    return _draw(panels, _rows(layout, panels), layout, heading, Path(out))
+    return _draw(panels, _rows(layout, panels), layout, heading, Path(out), data_dir)
 
 
 def check_format(path: Path) -> None:
@@ -107,13 +111,15 @@ def _rows(layout: Layout, panels: Panels) -> list[list[_Spot | None]]:
             for number in range(max(map(len, spots))):
                 row = [each[number] if number < len(each) else None for each in spots]
                 rows.append(row + [None] * (columns - len(row)))
+    if layout.draw == ("position",) and len(names) == 1:  # side by side, as in the papers
+        return [[spot for row in rows for spot in row]]
     return rows
 
 
 def _variants(joined: str, panel: str, layout: Layout, panels: Panels) -> list[_Spot]:
     """The axes of one panel for one entry of `draw`."""
     quantities = tuple(joined.split("+"))
-    if joined == "histogram":
+    if joined in SINGLE:
         return [_Spot(quantities, panel, line=line) for line in panels[panel]]
     if joined == "consistency":
         first = next(iter(panels[panel].values()))
@@ -126,7 +132,14 @@ def _variants(joined: str, panel: str, layout: Layout, panels: Panels) -> list[_
     return [_Spot(quantities, panel)]
 
 
-def _draw(panels: Panels, rows: list[list[_Spot | None]], layout: Layout, heading: str, path: Path) -> Path:
+def _draw(
+    panels: Panels,
+    rows: list[list[_Spot | None]],
+    layout: Layout,
+    heading: str,
+    path: Path,
+    data_dir: str | None,
+) -> Path:
     check_format(path)
     if not any(spot for row in rows for spot in row):
         raise PoisonError("these runs have nothing of that kind to draw: choose another --draw")
@@ -143,8 +156,11 @@ def _draw(panels: Panels, rows: list[list[_Spot | None]], layout: Layout, headin
                 axis.set_axis_off()
             elif spot.quantities == ("histogram",):
                 legend.update(_draw_histogram(axis, spot, panels[spot.panel][spot.line]))
+            elif spot.quantities == ("position",):
+                legend.update(draw_map(axis, spot.line, panels[spot.panel][spot.line], data_dir))
             else:
                 legend.update(_draw_spot(axis, spot, panels, layout, styles))
+    _share_colors(drawing)
     drawing.suptitle(heading, fontsize=11)
     widest = 0.5 + 0.068 * max(map(len, legend), default=0)  # inches
     columns = max(1, min(len(legend), int(4.4 * shape[1] / widest)))
@@ -239,6 +255,47 @@ def _draw_histogram(axis: Any, spot: _Spot, content: RunFile) -> dict[str, Any]:
     axis.set_ylabel("number of weights")
     axis.grid(alpha=0.3)
     return shown
+
+
+def draw_map(axis: Any, title: str, content: RunFile, data_dir: str | None) -> dict[str, Any]:
+    """Draw what the poison does at every place, with the training rows and the victims' boundaries (HLP Fig. 1)."""
+    found = maps.draw(content, data_dir)
+    extent = (found.across[0], found.across[-1], found.up[0], found.up[-1])
+    values = found.values if found.is_lambda else 100 * found.values
+    label = "best log_lambda" if found.is_lambda else "validation error (%)"
+    shade = axis.imshow(values, origin="lower", extent=extent, cmap="cividis", aspect="equal")
+    axis.figure.colorbar(shade, ax=axis, label=label, shrink=0.85)
+    shown = {}
+    for number, (name, color, marker) in enumerate(
+        zip(maps.names(content), ("#56B4E9", "#009E73"), ("o", "s"), strict=True)
+    ):
+        there = found.rows.y == number
+        look = {"color": color, "marker": marker, "linestyle": "", "markeredgecolor": "white", "markersize": 6}
+        shown[name] = axis.plot(*found.rows.x[there].T, **look)[0]
+    star = {"color": "#D55E00", "marker": "*", "linestyle": "", "markeredgecolor": "white", "markersize": 15}
+    shown["poison, where the attack put it"] = axis.plot(*found.point, **star)[0]
+    for name, logits, color, line in (
+        ("boundary of the clean victim", found.clean, "white", "--"),
+        ("boundary of the poisoned victim", found.poisoned, "#D55E00", "-"),
+    ):
+        axis.contour(found.across, found.up, logits, levels=[0], colors=color, linestyles=line, linewidths=2)
+        shown[name] = axis.plot([], [], line, color="gray" if color == "white" else color, linewidth=2)[0]
+    box = {"color": "gray", "linestyle": "-.", "linewidth": 1.2}
+    axis.plot([*extent[:2], *extent[1::-1], extent[0]], np.repeat(extent[2:], (2, 2))[[0, 1, 2, 3, 0]], **box)
+    wide, high = (0.06 * (ends[1] - ends[0]) for ends in (extent[:2], extent[2:]))
+    axis.set(xlim=(extent[0] - wide, extent[1] + wide), ylim=(extent[2] - high, extent[3] + high))
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel("first feature")
+    axis.set_ylabel("second feature")
+    return shown
+
+
+def _share_colors(drawing: Any) -> None:
+    """Maps of the validation error begin at 0 and end at one value, so that they compare."""
+    shades = [shade for axis in drawing.axes for shade in axis.images if shade.colorbar]
+    errors = [shade for shade in shades if "error" in shade.colorbar.ax.get_ylabel()]
+    for shade in errors:
+        shade.set_clim(0, max(float(other.get_array().max()) for other in errors) or 1)
 
 
 def image(drawing: Any, kind: str) -> bytes:

@@ -29,7 +29,7 @@ def report(
         str | None,
         typer.Option(
             help="What to draw, with commas between: test_error, val_loss, log_lambda, norm, layer_norm, "
-            "consistency, decrease, histogram; A+B shares a panel. Default: test error and lambda."
+            "consistency, decrease, histogram, position; A+B shares a panel. Default: test error and lambda."
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing figure.")] = False,
@@ -64,7 +64,7 @@ def report(
 
         print(draw_defended(contents[0], path, data_dir))
     else:
-        print(figure(contents, path, draw.split(",") if draw else ()))
+        print(figure(contents, path, draw.split(",") if draw else (), data_dir))
     note(f"drew {len(contents)} run{'s' if len(contents) > 1 else ''}", quiet)
 
 
@@ -86,4 +86,4 @@ def _draw_sweep(folder: str, path: Path, draw: str | None, data_dir: str | None)
             if content and content.defenses:
                 draw_defended(content, path.with_name(f"{cell.name}{path.suffix}"), data_dir)
     layout = dataclasses.replace(plan.layout, draw=tuple(draw.split(","))) if draw else plan.layout
-    return figures.grid(panels, layout, plan.title, path)
+    return figures.grid(panels, layout, plan.title, path, data_dir)

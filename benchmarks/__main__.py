@@ -25,8 +25,13 @@ ROUNDS = 4
 
 
 def main() -> None:
-    """Measure all and print a table; `--quick` leaves out T=700 and the whole attack."""
+    """Measure all and print tables; `--quick` leaves out T=700 and the whole attack, `methods` all but Table II."""
+    from benchmarks import methods
+
     quick = "--quick" in sys.argv
+    if "methods" in sys.argv:
+        methods.main(quick)
+        return
     print(_machine())
     rate = _child("matmul")["gflops"]
     print(f"a large float32 matrix product: {rate:.0f} GFLOP/s\n")
@@ -37,6 +42,8 @@ def main() -> None:
         _compare(name, hidden, steps, rate)
     if not quick:
         _whole_attack()
+    print()
+    methods.main(quick)
 
 
 def _compare(name: str, hidden: tuple[int, ...], steps: int, rate: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli import report, store
+from poisoncli import figures, report, store
 from poisoncli.core.types import PoisonError
 from poisoncli.prepare import poisoned, restore
 from poisoncli.screen import Screened
@@ -78,7 +78,7 @@ def _curve(axis: Any, content: RunFile, name: str, key: str, label: str, number:
     """One line with a band of one standard error; gains in percent."""
     table = report.rows(content, name)
     factor = 100 if key == "gain" or report.measure(content) == "test error" else 1
-    color, line, marker = report.STYLES[number % len(report.STYLES)]
+    color, line, marker = figures.STYLES[number % len(figures.STYLES)]
     x = [100 * row["fraction"] for row in table]
     mean, error = (factor * np.array([row[k] for row in table]) for k in (key, f"{key}_se"))
     axis.plot(x, mean, line, color=color, marker=marker, label=label)
@@ -110,8 +110,7 @@ def _points(axis: Any, content: RunFile, prepared: Any, name: str) -> None:
 
 
 def _axes(panels: int, path: Path) -> tuple[Any, Any]:
-    if path.suffix.lower() not in report.FORMATS:
-        raise PoisonError(f"{path} has no format that can be drawn: end its name in {', '.join(report.FORMATS)}")
+    figures.check_format(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -121,5 +120,5 @@ def _axes(panels: int, path: Path) -> tuple[Any, Any]:
 
 
 def _write(drawing: Any, path: Path) -> Path:
-    store.replace(path, report.image(drawing, path.suffix.lower()[1:]))
+    store.replace(path, figures.image(drawing, path.suffix.lower()[1:]))
     return path

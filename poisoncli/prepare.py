@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from poisoncli import config
+from poisoncli import aims, config
 from poisoncli.config import Run
 from poisoncli.core.crossval import best_log_lambda
 from poisoncli.core.losses import ROW_LOSS
@@ -26,6 +26,7 @@ class Prepared(NamedTuple):
 
     shift, scale, low, high: of the features, scalars, [m], or [repetitions, m] with real targets.
     y_shift, y_scale, y_low, y_high: of the targets, scalars or [repetitions].
+    target: the rows that the attack is about, see `aims`.
     """
 
     run: Run
@@ -43,6 +44,7 @@ class Prepared(NamedTuple):
     task: Task
     objective: Objective
     trainer: Trainer
+    target: Data
 
     def learner(self, log_lambda: Any) -> Learner:
         """The victim with log_lambda [h]."""
@@ -51,14 +53,15 @@ class Prepared(NamedTuple):
 
 def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     """Load the data set of a resolved run, draw and scale its splits, and build what the run names."""
+    run = aims.read_rows(run)
     dataset = _load(run, data_dir)
-    sizes = _sizes(run, dataset)
+    others = np.setdiff1d(np.arange(len(dataset.y)), aims.set_apart(run, len(dataset.y)))
+    sizes = _sizes(run, dataset, others)
     run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
-    drawn = [
-        draw(np.random.default_rng((run.seed, r)), dataset.y, dataset.task, sizes) for r in range(run.repetitions)
-    ]
+    y = dataset.y[others]
+    drawn = [draw(np.random.default_rng((run.seed, r)), y, dataset.task, sizes) for r in range(run.repetitions)]
     parts = zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
-    return _assemble(run, dataset, {name: np.stack(part) for name, part in parts})
+    return _assemble(run, dataset, {name: others[np.stack(part)] for name, part in parts})
 
 
 def _load(run: Run, data_dir: str | None) -> Dataset:
@@ -86,11 +89,12 @@ def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray]) -> Prepar
         task=dataset.task,
         objective=Objective(model, ROW_LOSS[dataset.task], run.reg),
         trainer=config.build(run.trainer, "trainer"),
+        target=aims.target(run, split, lambda rows: _take(dataset, rows, scaler), len(dataset.y)),
     )
 
 
-def _sizes(run: Run, dataset: Dataset) -> tuple[int, int, int]:
-    usual = config.DATASETS[run.dataset.name].sizes or default_sizes(dataset.y, dataset.task)
+def _sizes(run: Run, dataset: Dataset, rows: np.ndarray) -> tuple[int, int, int]:
+    usual = config.DATASETS[run.dataset.name].sizes or default_sizes(dataset.y[rows], dataset.task)
     asked = (run.n_train, run.n_val, run.n_test)
     return tuple(a or u for a, u in zip(asked, usual, strict=True))  # type: ignore[return-value]
 
@@ -157,13 +161,14 @@ def problem(prepared: Prepared) -> Problem:
         layers = len(jax.eval_shape(lambda: prepared.objective.model.init(jax.random.key(0), m)))
     return Problem(
         train=prepared.split.train,
-        target=prepared.split.val,
-        objective=prepared.objective,
+        target=prepared.target,
+        objective=dataclasses.replace(prepared.objective, outer=aims.row_loss(run)),
         trainer=prepared.trainer,
         threat=Threat(_counts(run), prepared.low, prepared.high, prepared.y_low, prepared.y_high),
         log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
         learn=np.array([run.learn_lambda]),
         task=prepared.task,
+        trusted=prepared.split.val if aims.is_general(run) and run.learn_lambda else None,
     )
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli import config, store
+from poisoncli import aims, config, store
 from poisoncli.config import Choice, Run
 from poisoncli.core.losses import ERROR
 from poisoncli.core.metrics import train_and_score
@@ -225,7 +225,8 @@ def _evaluate(prepared: Prepared, content: RunFile, name: str, report: Report) -
         scores.append(_score(prepared, content.poison, stage, weight))
     report(stages, stages, what)
     stacked: Any = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *scores)
-    evaluation = Evaluation(**stacked._asdict())
+    rate = aims.rate(prepared.run, prepared.objective, prepared.target, stacked.params)
+    evaluation = Evaluation(**stacked._asdict(), target_rate=rate)
     if not np.all(np.isfinite(evaluation.val_loss)):
         raise FailedError(
             "the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate"

@@ -48,6 +48,7 @@ class Evaluation:
     test_loss, val_loss: mean loss without penalty.
     norm: squared L2 norm of all parameters over their number, of each layer [repetitions, stages, layers].
     params: the victim's parameters, each array with leading axes [repetitions, stages].
+    target_rate: share of the attacker's target rows that come out as he wants, see `aims.rate`; or empty [0, 0].
     """
 
     test_error: np.ndarray
@@ -56,6 +57,7 @@ class Evaluation:
     val_loss: np.ndarray
     norm: np.ndarray
     params: Params
+    target_rate: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0), np.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,6 +201,8 @@ def _scale_stages(file: Any, counts: Any) -> None:
 def _put_evaluation(group: Any, evaluation: Evaluation) -> None:
     measures = {f.name: getattr(evaluation, f.name) for f in dataclasses.fields(evaluation)}
     params = measures.pop("params")
+    if not measures["target_rate"].size:
+        del measures["target_rate"]
     _put(group, measures)
     for number, layer in enumerate(params):
         _put(group.create_group(f"params/{number}"), layer)
@@ -284,4 +288,5 @@ def _fits(content: RunFile) -> bool:
         and bool(np.all((poison.replaced >= 0) & (poison.replaced < rows)))
         and all(found.weight.shape == found.score.shape == (*stages, rows) for found in content.defenses.values())
         and all(found.test_error.shape == found.val_loss.shape == stages for found in content.evaluations.values())
+        and all(found.target_rate.shape in ((0, 0), stages) for found in content.evaluations.values())
     )

@@ -62,7 +62,7 @@ def attack(
 def _alike(prepared: Prepared, one: Run) -> Prepared:
     """`prepared` for another run on the same rows."""
     sizes = {name: getattr(prepared.run, name) for name in ("n_train", "n_val", "n_test")}
-    own = dataclasses.replace(config.resolve(one), **sizes)
+    own = dataclasses.replace(config.resolve(one), attack=prepared.run.attack, **sizes)
     was = prepared.objective
     return prepared._replace(run=own, objective=Objective(was.model, was.loss, own.reg))
 
@@ -95,6 +95,7 @@ def _joint(each: Sequence[Problem]) -> Problem:
         log_lambda=np.stack(wide, axis=1).reshape(-1, layers),
         learn=np.concatenate([one.learn for one in each]),
         settings=len(each),
+        trusted=next((one.trusted for one in each if one.trusted is not None), None),
     )
 
 

@@ -13,7 +13,9 @@ METHODS = ("attacks", "defenses", "models", "datasets")
 BOTTOM = {"core"}
 FILING = {"store", "files", "tables"} | BOTTOM
 CONFIG = {"config", *METHODS} | FILING
-LIBRARY = {"prepare", "run", "exports", "report", "pictures", "screen", "sweep", "together"}
+LIBRARY = {"aims", "prepare", "run", "together", "sweep", "screen", "exports"} | {
+    *("maps", "measures", "report", "figures", "pictures"),
+}
 MAY_IMPORT = {  # part of the package -> parts that it may import, itself included
     "core": BOTTOM,
     "store": FILING,
@@ -27,7 +29,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, itself includ
 ONLY_IN = {  # a library -> where it may be imported
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "matplotlib": ("report.py", "pictures.py"),
+    "matplotlib": ("figures.py", "pictures.py"),
     "h5py": ("store.py", "tables.py"),
     "click": (),
 }

@@ -23,7 +23,7 @@ class RMD:
     """Projected hypergradient ascent on the poison's features, batch after batch (HLP Algorithms 1 and 2).
 
     Each batch starts as flipped copies of the clean rows that it replaces, is optimized, and is then
-    frozen. Where lambda is learned it starts anew with each batch and descends on the same loss.
+    frozen. Where lambda is learned it starts anew with each batch and descends on the validation loss.
 
     outer_steps: hyperiterations for each batch, at least 1 (T_mul).
     outer_rate: step size of points and log_lambda, positive (alpha).
@@ -37,6 +37,10 @@ class RMD:
     log_lambda_start: where a learned log_lambda starts, in the papers' scale (lambda = e^log_lambda / n).
     log_lambda_min: its lower bound; -8 has no effect any more, and -inf is the paper's.
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
+    target: the rows to be classified wrongly: `val`, `test` or `train`, `class:K` for the validation rows of class
+    K, `rows:FILE` for rows of the data set that are kept out of all else. A learned lambda keeps to `val`.
+    target_label: the class that these rows are pushed to; by default any wrong one.
+    target_loss: what is maximized on them: the loss of the `training`, or the `margin`, which never saturates.
     """
 
     outer_steps: int = option(140, low=1)
@@ -49,9 +53,12 @@ class RMD:
     last: int = option(0, low=0)
     tolerance: Fixed = option(1e-6, above=0)
     iterations: int = option(200, low=1)
+    target_loss: str = option("training", choices=("training", "margin"))
     log_lambda_start: float = 0.0
     log_lambda_min: float = -8.0
     log_lambda_max: float = float("inf")
+    target: str = "val"
+    target_label: str = ""
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`; stage 0 learns lambda on the clean rows, stage s adds the s-th batch."""
@@ -63,7 +70,10 @@ class RMD:
         trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
         for part in work.parts(poison.done):
             front, place = stage_front(problem, poison, part, work.free)
-            target = jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), problem.target)
+            target, trusted = (
+                jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), rows)
+                for rows in (problem.target, problem.trusted)
+            )
             keys = stage_keys(jax.random.fold_in(key, 1), part)
             step = self._step(problem, part.stage, place)
             for t in range(part.first, self.outer_steps, work.span):
@@ -79,6 +89,7 @@ class RMD:
                     free=work.free,
                     method=method,
                     count=work.span,
+                    trusted=trusted,
                 )
                 poison = _advanced(poison, place, part.stage, t, front.rows.blocks[-1].x, log_lambda, loss)
                 self._check(residual)

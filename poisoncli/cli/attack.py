@@ -102,6 +102,20 @@ def attack(
             help="How rmd differentiates: reverse, forward, cg or exact. Default: reverse.", rich_help_panel=ATTACK
         ),
     ] = None,
+    target_rows: Annotated[
+        str | None,
+        typer.Option(
+            metavar="val|test|train|class:K|rows:FILE",
+            help="The rows to be classified wrongly. Default: val, the validation rows.",
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
+    target_label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K", help="The class to push these rows to. Default: any wrong one.", rich_help_panel=ATTACK
+        ),
+    ] = None,
     fraction: Annotated[
         float | None,
         typer.Option(
@@ -176,7 +190,8 @@ def attack(
         "seed": seed,
     }  # fmt: skip
     names = {"dataset": dataset, "model": model, "trainer": trainer, "attack": method}
-    options = [*(options or []), *([f"hypergradient={hypergradient}"] if hypergradient else [])]
+    short = {"hypergradient": hypergradient, "target": target_rows, "target_label": target_label}
+    options = [*(options or []), *(f"{name}={value}" for name, value in short.items() if value)]
     run = _run(config_file, names, given, options, target, classes)
     from poisoncli.run import attack as craft
 

@@ -42,11 +42,13 @@ class Objective:
     """What the learner minimizes: mean row loss + sum over layers of e^log_lambda / n * Omega(w).
 
     n is the number of rows kept (the sum of the weights): see `penalty` for Omega, and README for the scale.
+    outer: what is looked at on other rows than those of the training; None for the row loss.
     """
 
     model: Model
     loss: Callable[[Array, Array], Array] = dataclasses.field(metadata={"static": True})
     reg: str = dataclasses.field(metadata={"static": True})
+    outer: Callable[[Array, Array], Array] | None = dataclasses.field(default=None, metadata={"static": True})
 
     def value(self, params: Params, h: Array, log_lambda: Array, rows: Rows) -> Array:
         """The objective as a function of the parameters and the first layer's products h [n, width]."""
@@ -57,9 +59,9 @@ class Objective:
         return mean + jnp.sum(scale * penalty(params, self.reg))
 
     def clean_loss(self, params: Params, data: Data) -> Array:
-        """Mean row loss on `data`, without the penalty: what attacker and learner look at."""
+        """Mean of the outer row loss on `data`, without the penalty: what attacker and learner look at."""
         output = self.model.output(params, data.x @ params[0]["w"].T)
-        return weighted_mean(self.loss(output, data.y), data.weight)
+        return weighted_mean((self.outer or self.loss)(output, data.y), data.weight)
 
 
 @method

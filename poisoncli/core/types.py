@@ -119,8 +119,8 @@ class Problem(NamedTuple):
     """What an attack sees; arrays have a leading repetition axis.
 
     train: the clean training rows, [repetitions, n, ...].
-    target: the rows whose loss the attack maximizes and a learned lambda minimizes.
-    objective, trainer: what the victim minimizes, and how.
+    target: the rows whose loss the attack maximizes, and a learned lambda minimizes if `trusted` is None.
+    objective, trainer: what the victim minimizes, and how; `objective.outer` is what the attack maximizes.
     log_lambda: the fixed values [repetitions, h], h = 1 or the number of layers, when lambda is not learned;
         where it is learned, only its shape counts.
     learn: whether log_lambda is learned together with the poison, [settings].
@@ -128,6 +128,7 @@ class Problem(NamedTuple):
     settings: how many problems these are, that share all but log_lambda and whether it is learned. They are
         solved together, so that rows which they have in common are read once. log_lambda has repetitions *
         settings rows, those of a repetition in a row, and so has the `Poison`.
+    trusted: the rows whose row loss a learned lambda minimizes, where the attack looks at others or otherwise.
     """
 
     train: Data
@@ -139,6 +140,7 @@ class Problem(NamedTuple):
     learn: np.ndarray
     task: Task = "binary"
     settings: int = 1
+    trusted: Data | None = None
 
 
 class Poison(NamedTuple):

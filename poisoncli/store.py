@@ -277,9 +277,12 @@ def _fits(content: RunFile) -> bool:
     if content.split.keys() != {"train", "val", "test"}:
         return False
     repetitions, rows = content.split["train"].shape
-    stages = (repetitions, len(counts))
+    # a checkpoint of runs that are crafted together lists them, and has entries for each
+    entries = repetitions * (len(json.loads(content.run)) if content.run.startswith("[") else 1)
+    stages, points = (entries, len(counts)), poison.replaced.shape[1]
     return (
-        poison.x.shape[:2] == poison.y.shape == poison.replaced.shape
+        poison.x.shape[:2] == poison.y.shape == (entries, points)
+        and poison.replaced.shape == (repetitions, points)
         and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
         and bool(counts[0] == 0 and np.all(np.diff(counts) >= 0) and counts[-1] <= poison.y.shape[1])
         and bool(np.all((poison.replaced >= 0) & (poison.replaced < rows)))

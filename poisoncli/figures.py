@@ -202,7 +202,7 @@ def _draw_spot(
             if quantity == "decrease" and bare is None:
                 continue
             found = measures.values(content, quantity, spot.k, bare)
-            if not np.isfinite(found[:, :1]).any():
+            if not np.isfinite(found).any():
                 continue  # no penalty has no lambda to draw
             style = LAYERS[number] if several else styles[name]
             label = f"{name}: {quantity}" if several else name

@@ -38,8 +38,8 @@ Panels = Mapping[str, Mapping[str, RunFile]]  # run files by panel and line
 class Layout:
     """How a sweep is drawn: for each quantity of `draw` the panels in rows of `columns`, 0 for all in one row.
 
-    draw: of `measures.QUANTITIES`, two on one panel as `log_lambda+norm`, and `histogram` and `position` (a map of
-        the plane, see `maps`), which show each line of the panels on axes of its own.
+    draw: of `measures.QUANTITIES`; two on one panel as `log_lambda+norm`, of the learned lambdas if there are any;
+        `histogram` and `position` (a map of the plane, see `maps`), which show each line on axes of its own.
     selected: for `consistency`, how many features each panel selects; a row for each number.
     against: for `decrease`, the panel that holds the same lines without a penalty; others are left out.
     """
@@ -195,7 +195,8 @@ def _draw_spot(
     for number, quantity in enumerate(spot.quantities):
         place = axis.twinx() if number else axis
         several = len(spot.quantities) > 1
-        for name, content in lines.items():
+        learned = {name: one for name, one in lines.items() if report.policy(one) in ("learned", "layers")}
+        for name, content in (learned or lines if several else lines).items():
             bare = panels[layout.against[spot.panel]].get(name) if spot.panel in layout.against else None
             bare = bare or measures.reference(content, list(lines.values()))
             if quantity == "decrease" and bare is None:

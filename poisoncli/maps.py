@@ -70,10 +70,8 @@ def draw(content: RunFile, data_dir: str | None = None, side: int = SIDE) -> Map
         np.asarray(predict(prepared.objective.model, _fit(prepared, data, used), places)).reshape(side, side)
         for data, used in ((without, clean_lambda), (train, log_lambda))
     )
-    rows = Data(*(np.asarray(leaf[:-1]) for leaf in train))
-    return Map(
-        across, up, np.asarray(values).reshape(side, side), is_lambda, *logits, rows, np.asarray(train.x[-1])
-    )
+    shaded, rows = np.asarray(values).reshape(side, side), Data(*(np.asarray(leaf[:-1]) for leaf in train))
+    return Map(across, up, shaded, is_lambda, clean, after, rows, np.asarray(train.x[-1]))
 
 
 def _fit(prepared: Prepared, train: Data, log_lambda: np.ndarray) -> Params:

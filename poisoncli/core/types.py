@@ -78,6 +78,9 @@ class Dataset(NamedTuple):
     low, high: the domain of a feature, as scalars or [m]; an attacker must stay within it.
     task: what the targets are.
     sha256: hash of the data that the features came from (hex), to recognize the same data later.
+    integer: whether the features are whole numbers, which binds an attacker too.
+    parts: the numbers of the training and of the test rows, where the data come with such a division.
+    x may also be a SciPy CSR matrix [N, m]: word counts for a linear model.
     """
 
     x: Array
@@ -86,6 +89,8 @@ class Dataset(NamedTuple):
     high: Array
     task: Task
     sha256: str
+    integer: bool = False
+    parts: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Model(Protocol):

@@ -7,6 +7,7 @@ from typing import Any
 from poisoncli.datasets.breast_cancer import BreastCancer
 from poisoncli.datasets.cifar10 import Cifar10
 from poisoncli.datasets.digits import Digits
+from poisoncli.datasets.dogfish import Dogfish
 from poisoncli.datasets.file import File
 from poisoncli.datasets.gaussians import Gaussians
 from poisoncli.datasets.mnist import FashionMnist, Mnist
@@ -30,6 +31,7 @@ DATASETS: dict[str, type] = {
     "mnist": Mnist,
     "fmnist": FashionMnist,
     "cifar10": Cifar10,
+    "dogfish": Dogfish,
     **REAL,
     "file": File,
 }

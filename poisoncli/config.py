@@ -72,7 +72,8 @@ class Run:
     reg: penalty on the weights, `none`, `l2` or `l1`; by default `l2` where a lambda is given or learned.
     lambda_: fixed coefficient of the penalty in the mean loss, at least 0.
     clean_lambda: take the one that cross-validation on the clean training rows selects (HLP's lambda_CLEAN).
-    learn_lambda: learn it together with the poison (HLP eq. 3); per_layer: one for each layer.
+    learn_lambda: learn it together with the poison (HLP eq. 3), or with clean_lambda on the clean rows before
+    there is poison; per_layer: one for each layer.
     fraction: of the training rows that the attacker replaces, in (0, 1); None means 0.35, or 0.45 for real
     targets.
     n_train, n_val, n_test: rows; 0 means the data set's default.
@@ -163,7 +164,7 @@ def _check(run: Run) -> None:
     """Raise `PoisonError` where a field of `run` is out of range or contradicts another."""
     if run.reg not in ("", *PENALTIES):
         raise PoisonError(f"--reg {run.reg} is unknown: choose one of {', '.join(PENALTIES)}")
-    policies = (run.lambda_ is not None) + run.clean_lambda + run.learn_lambda
+    policies = (run.lambda_ is not None) + (run.clean_lambda or run.learn_lambda)
     if policies > 1:
         raise PoisonError("--lambda and --learn-lambda contradict each other: give one of them")
     if run.lambda_ is not None and not (run.lambda_ >= 0 and math.isfinite(run.lambda_)):

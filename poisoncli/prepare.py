@@ -167,6 +167,7 @@ def problem(prepared: Prepared) -> Problem:
         threat=Threat(_counts(run), prepared.low, prepared.high, prepared.y_low, prepared.y_high),
         log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
         learn=np.array([run.learn_lambda]),
+        clean_only=np.array([run.learn_lambda and run.clean_lambda]),
         task=prepared.task,
         trusted=prepared.split.val if aims.is_general(run) and run.learn_lambda else None,
     )
@@ -175,7 +176,7 @@ def problem(prepared: Prepared) -> Problem:
 def _fixed(prepared: Prepared) -> np.ndarray:
     """The fixed log_lambda of each repetition; -inf for no penalty."""
     run, train = prepared.run, prepared.split.train
-    if not run.clean_lambda:
+    if not run.clean_lambda or run.learn_lambda:
         with np.errstate(divide="ignore"):
             return np.full(run.repetitions, np.log((run.lambda_ or 0.0) * run.n_train), np.float32)
     key = jax.random.fold_in(jax.random.key(run.seed), _FOLDS)

@@ -27,7 +27,7 @@ def policy(content: RunFile) -> str:
     if run.reg == "none":
         return "none"
     if run.learn_lambda:
-        return "layers" if run.per_layer else "learned"
+        return "clean" if run.clean_lambda else "layers" if run.per_layer else "learned"
     return "clean" if run.clean_lambda else "fixed"
 
 

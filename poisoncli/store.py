@@ -34,6 +34,7 @@ _AXES = {
     "weight": ("repetition", "stage", "row"),
     "score": ("repetition", "stage", "row"),
     "scales": ("repetition", "stage", "objective"),
+    "memory": ("repetition", "vector", "number"),
     "shift": (),
     "scale": (),
     "norm": ("repetition", "stage", "layer"),

@@ -94,6 +94,7 @@ def _joint(each: Sequence[Problem]) -> Problem:
         objective=penalized.objective,
         log_lambda=np.stack(wide, axis=1).reshape(-1, layers),
         learn=np.concatenate([one.learn for one in each]),
+        clean_only=np.concatenate([one.clean_only for one in each]),
         settings=len(each),
         trusted=next((one.trusted for one in each if one.trusted is not None), None),
     )

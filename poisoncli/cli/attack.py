@@ -81,7 +81,8 @@ def attack(
         bool | None,
         typer.Option(
             "--learn-lambda",
-            help="The learner learns lambda on the validation rows, and the attacker knows it.",
+            help="The learner learns lambda on the validation rows, and the attacker knows it; with --lambda clean "
+            "he learns it before there is poison, and keeps it.",
             rich_help_panel=MODEL,
         ),
     ] = None,

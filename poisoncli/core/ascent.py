@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from poisoncli.core.hypergrad import Method
+from poisoncli.core.outer import follow
 from poisoncli.core.train import Block, Objective, Rows, Trainer, free_rows, replace_free
 from poisoncli.core.types import Array, Data
 
@@ -34,10 +35,14 @@ class Step(NamedTuple):
 
 
 class Front(NamedTuple):
-    """Where the ascent stands: training rows whose last block ends with the free rows, and log_lambda."""
+    """Where the ascent stands: training rows whose last block ends with the free rows, and log_lambda.
+
+    memory: what the rule for the outer steps remembers, see `outer.follow`; of points and log_lambda in one.
+    """
 
     rows: Rows
     log_lambda: Array
+    memory: Array | tuple = ()
 
 
 def direction(gradient: Array, normalize: str) -> Array:
@@ -60,7 +65,9 @@ def _hyperiteration(
     normalize: str,
     free: int,
     method: Method,
+    outer: str,
     trusted: Data | None,
+    t: Array,
 ) -> tuple[Front, tuple[Array, Array, Array]]:
     rows = front.rows
     x = free_rows(rows, free)
@@ -71,16 +78,18 @@ def _hyperiteration(
     if trusted is not None:  # the learner looks at rows of his own (HLP eq. 2)
         learner = dataclasses.replace(objective, outer=None)
         by_lambda = method(learner, trainer, start, front.log_lambda, rows, trusted, free).log_lambda
-    x = jnp.clip(x + step.x_rate * direction(found.x, normalize), step.low, step.high)
+    slope, memory = follow(outer, jnp.concatenate([found.x.ravel(), by_lambda]), front.memory, t)
+    climb, by_lambda = slope[: x.size].reshape(x.shape), slope[x.size :]
+    x = jnp.clip(x + step.x_rate * direction(climb, normalize), step.low, step.high)
     # each log_lambda's hypergradient is divided by its own size, so it moves by its sign (HLP V-A)
     log_lambda = front.log_lambda - step.lambda_rate * jnp.sign(by_lambda)
     log_lambda = jnp.where(  # a fixed value stays as it is, -inf (no penalty) included
         step.lambda_rate > 0, jnp.clip(log_lambda, step.log_lambda_min, step.log_lambda_max), front.log_lambda
     )
-    return Front(replace_free(rows, x), log_lambda), (found.loss, log_lambda, found.residual)
+    return Front(replace_free(rows, x), log_lambda, memory), (found.loss, log_lambda, found.residual)
 
 
-@functools.partial(jax.jit, static_argnames=("normalize", "free", "method", "count"))
+@functools.partial(jax.jit, static_argnames=("normalize", "free", "method", "count", "outer"))
 def hyperiterations(
     keys: Array,
     objective: Objective,
@@ -94,6 +103,7 @@ def hyperiterations(
     free: int,
     method: Method,
     count: int,
+    outer: str = "plain",
     trusted: Data | None = None,
 ) -> tuple[Front, tuple[Array, Array, Array]]:
     """`count` hyperiterations, numbers `first` ... for each repetition, and in it for each setting of lambda.
@@ -114,13 +124,15 @@ def hyperiterations(
 
         def body(front: Front, t: Array) -> tuple[Front, tuple[Array, Array, Array]]:
             at = jax.random.fold_in(key, t)
-            return _hyperiteration(at, objective, trainer, front, target, own, normalize, free, method, trusted)
+            return _hyperiteration(
+                at, objective, trainer, front, target, own, normalize, free, method, outer, trusted, t
+            )
 
         return jax.lax.scan(body, front, first + jnp.arange(count))
 
     shared = tuple(Block(None, None, None) for _ in front.rows.blocks[1:])
-    within = Front(Rows((*shared, Block(0, 0, None)), 0, 0), 0)  # type: ignore[arg-type]
-    axes = Front(repetition_axes(front.rows), 0)  # type: ignore[arg-type]
+    within = Front(Rows((*shared, Block(0, 0, None)), 0, 0), 0, 0)  # type: ignore[arg-type]
+    axes = Front(repetition_axes(front.rows), 0, 0)  # type: ignore[arg-type]
     settings = jax.vmap(one, in_axes=(None, within, None, None, 0), out_axes=(within, 0))
     over = jax.vmap(settings, in_axes=(0, axes, 0, 0, None), out_axes=(axes, 0))
     return over(keys, front, target, trusted, step.lambda_rate)

@@ -128,7 +128,8 @@ class Problem(NamedTuple):
     objective, trainer: what the victim minimizes, and how; `objective.outer` is what the attack maximizes.
     log_lambda: the fixed values [repetitions, h], h = 1 or the number of layers, when lambda is not learned;
         where it is learned, only its shape counts.
-    learn: whether log_lambda is learned together with the poison, [settings].
+    learn: whether log_lambda is learned, [settings]: together with the poison, or where `clean_only` [settings]
+        says so on the clean rows before any poison, and then kept.
     task: what the targets are.
     settings: how many problems these are, that share all but log_lambda and whether it is learned. They are
         solved together, so that rows which they have in common are read once. log_lambda has repetitions *
@@ -145,6 +146,7 @@ class Problem(NamedTuple):
     learn: np.ndarray
     task: Task = "binary"
     settings: int = 1
+    clean_only: np.ndarray | bool = False
     trusted: Data | None = None
 
 
@@ -158,6 +160,7 @@ class Poison(NamedTuple):
     loss: target loss before each outer step [repetitions, stages, outer steps], NaN where there was none.
     done, total: steps of work; done == total when the poison is complete.
     scales: what an attack with two objectives divides them by [repetitions, stages, 2], NaN where not known.
+    memory: what an attack remembers between outer steps, until it is complete [repetitions, vectors, numbers].
     """
 
     x: np.ndarray
@@ -169,6 +172,7 @@ class Poison(NamedTuple):
     done: int
     total: int
     scales: np.ndarray = np.empty((0, 0, 2), np.float32)
+    memory: np.ndarray = np.empty((0, 0, 0), np.float32)
 
 
 class Attack(Protocol):

@@ -333,12 +333,21 @@ def to_json(run: Run) -> str:
     for kind in TABLES:
         fields[kind] = {"name": fields[kind]["name"], **fields[kind]["options"]}
     fields["lambda"] = fields.pop("lambda_")
-    return json.dumps(fields)
+    return json.dumps(_strict(fields), allow_nan=False)
 
 
 def choice_to_json(choice: Choice) -> str:
     """A method with its options as JSON."""
-    return json.dumps({"name": choice.name, **choice.options})
+    return json.dumps(_strict({"name": choice.name, **choice.options}), allow_nan=False)
+
+
+def _strict(value: Any) -> Any:
+    """`value` with the numbers that JSON has no word for as texts, `inf` and `-inf`, which `read_value` reads."""
+    if isinstance(value, Mapping):
+        return {name: _strict(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def from_json(text: str) -> Run:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli import report, store
+from poisoncli import report
 from poisoncli.core.types import PoisonError
 from poisoncli.prepare import poisoned, restore
 from poisoncli.screen import Screened
 from poisoncli.store import RunFile
+from poisoncli.writing import replace
 
 
 def draw_defended(content: RunFile, out: str | Path, data_dir: str | None = None) -> Path:
@@ -121,5 +122,5 @@ def _axes(panels: int, path: Path) -> tuple[Any, Any]:
 
 
 def _write(drawing: Any, path: Path) -> Path:
-    store.replace(path, report.image(drawing, path.suffix.lower()[1:]))
+    replace(path, report.image(drawing, path.suffix.lower()[1:]))
     return path

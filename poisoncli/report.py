@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli import config, store
+from poisoncli import config
 from poisoncli.core.types import PoisonError
 from poisoncli.store import RunFile
+from poisoncli.writing import replace
 
 FORMATS = (".png", ".pdf", ".svg")
 QUANTITIES = {  # what it is called on an axis, and the factor to the axis' unit
@@ -191,7 +192,7 @@ def _draw(
                 _draw_line(axis, quantity, styles[name], name, content)
             _finish(axis, quantity, panel)
     drawing.suptitle(heading, fontsize=11)
-    store.replace(path, image(drawing, path.suffix.lower()[1:]))
+    replace(path, image(drawing, path.suffix.lower()[1:]))
     return path
 
 

@@ -84,7 +84,8 @@ def _check_place(path: Path, partial: Path, force: bool, resume: bool) -> None:
 
 
 def _same_run(found: RunFile, wanted: RunFile, path: Path) -> None:
-    if found.run != wanted.run or found.sha256 != wanted.sha256:
+    same = config.from_json(found.run) == config.from_json(wanted.run)  # the text may be an older version's
+    if not same or found.sha256 != wanted.sha256:
         raise PoisonError(
             f"{path} belongs to a run with other options or data: repeat its options, or start anew with --force"
         )

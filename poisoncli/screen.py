@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from poisoncli import config, store
+from poisoncli import config
 from poisoncli.config import Choice, Run
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.train import SGD, Objective
 from poisoncli.core.types import Clues, Data, Dataset, FailedError, Learner, PoisonError
+from poisoncli.writing import replace
 
 IN_TARGET_UNITS = ("mean", "std", "residual", "correction")
 
@@ -126,7 +127,7 @@ def export(found: Screened, out: str | Path) -> Path:
     buffer = io.BytesIO()
     if path.suffix == ".npz":
         np.savez_compressed(buffer, x=found.x[kept], y=found.y[kept], row=np.flatnonzero(kept) + 1)
-        store.replace(path, buffer.getvalue())
+        replace(path, buffer.getvalue())
         return path
     if path.suffix != ".csv":
         raise PoisonError(f"{path} has no format that can be written: end its name in .csv or .npz")
@@ -138,5 +139,5 @@ def export(found: Screened, out: str | Path) -> Path:
             raise PoisonError("the CSV file has rows of other classes too: export to .npz")
     else:
         frame = pd.DataFrame(found.x, columns=[f"x{i}" for i in range(found.x.shape[1])]).assign(y=found.y)
-    store.replace(path, frame[kept].to_csv(index=False).encode())
+    replace(path, frame[kept].to_csv(index=False).encode())
     return path

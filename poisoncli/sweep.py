@@ -13,6 +13,7 @@ from typing import Any
 from poisoncli import config, run, store
 from poisoncli.config import Run
 from poisoncli.core.types import FailedError, PoisonError
+from poisoncli.writing import replace
 
 PRESETS = importlib.resources.files("poisoncli") / "presets"
 PLAN = "sweep.toml"  # the sweep's own description, kept beside its run files
@@ -150,7 +151,7 @@ def execute(
     plan = folder / PLAN
     if plan.exists() and plan.read_text(encoding="utf-8") != sweep.text:
         raise PoisonError(f"{folder} holds another sweep: choose another --out, or empty it")
-    store.replace(plan, sweep.text.encode())
+    replace(plan, sweep.text.encode())
     outcomes = []
     for number, cell in enumerate(sweep.cells, 1):
         label = f"{number}/{len(sweep.cells)} {cell.name}"

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "poisoncli").rglob("*.py"))
 METHODS = ("attacks", "defenses", "models", "datasets")
 BOTTOM = {"core"}
-FILING = {"store", "files", "tables"} | BOTTOM
+FILING = {"store", "files", "tables", "writing"} | BOTTOM
 CONFIG = {"config", *METHODS} | FILING
 LIBRARY = {"prepare", "run", "exports", "report", "pictures", "screen", "sweep"}
 MAY_IMPORT = {  # part of the package -> parts that it may import, itself included
@@ -19,6 +19,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, itself includ
     "store": FILING,
     "files": FILING,
     "tables": FILING,
+    "writing": FILING,
     **{kind: {kind, *FILING} for kind in METHODS},
     "config": CONFIG,
     **dict.fromkeys(LIBRARY, LIBRARY | CONFIG),

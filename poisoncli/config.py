@@ -350,6 +350,11 @@ def _strict(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def choice_from_json(text: str) -> Choice:
+    """The resolved defense that `text` describes."""
+    return resolve_defense(_choice("defense", json.loads(text)))
+
+
 def from_json(text: str) -> Run:
     """The resolved run that `text` describes. Raises `PoisonError` if it does not describe one."""
     try:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from poisoncli import store
 from poisoncli.core.types import PoisonError
 from poisoncli.prepare import poisoned, restore
 from poisoncli.store import RunFile
-from poisoncli.writing import replace
 
 FORMATS = (".npz", ".csv", ".parquet")
 
@@ -60,7 +60,7 @@ def export(
         kept, more = _kept(content, defense, repetition, stage)
         x, columns = x[kept], {name: column[kept] for name, column in {**columns, **more}.items()}
     extra = _parameters(content, repetition, stage) if params else {}
-    replace(path, _encode(path.suffix, x, columns, extra))
+    store.replace(path, _encode(path.suffix, x, columns, extra))
     return path
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli import config
+from poisoncli import config, store
 from poisoncli.core.types import PoisonError
 from poisoncli.store import RunFile
-from poisoncli.writing import replace
 
 FORMATS = (".png", ".pdf", ".svg")
 QUANTITIES = {  # what it is called on an axis, and the factor to the axis' unit
@@ -53,9 +52,15 @@ def label(content: RunFile) -> str:
         policy = f"{run.reg}, lambda by cross-validation"
     else:
         policy = f"{run.reg}, lambda = {run.lambda_:g}"
-    normalize = run.attack.options.get("normalize", "point")
-    variant = "" if normalize == "point" else f" (normalize={normalize})"
-    return f"{run.attack.name}{variant}: {policy}"
+    return f"{run.attack.name}{_variant(run.attack)}: {policy}"
+
+
+def _variant(attack: config.Choice) -> str:
+    """What sets an attack apart from others of its name, in brackets."""
+    normalize = attack.options.get("normalize", "point")
+    if "alpha" in attack.options:
+        return f" (alpha={attack.options['alpha']:g}" + (", normalize=none)" if normalize == "none" else ")")
+    return "" if normalize == "point" else f" (normalize={normalize})"
 
 
 def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
@@ -192,7 +197,7 @@ def _draw(
                 _draw_line(axis, quantity, styles[name], name, content)
             _finish(axis, quantity, panel)
     drawing.suptitle(heading, fontsize=11)
-    replace(path, image(drawing, path.suffix.lower()[1:]))
+    store.replace(path, image(drawing, path.suffix.lower()[1:]))
     return path
 
 

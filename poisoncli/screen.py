@@ -10,12 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from poisoncli import config
+from poisoncli import config, store
 from poisoncli.config import Choice, Run
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.train import SGD, Objective
 from poisoncli.core.types import Clues, Data, Dataset, FailedError, Learner, PoisonError
-from poisoncli.writing import replace
 
 IN_TARGET_UNITS = ("mean", "std", "residual", "correction")
 
@@ -127,7 +126,7 @@ def export(found: Screened, out: str | Path) -> Path:
     buffer = io.BytesIO()
     if path.suffix == ".npz":
         np.savez_compressed(buffer, x=found.x[kept], y=found.y[kept], row=np.flatnonzero(kept) + 1)
-        replace(path, buffer.getvalue())
+        store.replace(path, buffer.getvalue())
         return path
     if path.suffix != ".csv":
         raise PoisonError(f"{path} has no format that can be written: end its name in .csv or .npz")
@@ -139,5 +138,5 @@ def export(found: Screened, out: str | Path) -> Path:
             raise PoisonError("the CSV file has rows of other classes too: export to .npz")
     else:
         frame = pd.DataFrame(found.x, columns=[f"x{i}" for i in range(found.x.shape[1])]).assign(y=found.y)
-    replace(path, frame[kept].to_csv(index=False).encode())
+    store.replace(path, frame[kept].to_csv(index=False).encode())
     return path

@@ -32,6 +32,7 @@ _AXES = {
     "weight": ("repetition", "stage", "row"),
     "score": ("repetition", "stage", "row"),
     "scales": ("repetition", "stage", "objective"),
+    "trail": ("repetition", "stage", "outer_step", "coordinate"),
     "shift": (),
     "scale": (),
     "norm": ("repetition", "stage", "layer"),
@@ -248,6 +249,8 @@ def _fits(content: RunFile) -> bool:
     return (
         poison.x.shape[:2] == poison.y.shape == poison.replaced.shape
         and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
+        and poison.scales.shape in ((0, 0, 2), (*stages, 2))
+        and poison.trail.shape in ((0, 0, 0, 0), (*poison.loss.shape, poison.x.shape[2] + 1))
         and bool(counts[0] == 0 and np.all(np.diff(counts) >= 0) and counts[-1] <= poison.y.shape[1])
         and bool(np.all((poison.replaced >= 0) & (poison.replaced < rows)))
         and all(found.weight.shape == found.score.shape == (*stages, rows) for found in content.defenses.values())

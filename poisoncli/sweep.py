@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from poisoncli import config, run, store
-from poisoncli.config import Run
+from poisoncli.config import Choice, Run
 from poisoncli.core.types import FailedError, PoisonError
-from poisoncli.writing import replace
+from poisoncli.pictures import PICTURES
 
 PRESETS = importlib.resources.files("poisoncli") / "presets"
 PLAN = "sweep.toml"  # the sweep's own description, kept beside its run files
@@ -34,7 +34,8 @@ class Sweep:
     """Runs that belong together.
 
     title: what they show; draw: the quantities to draw, in order, see `report`; cells: the runs; text: the TOML
-    that describes them; defend: names of defenses that each run is tried with.
+    that describes them; defend: names of defenses that each run is tried with; options: of these, by name.
+    picture: what is drawn instead of curves, see `pictures.draw_panels`; empty for curves.
     """
 
     title: str
@@ -42,6 +43,8 @@ class Sweep:
     cells: tuple[Cell, ...]
     text: str
     defend: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    picture: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +84,8 @@ def changed(sweep: Sweep, fields: Mapping[str, int]) -> Sweep:
 def parse(text: str, source: str) -> Sweep:
     """Expand a sweep and check every run in it.
 
-    The TOML has a `title`, optionally `draw` and `defend` (lists; defenses by name, or all), a table `base` with
+    The TOML has a `title`, optionally `draw` and `defend` (lists; defenses by name, or all), `picture` (see
+    `Sweep`), tables `defense.NAME` with options of a defense, a table `base` with
     the fields of a run (see `config.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace
     those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about
     one pair, and `override` about all.
@@ -91,7 +95,7 @@ def parse(text: str, source: str) -> Sweep:
         plan = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PoisonError(f"{source} is not TOML: {error}") from None
-    unknown = set(plan) - {"title", "draw", "defend", "base", "panel", "line", "override"}
+    unknown = set(plan) - {"title", "draw", "defend", "defense", "picture", "base", "panel", "line", "override"}
     if unknown:
         raise PoisonError(
             f"{source} has unknown entries {', '.join(sorted(unknown))}: use title, draw, base, panel, line"
@@ -109,7 +113,13 @@ def parse(text: str, source: str) -> Sweep:
     defend = tuple(config.DEFENSES) if "all" in defend else tuple(defend)
     for name in defend:
         config.known(name, config.DEFENSES, "defense")
-    return Sweep(str(plan.get("title", source)), tuple(draw), tuple(cells), text, defend)
+    options, picture = plan.get("defense", {}), plan.get("picture", "")
+    for name, given in options.items():
+        config.known(name, dict.fromkeys(defend), "defense to be tried")
+        config.resolve_defense(Choice(name, given))
+    if picture:
+        config.known(picture, dict.fromkeys(PICTURES), "picture")
+    return Sweep(str(plan.get("title", source)), tuple(draw), tuple(cells), text, defend, options, picture)
 
 
 def _slug(text: str) -> str:
@@ -151,27 +161,25 @@ def execute(
     plan = folder / PLAN
     if plan.exists() and plan.read_text(encoding="utf-8") != sweep.text:
         raise PoisonError(f"{folder} holds another sweep: choose another --out, or empty it")
-    replace(plan, sweep.text.encode())
+    store.replace(plan, sweep.text.encode())
     outcomes = []
     for number, cell in enumerate(sweep.cells, 1):
         label = f"{number}/{len(sweep.cells)} {cell.name}"
-        outcome = _run_cell(cell, sweep.defend, folder, data_dir, _labeled(report, label))
+        outcome = _run_cell(cell, sweep, folder, data_dir, _labeled(report, label))
         finished(outcome)
         outcomes.append(outcome)
     return outcomes
 
 
-def _run_cell(
-    cell: Cell, defend: tuple[str, ...], folder: Path, data_dir: str | None, report: run.Report
-) -> Outcome:
+def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, report: run.Report) -> Outcome:
     path = folder / f"{cell.name}.h5"
     try:
-        if path.exists() and {"none", *defend} <= set(store.read(path).evaluations):
+        if path.exists() and {"none", *sweep.defend} <= set(store.read(path).evaluations):
             run.attack(cell.run, path, data_dir=data_dir, resume=True)  # refuses a file of another run
             return Outcome(cell, "skipped")
         run.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)
-        for name in defend:
-            run.defend(path, name, data_dir=data_dir, report=report)
+        for name in sweep.defend:
+            run.defend(path, Choice(name, sweep.options.get(name, {})), data_dir=data_dir, report=report)
         run.evaluate(path, data_dir=data_dir, report=report)
     except FailedError as error:
         if isinstance(error.__context__, KeyboardInterrupt):

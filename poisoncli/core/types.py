@@ -147,6 +147,8 @@ class Poison(NamedTuple):
     loss: target loss before each outer step [repetitions, stages, outer steps], NaN where there was none.
     done, total: steps of work; done == total when the poison is complete.
     scales: what an attack with two objectives divides them by [repetitions, stages, 2], NaN where not known.
+    trail: where the first point of each stage's batch was before each outer step, features and then target
+        [repetitions, stages, outer steps, m + 1]; empty where the attack does not tell.
     """
 
     x: np.ndarray
@@ -158,6 +160,7 @@ class Poison(NamedTuple):
     done: int
     total: int
     scales: np.ndarray = np.empty((0, 0, 2), np.float32)
+    trail: np.ndarray = np.empty((0, 0, 0, 0), np.float32)
 
 
 class Attack(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from poisoncli.prepare import Prepared, poisoned, prepare, problem, restore
 from poisoncli.store import Defended, Evaluation, RunFile
 
 Report = Callable[[int, int, str], None]  # steps done, steps in all, what is being done
+DIVERGED = 100.0  # test NMSE that no training reaches that converges
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints within a batch
 _ATTACK, _VICTIM, _DEFENSE = 1, 2, 4  # what a key is folded with, for each stage; see also `prepare`
 
@@ -219,6 +221,12 @@ def _evaluate(prepared: Prepared, content: RunFile, name: str, report: Report) -
     if not np.all(np.isfinite(evaluation.val_loss)):
         raise FailedError(
             "the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate"
+        )
+    worst = float(np.max(evaluation.test_error))
+    if prepared.task == "real" and worst > DIVERGED:
+        warnings.warn(
+            f"{what}: the test NMSE reaches {worst:.1g}, it diverged; craft again with a smaller -o trainer.rate",
+            stacklevel=2,
         )
     return evaluation
 

@@ -372,7 +372,7 @@ def from_json(text: str) -> Run:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two descriptions (JSON), of a run or of several, mean the same; older versions wrote them otherwise."""
+    """Whether two descriptions (JSON), of a run or of several, mean the same, whichever version wrote them."""
     described = [json.loads(text) for text in (one, other)]
     first, second = (each if isinstance(each, list) else [from_json(json.dumps(each))] for each in described)
     return first == second

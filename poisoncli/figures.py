@@ -27,7 +27,8 @@ STYLES = [
     ("#000000", "-.", "X"),
     ("#8C6D31", ":", "<"),
 ]
-POLICIES = {"none": 0, "clean": 1, "fixed": 2, "learned": 3, "layers": 4}  # the style of each policy for lambda
+# the style of each policy for lambda
+POLICIES = {"none": 0, "clean": 1, "fixed": 2, "learned": 3, "layers": 4, "learned-clean": 5}
 # of layers, and of two quantities on one panel: Tol's muted colors, which no policy has
 LAYERS = [("#332288", "-", "o"), ("#882255", "--", "s"), ("#44AA99", "-.", "^"), ("#999933", ":", "D")]
 SINGLE = ("histogram", "position")  # what shows one run on axes of its own
@@ -180,7 +181,7 @@ def _styles(panels: Panels) -> dict[str, tuple[str, str, str]]:
         style = STYLES[POLICIES[min(found)]]
         if len(found) == 1 and style not in styles.values():
             styles[name] = style
-    free = [style for style in [*STYLES[5:], *STYLES[4::-1]] if style not in styles.values()]
+    free = [style for style in [*STYLES[6:], *STYLES[5::-1]] if style not in styles.values()]
     for number, name in enumerate(name for name in kinds if name not in styles):
         styles[name] = free[number % len(free)]
     return styles

@@ -22,12 +22,17 @@ def title(content: RunFile) -> str:
 
 
 def policy(content: RunFile) -> str:
-    """The learner's policy for lambda: `none`, `fixed`, `clean`, `learned` or `layers` (one for each layer)."""
+    """The learner's policy for lambda.
+
+    `none`, `fixed`, `clean` (cross-validation), `learned-clean`, `learned`, or `layers` (one for each layer).
+    """
     run = config.from_json(content.run)
     if run.reg == "none":
         return "none"
+    if run.learn_lambda and run.clean_lambda:
+        return "learned-clean"
     if run.learn_lambda:
-        return "clean" if run.clean_lambda else "layers" if run.per_layer else "learned"
+        return "layers" if run.per_layer else "learned"
     return "clean" if run.clean_lambda else "fixed"
 
 
@@ -39,6 +44,7 @@ def label(content: RunFile) -> str:
         "learned": f"{run.reg}, lambda learned",
         "layers": f"{run.reg}, lambda learned for each layer",
         "clean": f"{run.reg}, lambda by cross-validation",
+        "learned-clean": f"{run.reg}, lambda learned on clean rows",
         "fixed": f"{run.reg}, lambda = {run.lambda_ or 0:g}",
     }
     return f"{run.attack.name}{_variant(run.attack)}{_aim(run)}: {words[policy(content)]}"

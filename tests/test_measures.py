@@ -144,3 +144,13 @@ def test_a_policy_has_one_style_in_every_figure(content):
     assert len(set(again.values())) == 2
     colors, _, markers = zip(*figures.STYLES, strict=True)
     assert len(set(colors)) == len(set(markers)) == len(figures.STYLES)
+
+
+def test_a_lambda_learned_on_clean_rows_is_a_policy_of_its_own(tmp_path):
+    run = dataclasses.replace(BASE, learn_lambda=True, clean_lambda=True, repetitions=1)
+    content = poisoncli.read(poisoncli.attack(run, tmp_path / "run.h5"))
+    assert report.policy(content) == "learned-clean"
+    assert report.label(content) == "rmd: l2, lambda learned on clean rows"
+    lambdas = content.poison.log_lambda[0, :, 0]
+    assert np.all(lambdas == lambdas[0])
+    assert set(figures.POLICIES) >= {"learned-clean"}

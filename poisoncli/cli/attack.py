@@ -59,7 +59,10 @@ def attack(
     ] = None,
     trainer: Annotated[
         str | None,
-        typer.Option(help="sgd, momentum or adam, full batch. Default: sgd.", rich_help_panel=MODEL),
+        typer.Option(
+            help="sgd, momentum or adam; -o trainer.size=ROWS for mini-batches. Default: sgd.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     reg: Annotated[
         str | None,

@@ -15,6 +15,7 @@ from poisoncli.core.types import Array, Data, FailedError, Learner, PoisonError
 
 SANITIZERS = ("l2", "slab", "loss", "svd", "knn")
 _FIRST = 128  # singular vectors that are tried first
+_LARGE = 10_000  # rows and columns, beyond which they are found by random projection
 _BLOCK = 2**24  # distances held at a time
 _FREQUENT = 0.03  # share of the rows from which a column is multiplied as a dense one
 
@@ -92,12 +93,16 @@ def _by_class(y: Array, labels: np.ndarray, score: Any) -> np.ndarray:
 
 
 def right_singular(x: Array, share: float = 0.05, seed: int = 0) -> np.ndarray:
-    """The top k right singular vectors of x [n, d] as rows [k, d]; the least k that leaves < share of |x|_F^2."""
+    """The top k right singular vectors of x [n, d] as rows [k, d]; the least k that leaves < share of |x|_F^2.
+
+    Of more than 10,000 rows and columns they are found by random projection, in float32.
+    """
     total = squared_norms(x).sum()
     most = min(x.shape)
-    k = min(most, _FIRST)
+    find = _top if most <= _LARGE else _sketch
+    k = min(most, _FIRST if most <= _LARGE else 8 * _FIRST)
     while True:
-        s, v = _top(x, k, seed)
+        s, v = find(x, k, seed)
         enough = np.flatnonzero(1 - np.cumsum(s**2) / total < share)
         if len(enough) or k == most:
             return v[: enough[0] + 1] if len(enough) else v
@@ -117,6 +122,19 @@ def _top(x: Array, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     _, s, v = found
     order = np.argsort(-s)
     return s[order], v[order]
+
+
+def _sketch(x: Array, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Like `_top`, by a random projection and one power iteration (Halko, Martinsson and Tropp 2011)."""
+    rows: Any = sp.csr_matrix(x, dtype=np.float32) if sp.issparse(x) else np.asarray(x, np.float32)
+    columns = rows.T.tocsr() if sp.issparse(x) else rows.T
+    start = np.random.default_rng(seed).standard_normal((x.shape[1], k), dtype=np.float32)
+    for _ in range(2):
+        span = np.linalg.qr(np.asarray(rows @ start))[0]
+        start = np.asarray(columns @ span)
+    values, vectors = np.linalg.eigh(start.T @ start)
+    s = np.sqrt(np.maximum(values[::-1], 1e-12))
+    return s, (start @ vectors[:, ::-1] / s).T
 
 
 def right_singular_near(x: Array, basis: np.ndarray, known: int, share: float = 0.05) -> np.ndarray:

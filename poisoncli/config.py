@@ -41,6 +41,8 @@ _TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
     ("heart", "linear"): (50, 0.9, 0.1, 40, math.inf),
     ("boston", "linear"): (100, 0.9, 0.1, 40, math.inf),
     ("appliances", "linear"): (50, 0.9, 0.2, 70, math.inf),
+    ("house", "linear"): (50, 0.9, 0.03, 100, math.inf),  # not in SPR; their columns are correlated, and a step
+    ("pharm", "linear"): (50, 0.9, 0.03, 100, math.inf),  # of 0.1 diverges
     ("loan", "mlp"): (150, 0.9, 0.1, 90, math.inf),
     ("heart", "mlp"): (80, 0.9, 0.1, 100, math.inf),
 }
@@ -338,12 +340,26 @@ def to_json(run: Run) -> str:
     for kind in TABLES:
         fields[kind] = {"name": fields[kind]["name"], **fields[kind]["options"]}
     fields["lambda"] = fields.pop("lambda_")
-    return json.dumps(fields)
+    return json.dumps(_strict(fields), allow_nan=False)
 
 
 def choice_to_json(choice: Choice) -> str:
     """A method with its options as JSON."""
-    return json.dumps({"name": choice.name, **choice.options})
+    return json.dumps(_strict({"name": choice.name, **choice.options}), allow_nan=False)
+
+
+def _strict(value: Any) -> Any:
+    """`value` with the numbers that JSON has no word for as texts, `inf` and `-inf`, which `read_value` reads."""
+    if isinstance(value, Mapping):
+        return {name: _strict(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def choice_from_json(text: str) -> Choice:
+    """The resolved defense that `text` describes."""
+    return resolve_defense(_choice("defense", json.loads(text)))
 
 
 def from_json(text: str) -> Run:
@@ -352,6 +368,13 @@ def from_json(text: str) -> Run:
         return resolve(from_mapping(json.loads(text)))
     except json.JSONDecodeError:
         raise PoisonError("the run's description is not JSON: the file was not written by poison") from None
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two descriptions (JSON), of a run or of several, mean the same, whichever version wrote them."""
+    described = [json.loads(text) for text in (one, other)]
+    first, second = (each if isinstance(each, list) else [from_json(json.dumps(each))] for each in described)
+    return first == second
 
 
 def from_toml(path: str) -> Run:

@@ -47,9 +47,15 @@ def label(content: RunFile) -> str:
         "learned-clean": f"{run.reg}, lambda learned on clean rows",
         "fixed": f"{run.reg}, lambda = {run.lambda_ or 0:g}",
     }
-    normalize = run.attack.options.get("normalize", "point")
-    variant = "" if normalize == "point" else f" (normalize={normalize})"
-    return f"{run.attack.name}{variant}{_aim(run)}: {words[policy(content)]}"
+    return f"{run.attack.name}{_variant(run.attack)}{_aim(run)}: {words[policy(content)]}"
+
+
+def _variant(attack: config.Choice) -> str:
+    """What sets an attack apart from others of its name, in brackets."""
+    normalize = attack.options.get("normalize", "point")
+    if "alpha" in attack.options:
+        return f" (alpha={attack.options['alpha']:g}" + (", normalize=none)" if normalize == "none" else ")")
+    return "" if normalize == "point" else f" (normalize={normalize})"
 
 
 def _aim(run: config.Run) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from poisoncli.prepare import Prepared, poisoned, prepare, problem, restore
 from poisoncli.store import Defended, Evaluation, RunFile
 
 Report = Callable[[int, int, str], None]  # steps done, steps in all, what is being done
+DIVERGED = 100.0  # test NMSE that no training reaches that converges
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints within a batch
 _ATTACK, _VICTIM, _DEFENSE = 1, 2, 4  # what a key is folded with, for each stage; see also `prepare`
 
@@ -92,7 +94,7 @@ def _check_place(path: Path, partial: Path, force: bool, resume: bool) -> None:
 
 def same_run(found: RunFile, wanted: RunFile, path: Path) -> None:
     """Raise `PoisonError` unless the file `path`, with the content `found`, belongs to the run of `wanted`."""
-    if found.run != wanted.run or found.sha256 != wanted.sha256:
+    if not config.same(found.run, wanted.run) or found.sha256 != wanted.sha256:
         raise PoisonError(
             f"{path} belongs to a run with other options or data: repeat its options, or start anew with --force"
         )
@@ -230,6 +232,12 @@ def _evaluate(prepared: Prepared, content: RunFile, name: str, report: Report) -
     if not np.all(np.isfinite(evaluation.val_loss)):
         raise FailedError(
             "the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate"
+        )
+    worst = float(np.max(evaluation.test_error))
+    if prepared.task == "real" and worst > DIVERGED:
+        warnings.warn(
+            f"{what}: the test NMSE reaches {worst:.1g}, it diverged; craft again with a smaller -o trainer.rate",
+            stacklevel=2,
         )
     return evaluation
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from poisoncli.core.types import FailedError, Params, Poison, PoisonError
+from poisoncli.core.types import Params, Poison, PoisonError
+from poisoncli.writing import replace
 
 SCHEMA = 1
 SCALER = ("shift", "scale", "y_shift", "y_scale")
@@ -35,6 +33,7 @@ _AXES = {
     "score": ("repetition", "stage", "row"),
     "scales": ("repetition", "stage", "objective"),
     "memory": ("repetition", "vector", "number"),
+    "trail": ("repetition", "stage", "outer_step", "coordinate"),
     "shift": (),
     "scale": (),
     "norm": ("repetition", "stage", "layer"),
@@ -133,33 +132,6 @@ def read(path: str | Path) -> RunFile:
             return _content(file)
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError):
         raise PoisonError(f"{path} is damaged or was not written by poison: craft the poison again") from None
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Put `content` at `path` in one move; on an error nothing is left behind and the old file stays."""
-    handle, name = -1, ""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException as error:
-        if name:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-        if not isinstance(error, OSError):  # an interruption
-            raise
-        cure = "free some space, or name another place with --out"
-        raise FailedError(f"cannot write {path} ({error.strerror}): {cure}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _versions() -> dict[str, str]:
@@ -285,6 +257,8 @@ def _fits(content: RunFile) -> bool:
         poison.x.shape[:2] == poison.y.shape == (entries, points)
         and poison.replaced.shape == (repetitions, points)
         and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
+        and poison.scales.shape in ((0, 0, 2), (*stages, 2))
+        and poison.trail.shape in ((0, 0, 0, 0), (*poison.loss.shape, poison.x.shape[2] + 1))
         and bool(counts[0] == 0 and np.all(np.diff(counts) >= 0) and counts[-1] <= poison.y.shape[1])
         and bool(np.all((poison.replaced >= 0) & (poison.replaced < rows)))
         and all(found.weight.shape == found.score.shape == (*stages, rows) for found in content.defenses.values())

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from poisoncli import config, run, store, together
-from poisoncli.config import Run
+from poisoncli.config import Choice, Run
 from poisoncli.core.types import FailedError, PoisonError
 from poisoncli.figures import Layout
+from poisoncli.pictures import PICTURES
 
 PRESETS = importlib.resources.files("poisoncli") / "presets"
 _NOT_A_RUN = ("line", "selected", "against")  # what a panel has beside the fields of a run
@@ -35,7 +36,8 @@ class Sweep:
     """Runs that belong together.
 
     title: what they show; layout: how they are drawn; cells: the runs; text: the TOML that describes them;
-    defend: names of defenses that each run is tried with.
+    defend: names of defenses that each run is tried with; options: of these, by name.
+    picture: what is drawn instead of curves, see `pictures.draw_panels`; empty for curves.
     """
 
     title: str
@@ -43,6 +45,8 @@ class Sweep:
     cells: tuple[Cell, ...]
     text: str
     defend: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    picture: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,18 +86,20 @@ def changed(sweep: Sweep, fields: Mapping[str, int]) -> Sweep:
 def parse(text: str, source: str) -> Sweep:
     """Expand a sweep and check every run in it.
 
-    The TOML has a `title`, optionally `draw` and `columns` (see `Layout`) and `defend` (a list of defenses by name,
-    or all), a table `base` with the fields of a run (see `config.from_mapping`), and tables `panel.NAME` and
-    `line.NAME` whose fields replace those of the base: the sweep has a run for every pair of a panel and a line.
-    `panel.NAME.line.NAME` is about one pair, and `override` about all; `panel.NAME.selected` and
-    `panel.NAME.against` go to the layout.
+    The TOML has a `title`, optionally `draw` and `columns` (see `Layout`), `defend` (a list of defenses by name,
+    or all), tables `defense.NAME` with options of a defense, and `picture` (see `Sweep`), a table `base` with the
+    fields of a run (see `config.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace those
+    of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about one pair,
+    and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the layout.
     Raises `PoisonError` for anything else.
     """
     try:
         plan = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PoisonError(f"{source} is not TOML: {error}") from None
-    unknown = set(plan) - {"title", "draw", "columns", "defend", "base", "panel", "line", "override"}
+    unknown = set(plan) - {
+        *("title", "draw", "columns", "defend", "defense", "picture", "base", "panel", "line", "override")
+    }
     if unknown:
         raise PoisonError(
             f"{source} has unknown entries {', '.join(sorted(unknown))}: use title, draw, base, panel, line"
@@ -111,7 +117,14 @@ def parse(text: str, source: str) -> Sweep:
     defend = tuple(config.DEFENSES) if "all" in defend else tuple(defend)
     for name in defend:
         config.known(name, config.DEFENSES, "defense")
-    return Sweep(str(plan.get("title", source)), _layout(plan, panels), tuple(cells), text, defend)
+    options, picture = plan.get("defense", {}), plan.get("picture", "")
+    for name, given in options.items():
+        config.known(name, dict.fromkeys(defend), "defense to be tried")
+        config.resolve_defense(Choice(name, given))
+    if picture:
+        config.known(picture, dict.fromkeys(PICTURES), "picture")
+    title = str(plan.get("title", source))
+    return Sweep(title, _layout(plan, panels), tuple(cells), text, defend, options, picture)
 
 
 def _layout(plan: Mapping[str, Any], panels: Mapping[str, Any]) -> Layout:
@@ -174,7 +187,7 @@ def execute(
         for number in group:
             cell = sweep.cells[number]
             label = f"{len(outcomes) + 1}/{len(sweep.cells)} {cell.name}"
-            outcomes[number] = _run_cell(cell, sweep.defend, folder, data_dir, _labeled(report, label))
+            outcomes[number] = _run_cell(cell, sweep, folder, data_dir, _labeled(report, label))
             finished(outcomes[number])
     return [outcomes[number] for number in sorted(outcomes)]
 
@@ -192,17 +205,15 @@ def _craft_group(cells: list[Cell], folder: Path, data_dir: str | None, report: 
             raise
 
 
-def _run_cell(
-    cell: Cell, defend: tuple[str, ...], folder: Path, data_dir: str | None, report: run.Report
-) -> Outcome:
+def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, report: run.Report) -> Outcome:
     path = folder / f"{cell.name}.h5"
     try:
-        if path.exists() and {"none", *defend} <= set(store.read(path).evaluations):
+        if path.exists() and {"none", *sweep.defend} <= set(store.read(path).evaluations):
             run.attack(cell.run, path, data_dir=data_dir, resume=True)  # refuses a file of another run
             return Outcome(cell, "skipped")
         run.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)
-        for name in defend:
-            run.defend(path, name, data_dir=data_dir, report=report)
+        for name in sweep.defend:
+            run.defend(path, Choice(name, sweep.options.get(name, {})), data_dir=data_dir, report=report)
         run.evaluate(path, data_dir=data_dir, report=report)
     except FailedError as error:
         if isinstance(error.__context__, KeyboardInterrupt):

@@ -11,16 +11,17 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "poisoncli").rglob("*.py"))
 METHODS = ("attacks", "defenses", "models", "datasets")
 BOTTOM = {"core"}
-FILING = {"store", "files", "tables"} | BOTTOM
+FILING = {"store", "files", "tables", "writing"} | BOTTOM
 CONFIG = {"config", *METHODS} | FILING
 LIBRARY = {"aims", "prepare", "run", "together", "sweep", "screen", "exports"} | {
-    *("maps", "measures", "report", "figures", "pictures"),
+    *("maps", "measures", "report", "figures", "pictures", "planes"),
 }
 MAY_IMPORT = {  # part of the package -> parts that it may import, itself included
     "core": BOTTOM,
     "store": FILING,
     "files": FILING,
     "tables": FILING,
+    "writing": FILING,
     **{kind: {kind, *FILING} for kind in METHODS},
     "config": CONFIG,
     **dict.fromkeys(LIBRARY, LIBRARY | CONFIG),

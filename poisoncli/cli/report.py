@@ -69,21 +69,21 @@ def report(
 
 
 def _draw_sweep(folder: str, path: Path, draw: str | None, data_dir: str | None) -> Path:
-    """The grid of a sweep, and beside it a figure of its own for each run with defenses."""
+    """The figure of a sweep; where that shows no gains, beside it a figure for each run with defenses."""
     import dataclasses
 
     from poisoncli import figures, sweep
     from poisoncli.core.types import PoisonError
+    from poisoncli.pictures import draw_defended, draw_panels
 
     plan, panels = sweep.contents(folder)
     if not panels:
         raise PoisonError(f"no run of {folder} is finished: repeat `poison sweep` until one is")
-    if plan.defend:
-        from poisoncli.pictures import draw_defended
-
-        for cell in plan.cells:
-            content = panels.get(cell.panel, {}).get(cell.line)
-            if content and content.defenses:
-                draw_defended(content, path.with_name(f"{cell.name}{path.suffix}"), data_dir)
+    if plan.picture and not draw:
+        return draw_panels(panels, plan.picture, plan.title, path, data_dir)
+    for cell in plan.cells:
+        content = panels.get(cell.panel, {}).get(cell.line)
+        if content and content.defenses:
+            draw_defended(content, path.with_name(f"{cell.name}{path.suffix}"), data_dir)
     layout = dataclasses.replace(plan.layout, draw=tuple(draw.split(","))) if draw else plan.layout
     return figures.grid(panels, layout, plan.title, path, data_dir)

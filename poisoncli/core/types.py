@@ -161,6 +161,8 @@ class Poison(NamedTuple):
     done, total: steps of work; done == total when the poison is complete.
     scales: what an attack with two objectives divides them by [repetitions, stages, 2], NaN where not known.
     memory: what an attack remembers between outer steps, until it is complete [repetitions, vectors, numbers].
+    trail: where the first point of each stage's batch was before each outer step, features and then target
+        [repetitions, stages, outer steps, m + 1]; empty where the attack does not tell.
     """
 
     x: np.ndarray
@@ -173,6 +175,7 @@ class Poison(NamedTuple):
     total: int
     scales: np.ndarray = np.empty((0, 0, 2), np.float32)
     memory: np.ndarray = np.empty((0, 0, 0), np.float32)
+    trail: np.ndarray = np.empty((0, 0, 0, 0), np.float32)
 
 
 class Attack(Protocol):

@@ -156,3 +156,11 @@ def test_a_lambda_learned_on_clean_rows_is_a_policy_of_its_own(tmp_path):
     lambdas = content.poison.log_lambda[0, :, 0]
     assert np.all(lambdas == lambdas[0])
     assert set(figures.POLICIES) >= {"learned-clean"}
+
+
+def test_the_error_of_real_targets_is_no_share(tmp_path, content):
+    run = Run(dataset=Choice("diabetes"), attack=Choice("flip"), n_train=40, n_val=20, n_test=20)
+    real = poisoncli.read(poisoncli.attack(run, tmp_path / "run.h5"))
+    assert measures.shown(real, "test_error") == ("test NMSE", 1)
+    assert measures.shown(content("none"), "test_error") == ("test error (%)", 100)
+    assert measures.shown(content("none"), "consistency", 7).label == "consistency index, k = 7"

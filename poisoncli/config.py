@@ -236,10 +236,10 @@ def _check_whole(kind: str, choice: Choice) -> None:
     for field in dataclasses.fields(TABLES[kind][choice.name]):
         if field.name not in choice.options:
             raise PoisonError(f"{kind} {choice.name} needs a {field.name}: add -o {kind}.{field.name}=VALUE")
-    wanted = choice.options.get("target", "val") if kind == "attack" else "val"
-    rows, colon, name = str(wanted).partition(":")
+    target = choice.options.get("target", "val") if kind == "attack" else "val"
+    rows, colon, name = str(target).partition(":")
     if rows not in (("class", "rows") if colon else ("val", "test", "train")) or bool(colon) != bool(name):
-        raise PoisonError(f"target is {wanted!r}: choose one of val, test, train, class:K and rows:FILE")
+        raise PoisonError(f"target is {target!r}: choose one of val, test, train, class:K and rows:FILE")
     low, high = (choice.options.get(f"log_lambda_{end}", 0.0) for end in ("min", "max"))
     if low > high:
         raise PoisonError(f"log_lambda_min is {low}, above log_lambda_max, {high}: choose a smaller one")

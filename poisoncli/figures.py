@@ -219,9 +219,9 @@ def _draw_spot(
             label = f"{name}: {quantity}" if several else name
             if found.shape[2] > 1 and len(lines) == 1:
                 label = ""
-            shown.update(_draw_lines(place, content, found * QUANTITIES[quantity].factor, label, style))
-        color = LAYERS[number][0] if several else "black"
-        place.set_ylabel(QUANTITIES[quantity].label.format(spot.k), color=color)
+            unit = measures.shown(content, quantity, spot.k)
+            shown.update(_draw_lines(place, content, found * unit.factor, label, style))
+            place.set_ylabel(unit.label, color=LAYERS[number][0] if several else "black")
         if quantity in ("test_error", "norm"):
             place.set_ylim(bottom=0)
         if quantity == "layer_norm":

@@ -18,6 +18,7 @@ from poisoncli.core.campaign import Rules, additions
 from poisoncli.core.collapse import Collapsed, collapse, collapse_several
 from poisoncli.core.multiclass import Machine
 from poisoncli.core.optimum import solve_and_score
+from poisoncli.core.sanitize import beyond
 from poisoncli.core.types import Data, Exact, Poison, PoisonError, Sparse
 from poisoncli.models.svm import SVM
 from poisoncli.prepare import Prepared, poisoned, problem, restore
@@ -177,11 +178,33 @@ def _error(prepared: Prepared, poison: Poison, r: int, extra: Rows | None) -> fl
     return float(solve_and_score(prepared.objective.model, train, [lambda_], val, test).test_error[0])  # type: ignore[arg-type]
 
 
+def astray(content: RunFile, data_dir: str | None = None) -> dict[str, int]:
+    """How many added poison rows break what the attack promised, by what they break; empty if none does.
+
+    `domain`: below or above the features' range, or no whole numbers; `l2` and `slab`: beyond the attack's quantile
+    of the clean rows' scores, by integer rounding or after re-fits.
+    """
+    prepared, poison = restore(content, data_dir), content.poison
+    count = {"domain": outside(prepared, poison)}
+    if "quantile" not in prepared.run.attack.options:
+        return {name: number for name, number in count.items() if number}
+    quantile = prepared.run.attack.options["quantile"]
+    names = ("l2",) if prepared.task == "multiclass" or prepared.run.attack.name == "alfa" else ("l2", "slab")
+    for name in names:
+        count[name] = 0
+        for r in range(len(poison.y)):
+            clean = Data(*(leaf[r] for leaf in prepared.split.train))
+            count[name] += int(beyond(name, clean, poison.x[r], poison.y[r], quantile).sum())
+    return {name: number for name, number in count.items() if number}
+
+
 def outside(prepared: Prepared, poison: Poison) -> int:
     """How many poison points are not in the data set's domain: below or above it, or no whole numbers."""
     count = 0
     for part in poison.x:
-        rows = np.asarray(part.toarray() if sp.issparse(part) else part)
-        bad = (rows < prepared.low).any(axis=1) | (rows > prepared.high).any(axis=1)
-        count += int(np.sum(bad | (rows % 1 != 0).any(axis=1) if prepared.integer else bad))
+        for first in range(0, part.shape[0], 256):
+            some = part[first : first + 256]
+            rows = np.asarray(some.toarray() if sp.issparse(some) else some)
+            bad = (rows < prepared.low).any(axis=1) | (rows > prepared.high).any(axis=1)
+            count += int(np.sum(bad | (rows % 1 != 0).any(axis=1) if prepared.integer else bad))
     return count

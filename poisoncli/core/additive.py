@@ -23,6 +23,7 @@ _TOLERANCE = 1e-3  # of liblinear; the victim itself is trained to 1e-5
 SLOW = ("svd",)  # defenses that are asked last
 # candidates judged against the same best so far, 2 where there are few; fixed, so that cores do not change results
 BATCH = 8
+_ROWS = 64  # rounded at a time
 
 
 class Rows(NamedTuple):
@@ -139,15 +140,19 @@ def rounded(
     repeat: each rounded row stands there that many times, as far as `copies` goes. sparse: give them as CSR.
     """
     used = np.flatnonzero(x)
+    kept = np.arange(copies) // repeat
     distinct = -(-copies // repeat)
     low = np.floor(x[used]) if integer else x[used]
-    drawn = low + (rng.random((distinct, len(used))) < x[used] - low) if integer else np.tile(low, (distinct, 1))
-    drawn = np.repeat(drawn, repeat, axis=0)[:copies]
+    parts = []
+    for first in range(0, distinct, _ROWS):  # a whole array of random numbers would be large
+        size = (min(_ROWS, distinct - first), len(used))
+        part = low + (rng.random(size) < x[used] - low) if integer else np.tile(low, (size[0], 1))
+        parts.append(sp.csr_matrix(part) if sparse else part)
     if sparse:
-        rows = sp.csr_matrix(drawn)
+        rows: Any = sp.vstack(parts, format="csr")[kept]
         return sp.csr_matrix((rows.data, used[rows.indices], rows.indptr), shape=(copies, len(x)))
     whole = np.zeros((copies, len(x)))
-    whole[:, used] = drawn
+    whole[:, used] = np.concatenate(parts)[kept]
     return whole
 
 
@@ -236,9 +241,9 @@ def search(
     def judge(number: int) -> tuple[Rows | None, float]:
         try:
             poison = candidate(number)
+            return poison, damage(problem, poison, quick, best.error)
         except FailedError:
             return None, -1.0
-        return poison, damage(problem, poison, quick, best.error)
 
     with ThreadPoolExecutor(cpu_count()) as pool:
         size = BATCH if count > 2 * BATCH else 2

@@ -16,7 +16,7 @@ from poisoncli.core.types import Array, Data, FailedError, Learner, PoisonError
 SANITIZERS = ("l2", "slab", "loss", "svd", "knn")
 _FIRST = 128  # singular vectors that are tried first
 _LARGE = 10_000  # rows and columns, beyond which they are found by random projection
-_BLOCK = 2**24  # distances held at a time
+_BLOCK = 2**21  # distances held at a time
 _FREQUENT = 0.03  # share of the rows from which a column is multiplied as a dense one
 
 
@@ -81,6 +81,25 @@ def slab_scores(x: Array, y: Array) -> np.ndarray:
         return np.abs(np.asarray(x[rows] @ others.T) - others @ means[k]).max(axis=1)
 
     return _by_class(y, labels, score)
+
+
+def beyond(name: str, clean: Data, x: Array, y: Array, quantile: float) -> np.ndarray:
+    """Which rows x [p, d] with labels y [p] have scores above the clean rows' quantile in their class [p].
+
+    name: l2 or slab (two classes), both fitted on the clean rows.
+    """
+    labels, means = centroids(clean.x, clean.y)
+    outside = np.zeros(len(y), bool)
+    for k, label in enumerate(labels):
+        own, rows = np.flatnonzero(np.asarray(clean.y) == label), np.flatnonzero(np.asarray(y) == label)
+        if name == "l2":
+            known, new = (distances(part, means[k]) for part in (clean.x[own], x[rows]))
+        else:
+            v = means[1] - means[0]
+            known, new = (np.abs(np.asarray(part @ v).ravel() - means[k] @ v) for part in (clean.x[own], x[rows]))
+        limit = np.quantile(known, quantile)
+        outside[rows] = new > limit * (1 + 1e-5) + 1e-9
+    return outside
 
 
 def _by_class(y: Array, labels: np.ndarray, score: Any) -> np.ndarray:
@@ -201,7 +220,9 @@ def neighbors(x: Array, k: int) -> np.ndarray:
     size = max(1, _BLOCK // n)
     for first in range(0, n, size):
         block = slice(first, min(n, first + size))
-        squared = norms[block, None] - 2 * _inner(_rows(split, block), split) + norms
+        squared = _inner(_rows(split, block), split)
+        squared *= -2
+        squared += norms[block, None] + norms
         rows = np.arange(squared.shape[0])
         squared[rows, first + rows] = np.inf
         nearest[block] = np.sort(np.partition(squared, k - 1, axis=1)[:, :k], axis=1)
@@ -248,4 +269,7 @@ def _rows(split: _Split, rows: slice) -> _Split:
 def _inner(a: _Split, b: _Split) -> np.ndarray:
     """All inner products of the rows of a with those of b."""
     product = a.frequent @ b.frequent.T
-    return product if a.rare is None else product + (a.rare @ b.rare.T).toarray()
+    if a.rare is not None:
+        rare = (a.rare @ b.rare.T).tocoo()
+        product[rare.row, rare.col] += rare.data
+    return product

@@ -1,5 +1,6 @@
 """Attacks that add rows, from the command line's functions down to the file, on small data and on Enron."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -65,6 +66,11 @@ def test_poison_is_whole_within_its_box_counted_and_the_same_again(name, words, 
     np.testing.assert_array_equal(first.y, second.y)
     content = store.read(paths[0])
     assert replay.outside(restore(content, words), first) == 0
+    strays = replay.astray(content, words)
+    assert set(strays) <= {"l2", "slab"}
+    far = store.read(paths[0]).poison
+    moved = dataclasses.replace(content, poison=far._replace(x=Sparse([far.x[0] * 50])))
+    assert replay.astray(moved, words)["l2"] == 11
 
 
 def test_the_attacks_beat_flips_of_the_same_number(words, tmp_path):

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from poisoncli.core.losses import PENALTIES
 from poisoncli.core.train import SGD, Adam, Momentum
 from poisoncli.core.types import PoisonError
 from poisoncli.datasets import DATASETS, REAL
-from poisoncli.defenses import DEFENSES
+from poisoncli.defenses import DEFENSES, REGRESSION, SANITIZERS
 from poisoncli.models import MODELS
 
 TRAINERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
@@ -49,11 +49,16 @@ _TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
 _BATCH = {"loan": 252, "heart": 120, "boston": 19, "appliances": 740}  # SPR Table II
 REAL_MODELS = ("linear", "mlp")
 REAL_ATTACKS = ("stealthy", "flip", "statp")
+SEVERAL_ATTACKS = ("minmax", "minmax-basic", "given")  # for more than two classes
 _OTHER = {
     "logistic": (140, 0.3, 0.1, 140, math.inf),
     "linear": (100, 0.9, 0.1, 40, math.inf),
     "mlp": (140, 0.1, 0.1, 300, math.inf),
+    "svm": (140, 0.3, 0.1, 140, math.inf),
+    "multisvm": (140, 0.3, 0.1, 140, math.inf),
 }
+# KSL Table 1: lambda of the svm
+LAMBDAS = {"enron": 0.09, "imdb": 0.01, "mnist-1-7": 0.01, "dogfish": 1.10}
 _HIDDEN = {"cifar10": (64, 32)}
 
 
@@ -149,6 +154,12 @@ def resolve_defense(choice: Choice) -> Choice:
     return Choice(choice.name, {**_defaults("defense", choice.name), **_checked("defense", choice)})
 
 
+def defenses(names: Sequence[str], real: bool) -> list[str]:
+    """The defenses that a user names; `all` stands for those that fit the targets, real numbers or classes."""
+    every = REGRESSION if real else SANITIZERS
+    return list(dict.fromkeys(one for name in names for one in (every if name == "all" else [name])))
+
+
 def named(kind: str, name: str) -> Choice:
     """The method that a user names; a data set that looks like a path is his own file."""
     if kind == "dataset" and name not in DATASETS and ("." in name or "/" in name):
@@ -222,10 +233,10 @@ def _check_whole(kind: str, choice: Choice) -> None:
     for field in dataclasses.fields(TABLES[kind][choice.name]):
         if field.name not in choice.options:
             raise PoisonError(f"{kind} {choice.name} needs a {field.name}: add -o {kind}.{field.name}=VALUE")
-    target = choice.options.get("target", "val") if kind == "attack" else "val"
-    rows, colon, name = str(target).partition(":")
+    wanted = choice.options.get("target", "val") if kind == "attack" else "val"
+    rows, colon, name = str(wanted).partition(":")
     if rows not in (("class", "rows") if colon else ("val", "test", "train")) or bool(colon) != bool(name):
-        raise PoisonError(f"target is {target!r}: choose one of val, test, train, class:K and rows:FILE")
+        raise PoisonError(f"target is {wanted!r}: choose one of val, test, train, class:K and rows:FILE")
     low, high = (choice.options.get(f"log_lambda_{end}", 0.0) for end in ("min", "max"))
     if low > high:
         raise PoisonError(f"log_lambda_min is {low}, above log_lambda_max, {high}: choose a smaller one")
@@ -311,7 +322,8 @@ def _in_range(what: str, value: Any, field: dataclasses.Field) -> Any:
     limits = field.metadata
     if not limits:
         return value
-    if limits["choices"] and value not in limits["choices"]:
+    given = value if isinstance(value, tuple) else (value,)
+    if limits["choices"] and not set(given) <= set(limits["choices"]):
         raise PoisonError(f"{what} is {value!r}: choose one of {', '.join(limits['choices'])}")
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, str):

@@ -32,6 +32,10 @@ POLICIES = {"none": 0, "clean": 1, "fixed": 2, "learned": 3, "layers": 4, "learn
 # of layers, and of two quantities on one panel: Tol's muted colors, which no policy has
 LAYERS = [("#332288", "-", "o"), ("#882255", "--", "s"), ("#44AA99", "-.", "^"), ("#999933", ":", "D")]
 SINGLE = ("histogram", "position")  # what shows one run on axes of its own
+SEARCHES = {  # what is not drawn against the fraction of poison, and what it is called on an axis
+    "time": "target error behind the best defense (%)",
+    "defenses": "test error (%)",
+}
 Panels = Mapping[str, Mapping[str, RunFile]]  # run files by panel and line
 
 
@@ -40,7 +44,8 @@ class Layout:
     """How a sweep is drawn: for each quantity of `draw` the panels in rows of `columns`, 0 for all in one row.
 
     draw: of `measures.QUANTITIES`; two on one panel as `log_lambda+norm`, of the learned lambdas if there are any;
-        `histogram` and `position` (a map of the plane, see `maps`), which show each line on axes of its own.
+        `histogram` and `position` (a map of the plane, see `maps`), which show each line on axes of its own;
+        `time`, the best error that a search has found (KSL Fig. 4), and `defenses`, bars of the error behind each.
     selected: for `consistency`, how many features each panel selects; a row for each number.
     against: for `decrease`, the panel that holds the same lines without a penalty; others are left out.
     """
@@ -52,8 +57,8 @@ class Layout:
 
     def __post_init__(self) -> None:
         for name in (name for joined in self.draw for name in joined.split("+")):
-            if name not in (*QUANTITIES, *SINGLE):
-                known = ", ".join((*QUANTITIES, *SINGLE))
+            if name not in (*QUANTITIES, *SINGLE, *SEARCHES):
+                known = ", ".join((*QUANTITIES, *SINGLE, *SEARCHES))
                 raise PoisonError(f"{name!r} cannot be drawn: draw one of {known}")
 
 
@@ -82,7 +87,10 @@ def figure(
     if len(lines) < len(contents):  # runs that differ only in what their labels do not tell
         lines = {f"{number}. {report.label(content)}": content for number, content in enumerate(contents, 1)}
     penalized = any(np.isfinite(content.poison.log_lambda).all() for content in contents)
-    draw = tuple(draw) or ("test_error", *(("log_lambda",) if penalized else ()))
+    usual = ("test_error", *(("log_lambda",) if penalized else ()))
+    if any(len(content.timeline) for content in contents):
+        usual = ("defenses", "time")
+    draw = tuple(draw) or usual
     layout, panels = Layout(draw), {"": lines}
     spots = [spot for row in _rows(layout, panels) for spot in row if spot]
     columns = 3 if len(spots) > 4 else len(spots)
@@ -159,6 +167,8 @@ def _draw(
                 legend.update(_draw_histogram(axis, spot, panels[spot.panel][spot.line]))
             elif spot.quantities == ("position",):
                 legend.update(draw_map(axis, spot.line, panels[spot.panel][spot.line], data_dir))
+            elif spot.quantities[0] in SEARCHES:
+                legend.update(_draw_search(axis, spot, panels[spot.panel], styles))
             else:
                 legend.update(_draw_spot(axis, spot, panels, layout, styles))
     _share_colors(drawing)
@@ -236,6 +246,35 @@ def _draw_lines(
         name = f"{label}, layer {number + 1}".removeprefix(", ") if layered else label
         shown[name] = axis.plot(x, mean, line, color=color, marker=marker, markersize=4.5)[0]
         axis.fill_between(x, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
+    return shown
+
+
+def _draw_search(
+    axis: Any, spot: _Spot, lines: Mapping[str, RunFile], styles: Mapping[str, tuple[str, str, str]]
+) -> dict[str, Any]:
+    """A search's best error so far against time (KSL Fig. 4), or bars of the error behind each defense (Fig. 3)."""
+    shown = {}
+    bars = list(dict.fromkeys(row["defense"] for one in lines.values() for row in report.all_rows(one)))
+    for number, (name, content) in enumerate(lines.items()):
+        color, line, _ = styles[name]
+        if spot.quantities == ("time",) and len(content.timeline):
+            seconds, best = content.timeline.T
+            shown[name] = axis.step(seconds / 60, 100 * best, line, color=color, where="post")[0]
+        elif spot.quantities == ("defenses",):
+            table = {row["defense"]: row for row in report.all_rows(content)}  # of each defense the last stage
+            width = 0.8 / len(lines)
+            at = [bars.index(defense) + width * (number - (len(lines) - 1) / 2) for defense in table]
+            errors, spread = ([100 * row[key] for row in table.values()] for key in ("test_error", "test_error_se"))
+            hatch = ("", "//", "..", "xx", "--", "\\\\")[number % 6]
+            look = {"color": color, "hatch": hatch, "edgecolor": "white"}
+            shown[name] = axis.bar(at, errors, width, yerr=spread, **look)
+    if spot.quantities == ("defenses",):
+        axis.set_xticks(range(len(bars)), bars)
+    axis.set_xlabel("minutes" if spot.quantities == ("time",) else "defense")
+    axis.set_ylabel(SEARCHES[spot.quantities[0]])
+    axis.set_ylim(bottom=0)
+    axis.set_title(spot.panel, fontsize=10)
+    axis.grid(alpha=0.3, axis="y")
     return shown
 
 

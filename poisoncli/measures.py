@@ -36,14 +36,9 @@ QUANTITIES = {
 
 def shown(content: RunFile, quantity: str, k: int = 0) -> Quantity:
     """How a quantity of a run is drawn: the test error of real targets is the NMSE, and no share."""
-    if quantity == "test_error" and is_real(content):
+    if quantity == "test_error" and content.real:
         return Quantity("test NMSE")
     return QUANTITIES[quantity]._replace(label=QUANTITIES[quantity].label.format(k))
-
-
-def is_real(content: RunFile) -> bool:
-    """Whether the run has real targets, which are standardized."""
-    return bool(np.ndim(content.scaler["y_scale"]))
 
 
 def evaluation(content: RunFile, name: str = "none") -> Evaluation:

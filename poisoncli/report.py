@@ -145,9 +145,15 @@ def _detection(content: RunFile, name: str, stage: int) -> dict[str, float]:
     """
     away = 1 - content.defenses[name].weight[:, stage].astype(float)
     poison = np.zeros(away.shape)
-    np.put_along_axis(poison, content.poison.replaced[:, : content.poison.counts[stage]], 1, axis=1)
-    caught, total = (away * poison).sum(1), away.sum(1)
     count = int(content.poison.counts[stage])
+    if content.poison.replaced.size and content.poison.replaced[0, 0] < 0:  # added behind the training rows
+        points = content.poison.y.shape[1]
+        away = away[:, : away.shape[1] - points + count]
+        poison = poison[:, : away.shape[1]]
+        poison[:, away.shape[1] - count :] = 1
+    else:
+        np.put_along_axis(poison, content.poison.replaced[:, :count], 1, axis=1)
+    caught, total = (away * poison).sum(1), away.sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         without, behind = (content.evaluations[key].test_error[:, stage].astype(float) for key in ("none", name))
         gains = np.where(without > 0, 1 - behind / without, np.nan)
@@ -164,7 +170,7 @@ def _detection(content: RunFile, name: str, stage: int) -> dict[str, float]:
 
 def measure(content: RunFile) -> str:
     """What `test_error` is: the share of wrong test rows, or the NMSE of real targets."""
-    return "test NMSE" if measures.is_real(content) else "test error"
+    return "test NMSE" if content.real else "test error"
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:

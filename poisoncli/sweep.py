@@ -36,7 +36,7 @@ class Sweep:
     """Runs that belong together.
 
     title: what they show; layout: how they are drawn; cells: the runs; text: the TOML that describes them;
-    defend: names of defenses that each run is tried with; options: of these, by name.
+    defend: names of defenses that each run is tried with, or `all` that fit it; options: of these, by name.
     picture: what is drawn instead of curves, see `pictures.draw_panels`; empty for curves.
     """
 
@@ -113,13 +113,13 @@ def parse(text: str, source: str) -> Sweep:
             fields = _merge(fields, {k: v for k, v in part.items() if k not in _NOT_A_RUN})
         name = "-".join(part for part in (_slug(panel), _slug(line)) if part)
         cells.append(Cell(name, panel, line, config.resolve(config.from_mapping(fields))))
-    defend = plan.get("defend", ())
-    defend = tuple(config.DEFENSES) if "all" in defend else tuple(defend)
-    for name in defend:
+    defend = tuple(plan.get("defend", ()))
+    for name in set(defend) - {"all"}:
         config.known(name, config.DEFENSES, "defense")
     options, picture = plan.get("defense", {}), plan.get("picture", "")
     for name, given in options.items():
-        config.known(name, dict.fromkeys(defend), "defense to be tried")
+        tried = config.DEFENSES if "all" in defend else dict.fromkeys(defend)
+        config.known(name, tried, "defense to be tried")
         config.resolve_defense(Choice(name, given))
     if picture:
         config.known(picture, dict.fromkeys(PICTURES), "picture")
@@ -208,11 +208,13 @@ def _craft_group(cells: list[Cell], folder: Path, data_dir: str | None, report: 
 def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, report: run.Report) -> Outcome:
     path = folder / f"{cell.name}.h5"
     try:
-        if path.exists() and {"none", *sweep.defend} <= set(store.read(path).evaluations):
-            run.attack(cell.run, path, data_dir=data_dir, resume=True)  # refuses a file of another run
+        finished = path.exists()
+        run.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)  # refuses a file of another run
+        content = store.read(path)
+        names = config.defenses(sweep.defend, content.real)
+        if finished and {"none", *names} <= set(content.evaluations):
             return Outcome(cell, "skipped")
-        run.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)
-        for name in sweep.defend:
+        for name in names:
             run.defend(path, Choice(name, sweep.options.get(name, {})), data_dir=data_dir, report=report)
         run.evaluate(path, data_dir=data_dir, report=report)
     except FailedError as error:

@@ -77,7 +77,7 @@ def _attack(alike: Sequence[Prepared], each: Sequence[Problem], paths: Sequence[
         content = store.read(partial)
         run.same_run(content, fresh, partial)
         begun = content.poison
-    poison = run.craft(alike[0], joint, fresh, begun, partial, report)
+    poison = run.craft(alike[0], joint, fresh, begun, partial, report).poison
     for number, path in enumerate(paths):
         if not path.exists():
             own = _own(poison, joint.settings, number, layers[number])

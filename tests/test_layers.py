@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "poisoncli").rglob("*.py"))
 METHODS = ("attacks", "defenses", "models", "datasets")
 BOTTOM = {"core"}
-FILING = {"store", "files", "tables", "writing"} | BOTTOM
+FILING = {"store", "files", "tables", "writing", "points"} | BOTTOM
 CONFIG = {"config", *METHODS} | FILING
-LIBRARY = {"aims", "prepare", "run", "together", "sweep", "screen", "exports"} | {
+LIBRARY = {"aims", "prepare", "run", "together", "sweep", "screen", "exports", "replay"} | {
     *("maps", "measures", "report", "figures", "pictures", "planes"),
 }
 MAY_IMPORT = {  # part of the package -> parts that it may import, itself included
@@ -22,6 +22,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, itself includ
     "files": FILING,
     "tables": FILING,
     "writing": FILING,
+    "points": FILING,
     **{kind: {kind, *FILING} for kind in METHODS},
     "config": CONFIG,
     **dict.fromkeys(LIBRARY, LIBRARY | CONFIG),

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,8 @@ class RMD:
     target_label: the class that these rows are pushed to; by default any wrong one.
     target_loss: what is maximized on them: the loss of the `training`, or the `margin`, which never saturates.
     """
+
+    adds: ClassVar[bool] = False
 
     outer_steps: int = option(140, low=1)
     outer_rate: float = option(0.3, above=0)

@@ -22,7 +22,12 @@ def squared(output: Array, y: Array) -> Array:
     return 0.5 * (output - y) ** 2
 
 
-ROW_LOSS: dict[Task, Callable[[Array, Array], Array]] = {"binary": cross_entropy, "real": squared}
+# models of several classes are trained to the optimum of a loss of their own: see `core.multiclass`
+ROW_LOSS: dict[Task, Callable[[Array, Array], Array]] = {
+    "binary": cross_entropy,
+    "multiclass": cross_entropy,
+    "real": squared,
+}
 
 
 def toward(output: Array, y: Array) -> Array:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    dataclass_transform,
+    runtime_checkable,
+)
 
 import jax
 import numpy as np
@@ -105,12 +115,37 @@ class Model(Protocol):
         ...
 
 
+class Sparse(list):
+    """Rows of every repetition, a CSR matrix [n, m] each: what a dense array [repetitions, n, m] would hold."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(repetitions, n, m)."""
+        return (len(self), *self[0].shape)
+
+
+@runtime_checkable
+class Exact(Protocol):
+    """A linear model trained to the optimum of its objective instead of by the trainer."""
+
+    @property
+    def loss(self) -> str: ...
+
+    @property
+    def bias(self) -> str: ...
+
+    def optimum(self, x: Array, y: Array, lambda_: float) -> Params:
+        """The parameters for rows x [n, m], dense or CSR, with targets y [n] in {0, 1}."""
+        ...
+
+
 class Threat(NamedTuple):
     """What the attacker may do.
 
-    counts: poison rows in all at each stage, rising from 0; `counts[-1]` training rows are replaced.
+    counts: poison rows in all at each stage, rising from 0; `counts[-1]` training rows are replaced, or added.
     low, high: domain of the features, scalars, [m], or [repetitions, m] where each has a scaler of its own.
     y_low, y_high: range of real targets, [repetitions].
+    integer: whether features are whole numbers.
     """
 
     counts: tuple[int, ...]
@@ -118,6 +153,7 @@ class Threat(NamedTuple):
     high: Array
     y_low: Array = 0.0
     y_high: Array = 1.0
+    integer: bool = False
 
 
 class Problem(NamedTuple):
@@ -154,7 +190,7 @@ class Poison(NamedTuple):
     """Crafted poison, and how far the crafting is; a stage's poison is the first `counts[stage]` rows.
 
     x: features [repetitions, points, m]; y: targets [repetitions, points].
-    replaced: the training row [repetitions, points] that each poison row replaces.
+    replaced: the training row [repetitions, points] that each poison row replaces; -1 where it is added.
     counts: poison rows in all at each stage [stages].
     log_lambda: hyperparameters at the end of each stage [repetitions, stages, h].
     loss: target loss before each outer step [repetitions, stages, outer steps], NaN where there was none.
@@ -165,7 +201,7 @@ class Poison(NamedTuple):
         [repetitions, stages, outer steps, m + 1]; empty where the attack does not tell.
     """
 
-    x: np.ndarray
+    x: Array
     y: np.ndarray
     replaced: np.ndarray
     counts: np.ndarray
@@ -179,7 +215,12 @@ class Poison(NamedTuple):
 
 
 class Attack(Protocol):
-    """Crafts poison; a frozen dataclass of hyperparameters."""
+    """Crafts poison; a frozen dataclass of hyperparameters.
+
+    adds: whether its poison rows join the training rows, or replace some of them.
+    """
+
+    adds: ClassVar[bool]
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """Yield the poison as it takes shape, complete at last; go on from `resume`, to the same bits.
@@ -190,12 +231,16 @@ class Attack(Protocol):
 
 
 class Learner(NamedTuple):
-    """The victim as a defense may use it: what it minimizes, how, and log_lambda [h]; and what the targets are."""
+    """The victim as a defense may use it: what it minimizes, how, and log_lambda [h]; and what the targets are.
+
+    lambda_: the coefficient of the penalty in the mean loss.
+    """
 
     objective: Objective
     trainer: Trainer
     log_lambda: Array
     task: Task
+    lambda_: float = math.nan
 
 
 class Clues(NamedTuple):

@@ -357,6 +357,16 @@ def choice_from_json(text: str) -> Choice:
     return resolve_defense(_choice("defense", json.loads(text)))
 
 
+def same_description(one: str, other: str) -> bool:
+    """Whether two texts of `to_json` say the same; older files have Infinity as a bare word."""
+    words = {"Infinity": "inf", "-Infinity": "-inf"}
+    try:
+        first, second = (json.loads(text, parse_constant=words.get) for text in (one, other))
+    except json.JSONDecodeError:
+        return False
+    return first == second
+
+
 def from_json(text: str) -> Run:
     """The resolved run that `text` describes. Raises `PoisonError` if it does not describe one."""
     try:

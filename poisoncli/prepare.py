@@ -162,7 +162,7 @@ def problem(prepared: Prepared) -> Problem:
         trainer=prepared.trainer,
         threat=Threat(_counts(run), prepared.low, prepared.high, prepared.y_low, prepared.y_high),
         log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
-        learn=run.learn_lambda,
+        learn=np.array([run.learn_lambda]),
         task=prepared.task,
     )
 

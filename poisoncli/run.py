@@ -18,7 +18,7 @@ from poisoncli import config, store
 from poisoncli.config import Choice, Run
 from poisoncli.core.losses import ERROR
 from poisoncli.core.metrics import train_and_score
-from poisoncli.core.types import Clues, Data, FailedError, Poison, PoisonError
+from poisoncli.core.types import Clues, Data, FailedError, Poison, PoisonError, Problem
 from poisoncli.prepare import Prepared, poisoned, prepare, problem, restore
 from poisoncli.store import Defended, Evaluation, RunFile
 
@@ -51,23 +51,30 @@ def attack(
     run = config.resolve(run)
     _check_place(path, partial, force, resume)
     prepared = prepare(run, data_dir)
-    fresh = RunFile(
+    content = fresh(prepared)
+    if resume and path.exists():
+        same_run(store.read(path), content, path)
+        return path
+    begun = None
+    if resume and partial.exists():
+        found = store.read(partial)
+        same_run(found, content, partial)
+        begun = found.poison
+    poison = craft(prepared, problem(prepared), content, begun, partial, report)
+    store.write(path, dataclasses.replace(content, poison=poison))
+    partial.unlink(missing_ok=True)
+    return path
+
+
+def fresh(prepared: Prepared) -> RunFile:
+    """A run file's content before there is poison."""
+    return RunFile(
         run=config.to_json(prepared.run),
         sha256=prepared.sha256,
         split=prepared.rows,
         scaler={name: getattr(prepared, name) for name in store.SCALER},
         poison=None,  # type: ignore[arg-type]
     )
-    if resume and path.exists():
-        _same_run(store.read(path), fresh, path)
-        return path
-    begun = None
-    if resume and partial.exists():
-        content = store.read(partial)
-        _same_run(content, fresh, partial)
-        begun = content.poison
-    _craft(prepared, fresh, begun, path, partial, report)
-    return path
 
 
 def _check_place(path: Path, partial: Path, force: bool, resume: bool) -> None:
@@ -85,38 +92,41 @@ def _check_place(path: Path, partial: Path, force: bool, resume: bool) -> None:
             raise PoisonError(f"{place} exists: --force replaces it, --resume goes on from it, --out names another")
 
 
-def _same_run(found: RunFile, wanted: RunFile, path: Path) -> None:
-    same = config.from_json(found.run) == config.from_json(wanted.run)  # the text may be an older version's
-    if not same or found.sha256 != wanted.sha256:
+def same_run(found: RunFile, wanted: RunFile, path: Path) -> None:
+    """Raise `PoisonError` unless the file `path`, with the content `found`, belongs to the run of `wanted`."""
+    if not config.same_description(found.run, wanted.run) or found.sha256 != wanted.sha256:
         raise PoisonError(
             f"{path} belongs to a run with other options or data: repeat its options, or start anew with --force"
         )
 
 
-def _craft(
-    prepared: Prepared, fresh: RunFile, begun: Poison | None, path: Path, partial: Path, report: Report
-) -> None:
-    """Run the attack with checkpoints; leaves the run file, or after an error the last checkpoint."""
+def craft(
+    prepared: Prepared, task: Problem, content: RunFile, begun: Poison | None, partial: Path, report: Report
+) -> Poison:
+    """Run the attack on `task`, from `begun` on; checkpoints with the rest of `content` go to `partial`.
+
+    Raises `FailedError` if it diverges or is interrupted; the last checkpoint then stays.
+    """
     method = config.build(prepared.run.attack, "attack")
     what = f"crafting {prepared.run.attack.name} poison"
     key = jax.random.fold_in(jax.random.key(prepared.run.seed), _ATTACK)
     saved, batch, poison = time.monotonic(), -1, begun
     try:
-        for poison in method.craft(key, problem(prepared), begun):
+        for poison in method.craft(key, task, begun):
             report(poison.done, poison.total, what)
             _check_finite(poison)
             stage = poison.done // max(poison.loss.shape[2], 1)
             if stage != batch or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 if poison.done < poison.total:
-                    store.write(partial, dataclasses.replace(fresh, poison=poison))
+                    store.write(partial, dataclasses.replace(content, poison=poison))
                 saved, batch = time.monotonic(), stage
     except KeyboardInterrupt:
         if poison is None:
             raise
-        store.write(partial, dataclasses.replace(fresh, poison=poison))
+        store.write(partial, dataclasses.replace(content, poison=poison))
         raise FailedError(f"interrupted: the same command with --resume goes on from {partial}") from None
-    store.write(path, dataclasses.replace(fresh, poison=poison))
-    partial.unlink(missing_ok=True)
+    assert poison is not None  # an attack yields at least once
+    return poison
 
 
 def _check_finite(poison: Poison) -> None:

@@ -245,9 +245,12 @@ def _fits(content: RunFile) -> bool:
     if content.split.keys() != {"train", "val", "test"}:
         return False
     repetitions, rows = content.split["train"].shape
-    stages = (repetitions, len(counts))
+    # a checkpoint of runs that are crafted together lists them, and has entries for each
+    entries = repetitions * (len(json.loads(content.run)) if content.run.startswith("[") else 1)
+    stages, points = (entries, len(counts)), poison.replaced.shape[1]
     return (
-        poison.x.shape[:2] == poison.y.shape == poison.replaced.shape
+        poison.x.shape[:2] == poison.y.shape == (entries, points)
+        and poison.replaced.shape == (repetitions, points)
         and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
         and poison.scales.shape in ((0, 0, 2), (*stages, 2))
         and poison.trail.shape in ((0, 0, 0, 0), (*poison.loss.shape, poison.x.shape[2] + 1))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from poisoncli import config, run, store
+from poisoncli import config, run, store, together
 from poisoncli.config import Choice, Run
 from poisoncli.core.types import FailedError, PoisonError
 from poisoncli.pictures import PICTURES
@@ -153,7 +153,8 @@ def execute(
 ) -> list[Outcome]:
     """Run and evaluate every cell into the folder `out`; a cell that fails does not stop the others.
 
-    Finished cells are skipped and interrupted ones go on, so calling it again completes a sweep.
+    Finished cells are skipped and interrupted ones go on, so calling it again completes a sweep. Cells that
+    differ in their lambda alone are crafted together, see `together`.
     finished: called with each cell's outcome. Raises `PoisonError` if `out` holds another sweep.
     """
     folder = Path(out)
@@ -162,13 +163,28 @@ def execute(
     if plan.exists() and plan.read_text(encoding="utf-8") != sweep.text:
         raise PoisonError(f"{folder} holds another sweep: choose another --out, or empty it")
     store.replace(plan, sweep.text.encode())
-    outcomes = []
-    for number, cell in enumerate(sweep.cells, 1):
-        label = f"{number}/{len(sweep.cells)} {cell.name}"
-        outcome = _run_cell(cell, sweep, folder, data_dir, _labeled(report, label))
-        finished(outcome)
-        outcomes.append(outcome)
-    return outcomes
+    outcomes: dict[int, Outcome] = {}
+    for group in together.groups([cell.run for cell in sweep.cells]):
+        _craft_group([sweep.cells[number] for number in group], folder, data_dir, report)
+        for number in group:
+            cell = sweep.cells[number]
+            label = f"{len(outcomes) + 1}/{len(sweep.cells)} {cell.name}"
+            outcomes[number] = _run_cell(cell, sweep, folder, data_dir, _labeled(report, label))
+            finished(outcomes[number])
+    return [outcomes[number] for number in sorted(outcomes)]
+
+
+def _craft_group(cells: list[Cell], folder: Path, data_dir: str | None, report: run.Report) -> None:
+    """Craft the poison of cells that share their rows; where that fails, each says so when it runs alone."""
+    paths = [folder / f"{cell.name}.h5" for cell in cells]
+    if len(cells) == 1 or all(path.exists() for path in paths):
+        return
+    try:
+        label = f"{' + '.join(cell.line for cell in cells)}, {cells[0].panel}".strip(", ")
+        together.attack([cell.run for cell in cells], paths, data_dir=data_dir, report=_labeled(report, label))
+    except PoisonError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise
 
 
 def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, report: run.Report) -> Outcome:

@@ -13,7 +13,7 @@ METHODS = ("attacks", "defenses", "models", "datasets")
 BOTTOM = {"core"}
 FILING = {"store", "files", "tables", "writing"} | BOTTOM
 CONFIG = {"config", *METHODS} | FILING
-LIBRARY = {"prepare", "run", "exports", "report", "pictures", "planes", "screen", "sweep"}
+LIBRARY = {"prepare", "run", "exports", "report", "pictures", "planes", "screen", "sweep", "together"}
 MAY_IMPORT = {  # part of the package -> parts that it may import, itself included
     "core": BOTTOM,
     "store": FILING,

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from poisoncli.core.ascent import NORMALIZE, Step, hyperiterations
-from poisoncli.core.front import stage_front, stage_keys
+from poisoncli.core.front import Place, stage_front, stage_keys
 from poisoncli.core.hypergrad import NAMES, Method
-from poisoncli.core.plan import Part, check_memory, plan
+from poisoncli.core.plan import check_memory, plan
 from poisoncli.core.start import flipped_copies
 from poisoncli.core.types import Array, Fixed, Poison, Problem, method, option
 
@@ -62,10 +62,10 @@ class RMD:
         inner = {"rate": self.inner_rate, "epochs": self.inner_steps}
         trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
         for part in work.parts(poison.done):
-            front, batch = stage_front(problem, poison, part, work.free)
+            front, place = stage_front(problem, poison, part, work.free)
             target = jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), problem.target)
             keys = stage_keys(jax.random.fold_in(key, 1), part)
-            step = self._step(problem, part.stage)
+            step = self._step(problem, part.stage, place)
             for t in range(part.first, self.outer_steps, work.span):
                 front, (loss, log_lambda, residual) = hyperiterations(
                     keys,
@@ -80,7 +80,7 @@ class RMD:
                     method=method,
                     count=work.span,
                 )
-                poison = _advanced(poison, part, t, batch, front.rows.blocks[-1].x, log_lambda, loss)
+                poison = _advanced(poison, place, part.stage, t, front.rows.blocks[-1].x, log_lambda, loss)
                 self._check(residual)
                 yield poison
 
@@ -96,27 +96,29 @@ class RMD:
 
     def _start(self, key: Array, problem: Problem) -> Poison:
         poison = flipped_copies(key, problem, self.outer_steps)
-        if problem.learn:
-            poison.log_lambda[:] = self.log_lambda_start
-        return poison
+        learn = np.tile(problem.learn, problem.train.y.shape[0])
+        poison.log_lambda[learn] = self.log_lambda_start
+        x, y = (np.repeat(leaf, problem.settings, axis=0) for leaf in (poison.x, poison.y))
+        return poison._replace(x=x, y=y)
 
-    def _step(self, problem: Problem, stage: int) -> Step:
+    def _step(self, problem: Problem, stage: int, place: Place) -> Step:
         n = problem.train.y.shape[1]
         bound = np.log(n) if np.isinf(self.log_lambda_max) else self.log_lambda_max
         x_rate = self.outer_rate if stage > 0 else 0.0
-        lambda_rate = self.outer_rate if problem.learn else 0.0
+        settings = place.entries[0] % problem.settings
+        lambda_rate = np.where(problem.learn[settings], self.outer_rate, 0.0)
         values = (x_rate, lambda_rate, problem.threat.low, problem.threat.high, self.log_lambda_min, bound)
         return Step(*(jnp.asarray(value, problem.train.x.dtype) for value in values))
 
 
 def _advanced(
-    poison: Poison, part: Part, t: int, batch: slice, block: Array, log_lambda: Array, loss: Array
+    poison: Poison, place: Place, stage: int, t: int, block: Array, log_lambda: Array, loss: Array
 ) -> Poison:
     """`poison` after the outer steps from t on; a copy, for an interruption must not find it half-changed."""
     x, lambdas, losses = poison.x.copy(), poison.log_lambda.copy(), poison.loss.copy()
-    free, span = batch.stop - batch.start, loss.shape[1]
+    free, span = place.batch.stop - place.batch.start, loss.shape[2]
     if free:
-        x[part.group, batch] = np.asarray(block)[:, -free:]
-    lambdas[part.group, part.stage] = log_lambda[:, -1]
-    losses[part.group, part.stage, t : t + span] = loss
+        x[place.entries, place.batch] = np.asarray(block)[:, :, -free:]
+    lambdas[place.entries, stage] = log_lambda[:, :, -1]
+    losses[place.entries, stage, t : t + span] = loss
     return poison._replace(x=x, log_lambda=lambdas, loss=losses, done=poison.done + span)

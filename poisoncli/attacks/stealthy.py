@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from poisoncli.core.ascent import NORMALIZE
-from poisoncli.core.front import stage_front, stage_keys
+from poisoncli.core.front import only_setting, stage_front, stage_keys
 from poisoncli.core.plan import Part, plan
 from poisoncli.core.start import copies, flipped_copies
 from poisoncli.core.stealth import Aim, Band, clean_band, climbs, risk
@@ -82,7 +82,8 @@ class Stealthy:
     ) -> Iterator[Poison]:
         """Optimize one batch, from outer step `part.first` on."""
         work = plan(problem, self.inner_steps, self.outer_steps)
-        front, batch = stage_front(problem, poison, part, work.free)
+        front, place = stage_front(problem, poison, part, work.free)
+        front, batch = only_setting(front), place.batch
         own, target = (
             jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), whole) for whole in (band, problem.target)
         )

@@ -19,7 +19,7 @@ class Step(NamedTuple):
     """How a hyperiteration moves (HLP eq. 10).
 
     x_rate: step size alpha of the points; 0 leaves them where they are.
-    lambda_rate: step size of log_lambda; 0 keeps it fixed.
+    lambda_rate: step size of log_lambda [settings]; 0 keeps it fixed.
     low, high: domain of the features, scalars or [m].
     log_lambda_min, log_lambda_max: domain of log_lambda.
     """
@@ -89,23 +89,31 @@ def hyperiterations(
     method: Method,
     count: int,
 ) -> tuple[Front, tuple[Array, Array, Array]]:
-    """`count` hyperiterations, numbers `first` ... for each repetition.
+    """`count` hyperiterations, numbers `first` ... for each repetition, and in it for each setting of lambda.
 
     keys: [repetitions]; the model is initialized anew in hyperiteration t from fold_in(key, t).
-    front, target: arrays with a leading repetition axis (columns of compressed blocks are shared).
-    Returns the new front, and the history: target loss [repetitions, count] before each step and log_lambda
-    [repetitions, count, h] after it, and the linear system's residual [repetitions, count].
+    front: arrays with leading axes [repetitions, settings], blocks before the last [repetitions]: the settings
+    share them, so that their rows are read once for all (columns of compressed blocks are shared by all).
+    target: arrays with a leading repetition axis.
+    Returns the new front, and the history: target loss [repetitions, settings, count] before each step and
+    log_lambda [repetitions, settings, count, h] after it, and the linear system's residual like the loss.
     """
 
-    def one(key: Array, front: Front, target: Data) -> tuple[Front, tuple[Array, Array, Array]]:
+    def one(key: Array, front: Front, target: Data, lambda_rate: Array) -> tuple[Front, tuple[Array, Array, Array]]:
+        own = step._replace(lambda_rate=lambda_rate)
+
         def body(front: Front, t: Array) -> tuple[Front, tuple[Array, Array, Array]]:
             at = jax.random.fold_in(key, t)
-            return _hyperiteration(at, objective, trainer, front, target, step, normalize, free, method)
+            return _hyperiteration(at, objective, trainer, front, target, own, normalize, free, method)
 
         return jax.lax.scan(body, front, first + jnp.arange(count))
 
+    shared = tuple(Block(None, None, None) for _ in front.rows.blocks[1:])
+    within = Front(Rows((*shared, Block(0, 0, None)), 0, 0), 0)  # type: ignore[arg-type]
     axes = Front(repetition_axes(front.rows), 0)  # type: ignore[arg-type]
-    return jax.vmap(one, in_axes=(0, axes, 0), out_axes=(axes, 0))(keys, front, target)
+    settings = jax.vmap(one, in_axes=(None, within, None, 0), out_axes=(within, 0))
+    over = jax.vmap(settings, in_axes=(0, axes, 0, None), out_axes=(axes, 0))
+    return over(keys, front, target, step.lambda_rate)
 
 
 def repetition_axes(rows: Rows) -> Rows:

@@ -123,8 +123,11 @@ class Problem(NamedTuple):
     objective, trainer: what the victim minimizes, and how.
     log_lambda: the fixed values [repetitions, h], h = 1 or the number of layers, when lambda is not learned;
         where it is learned, only its shape counts.
-    learn: whether log_lambda is learned together with the poison.
+    learn: whether log_lambda is learned together with the poison, [settings].
     task: what the targets are.
+    settings: how many problems these are, that share all but log_lambda and whether it is learned. They are
+        solved together, so that rows which they have in common are read once. log_lambda has repetitions *
+        settings rows, those of a repetition in a row, and so has the `Poison`.
     """
 
     train: Data
@@ -133,8 +136,9 @@ class Problem(NamedTuple):
     trainer: Trainer
     threat: Threat
     log_lambda: np.ndarray
-    learn: bool
+    learn: np.ndarray
     task: Task = "binary"
+    settings: int = 1
 
 
 class Poison(NamedTuple):

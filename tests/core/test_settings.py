@@ -1,0 +1,65 @@
+"""Settings of lambda that are solved together end where each ends alone."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import digits
+
+from poisoncli.attacks.rmd import RMD
+from poisoncli.core import plan
+from poisoncli.core.losses import cross_entropy
+from poisoncli.core.train import SGD, Objective
+from poisoncli.core.types import Data, Problem, Threat
+from poisoncli.models.logistic import Logistic
+from poisoncli.models.mlp import MLP
+
+ATTACK = RMD(outer_steps=4, inner_steps=6, outer_rate=np.float64(0.3), inner_rate=np.float64(0.1))
+STARTS = np.array([[-np.inf], [2.0], [0.0]])
+LEARN = np.array([False, False, True])
+
+
+def problem(model: Any, log_lambda: np.ndarray, learn: np.ndarray) -> Problem:
+    """Two repetitions, with `log_lambda` [settings, 1] in each."""
+    train, target = (
+        Data(*(np.stack(leaves) for leaves in zip(digits(rows, seed), digits(rows, seed + 1), strict=True)))
+        for rows, seed in ((20, 1), (10, 5))
+    )
+    objective = Objective(model, cross_entropy, "l2")
+    threat = Threat((0, 2, 4, 6), np.float64(0), np.float64(1))
+    return Problem(train, target, objective, SGD(), threat, np.tile(log_lambda, (2, 1)), learn, settings=len(learn))
+
+
+@pytest.mark.parametrize("model", [Logistic(), MLP(hidden=(4, 3), leak=np.float64(0.1))])
+def test_together_is_as_alone(strict, model):
+    import jax
+
+    *_, together = ATTACK.craft(jax.random.key(3), problem(model, STARTS, LEARN))
+    for s in range(3):
+        *_, alone = ATTACK.craft(jax.random.key(3), problem(model, STARTS[s : s + 1], LEARN[s : s + 1]))
+        np.testing.assert_allclose(together.x[s::3], alone.x, rtol=0, atol=1e-9)
+        np.testing.assert_array_equal(together.y[s::3], alone.y)
+        np.testing.assert_allclose(together.log_lambda[s::3], alone.log_lambda, atol=1e-9)
+        np.testing.assert_allclose(together.loss[s::3], alone.loss, atol=1e-9)
+        np.testing.assert_array_equal(together.replaced, alone.replaced)
+    assert np.ptp(together.x[:3], axis=0).max() > 1e-3  # the settings do differ
+
+
+def test_together_goes_on_from_any_step_to_the_same_bits(strict, monkeypatch):
+    import jax
+
+    monkeypatch.setattr(plan, "CALL_SECONDS", 0)  # one outer step in a call
+    whole = problem(Logistic(), STARTS, LEARN)
+    steps = list(ATTACK.craft(jax.random.key(3), whole))
+    for begun in steps[:-1:5]:
+        *_, end = ATTACK.craft(jax.random.key(3), whole, begun)
+        for name, left, right in zip(end._fields, end, steps[-1], strict=True):
+            np.testing.assert_array_equal(left, right, err_msg=name)
+
+
+def test_as_many_settings_as_the_memory_holds(monkeypatch):
+    whole = problem(Logistic(), STARTS, LEARN)
+    each = 4 * (6 * 20 * 64 + 2 * 6 * (64 + 2) + 6 * 20)
+    for memory, expected in ((2.5 * each, 2), (each / 2, 1)):
+        monkeypatch.setattr(plan, "CPU_MEMORY", int(memory))
+        assert plan.settings_together(whole, 6) == expected

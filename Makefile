@@ -20,8 +20,9 @@ lint: .venv/.dev  ## format, lint, types
 
 check: lint test  ## all of it
 
-bench: .venv/.bench  ## time and memory against plain PyTorch
+bench: .venv/.bench  ## time and memory against plain PyTorch, and against CVXPY
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.with_cvxpy
 
 reproduce: .venv/.dev  ## the long reproductions of the papers' claims
 	$(BIN)/python -m pytest -m slow

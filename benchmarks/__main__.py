@@ -25,8 +25,16 @@ ROUNDS = 4
 
 
 def main() -> None:
-    """Measure all and print tables; `--quick` leaves out the long ones, `--regression` all but that part."""
+    """Measure all and print tables.
+
+    `--quick` leaves out the long ones, `methods` all but Table II, `--regression` all but that part.
+    """
+    from benchmarks import methods
+
     quick = "--quick" in sys.argv
+    if "methods" in sys.argv:
+        methods.main(quick)
+        return
     print(_machine())
     if "--regression" in sys.argv:
         _regression(quick)
@@ -41,6 +49,8 @@ def main() -> None:
     if not quick:
         _whole_attack()
     _regression(quick)
+    print()
+    methods.main(quick)
 
 
 def _regression(quick: bool) -> None:

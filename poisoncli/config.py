@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from poisoncli.core.losses import PENALTIES
 from poisoncli.core.train import SGD, Adam, Momentum
 from poisoncli.core.types import PoisonError
 from poisoncli.datasets import DATASETS, REAL
-from poisoncli.defenses import DEFENSES
+from poisoncli.defenses import DEFENSES, REGRESSION, SANITIZERS
 from poisoncli.models import MODELS
 
 TRAINERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
@@ -49,11 +49,16 @@ _TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
 _BATCH = {"loan": 252, "heart": 120, "boston": 19, "appliances": 740}  # SPR Table II
 REAL_MODELS = ("linear", "mlp")
 REAL_ATTACKS = ("stealthy", "flip", "statp")
+SEVERAL_ATTACKS = ("minmax", "minmax-basic", "given")  # for more than two classes
 _OTHER = {
     "logistic": (140, 0.3, 0.1, 140, math.inf),
     "linear": (100, 0.9, 0.1, 40, math.inf),
     "mlp": (140, 0.1, 0.1, 300, math.inf),
+    "svm": (140, 0.3, 0.1, 140, math.inf),
+    "multisvm": (140, 0.3, 0.1, 140, math.inf),
 }
+# KSL Table 1: lambda of the svm
+LAMBDAS = {"enron": 0.09, "imdb": 0.01, "mnist-1-7": 0.01, "dogfish": 1.10}
 _HIDDEN = {"cifar10": (64, 32)}
 
 
@@ -74,7 +79,8 @@ class Run:
     reg: penalty on the weights, `none`, `l2` or `l1`; by default `l2` where a lambda is given or learned.
     lambda_: fixed coefficient of the penalty in the mean loss, at least 0.
     clean_lambda: take the one that cross-validation on the clean training rows selects (HLP's lambda_CLEAN).
-    learn_lambda: learn it together with the poison (HLP eq. 3); per_layer: one for each layer.
+    learn_lambda: learn it together with the poison (HLP eq. 3), or with clean_lambda on the clean rows before
+    there is poison; per_layer: one for each layer.
     fraction: of the training rows that the attacker replaces, in (0, 1); None means 0.35, or 0.45 for real
     targets.
     n_train, n_val, n_test: rows; 0 means the data set's default.
@@ -148,6 +154,12 @@ def resolve_defense(choice: Choice) -> Choice:
     return Choice(choice.name, {**_defaults("defense", choice.name), **_checked("defense", choice)})
 
 
+def defenses(names: Sequence[str], real: bool) -> list[str]:
+    """The defenses that a user names; `all` stands for those that fit the targets, real numbers or classes."""
+    every = REGRESSION if real else SANITIZERS
+    return list(dict.fromkeys(one for name in names for one in (every if name == "all" else [name])))
+
+
 def named(kind: str, name: str) -> Choice:
     """The method that a user names; a data set that looks like a path is his own file."""
     if kind == "dataset" and name not in DATASETS and ("." in name or "/" in name):
@@ -165,7 +177,7 @@ def _check(run: Run) -> None:
     """Raise `PoisonError` where a field of `run` is out of range or contradicts another."""
     if run.reg not in ("", *PENALTIES):
         raise PoisonError(f"--reg {run.reg} is unknown: choose one of {', '.join(PENALTIES)}")
-    policies = (run.lambda_ is not None) + run.clean_lambda + run.learn_lambda
+    policies = (run.lambda_ is not None) + (run.clean_lambda or run.learn_lambda)
     if policies > 1:
         raise PoisonError("--lambda and --learn-lambda contradict each other: give one of them")
     if run.lambda_ is not None and not (run.lambda_ >= 0 and math.isfinite(run.lambda_)):
@@ -221,6 +233,10 @@ def _check_whole(kind: str, choice: Choice) -> None:
     for field in dataclasses.fields(TABLES[kind][choice.name]):
         if field.name not in choice.options:
             raise PoisonError(f"{kind} {choice.name} needs a {field.name}: add -o {kind}.{field.name}=VALUE")
+    wanted = choice.options.get("target", "val") if kind == "attack" else "val"
+    rows, colon, name = str(wanted).partition(":")
+    if rows not in (("class", "rows") if colon else ("val", "test", "train")) or bool(colon) != bool(name):
+        raise PoisonError(f"target is {wanted!r}: choose one of val, test, train, class:K and rows:FILE")
     low, high = (choice.options.get(f"log_lambda_{end}", 0.0) for end in ("min", "max"))
     if low > high:
         raise PoisonError(f"log_lambda_min is {low}, above log_lambda_max, {high}: choose a smaller one")
@@ -306,7 +322,8 @@ def _in_range(what: str, value: Any, field: dataclasses.Field) -> Any:
     limits = field.metadata
     if not limits:
         return value
-    if limits["choices"] and value not in limits["choices"]:
+    given = value if isinstance(value, tuple) else (value,)
+    if limits["choices"] and not set(given) <= set(limits["choices"]):
         raise PoisonError(f"{what} is {value!r}: choose one of {', '.join(limits['choices'])}")
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, str):
@@ -357,22 +374,19 @@ def choice_from_json(text: str) -> Choice:
     return resolve_defense(_choice("defense", json.loads(text)))
 
 
-def same_description(one: str, other: str) -> bool:
-    """Whether two texts of `to_json` say the same; older files have Infinity as a bare word."""
-    words = {"Infinity": "inf", "-Infinity": "-inf"}
-    try:
-        first, second = (json.loads(text, parse_constant=words.get) for text in (one, other))
-    except json.JSONDecodeError:
-        return False
-    return first == second
-
-
 def from_json(text: str) -> Run:
     """The resolved run that `text` describes. Raises `PoisonError` if it does not describe one."""
     try:
         return resolve(from_mapping(json.loads(text)))
     except json.JSONDecodeError:
         raise PoisonError("the run's description is not JSON: the file was not written by poison") from None
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two descriptions (JSON), of a run or of several, mean the same, whichever version wrote them."""
+    described = [json.loads(text) for text in (one, other)]
+    first, second = (each if isinstance(each, list) else [from_json(json.dumps(each))] for each in described)
+    return first == second
 
 
 def from_toml(path: str) -> Run:

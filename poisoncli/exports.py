@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from poisoncli import store
 from poisoncli.core.types import PoisonError
@@ -14,6 +15,7 @@ from poisoncli.prepare import poisoned, restore
 from poisoncli.store import RunFile
 
 FORMATS = (".npz", ".csv", ".parquet")
+_LARGEST = 2**27  # values of a dense table
 
 
 def export(
@@ -29,9 +31,10 @@ def export(
     """Write the poisoned training rows of one stage and repetition to `out` (.npz, .csv or .parquet).
 
     fraction: of poison; the stage nearest to it is taken, by default the last.
-    Columns: the features x0, x1, ... in the data set's own units (.npz: one array `x`), `y`, `poison` (1 for
-    poison rows), `row` (the row of the data set that stood, or stands, there) and `replaced` (that row's number
-    for poison rows, -1 for clean ones). params: add the victim's parameters w0, b0, ... (.npz only).
+    Columns: the features x0, x1, ... in the data set's own units (.npz: one array `x`, or the arrays of a CSR
+    matrix), `y`, `poison` (1 for poison rows), `row` (the row of the data set that stood, or stands, there; -1 for
+    added rows) and `replaced` (that row's number for poison rows, -1 for clean and for added ones).
+    params: add the victim's parameters w0, b0, ... (.npz only).
     defense: leave out the rows that this defense removed, and add its `weight` and `score`.
 
     Raises `PoisonError` for another format or a repetition or fraction that is not there.
@@ -47,18 +50,23 @@ def export(
     stage = _stage(content, fraction, prepared.run.n_train)
     data, is_poison, _ = poisoned(prepared.split.train, content.poison, stage)
     rows = content.split["train"][repetition]
+    rows = np.concatenate([rows, np.full(data.y.shape[1] - len(rows), -1)])  # added rows stand in for none
     columns = {
         "y": _target_units(prepared, data.y[repetition], repetition),
         "poison": is_poison[repetition].astype(np.int8),
         "row": rows,
         "replaced": np.where(is_poison[repetition], rows, -1),
     }
-    features = prepared.split.train.x.shape[::2]
-    scale, shift = (np.broadcast_to(part, features)[repetition] for part in (prepared.scale, prepared.shift))
-    x = data.x[repetition] * scale + shift
+    x = data.x[repetition]
+    if not sp.issparse(x):
+        features = prepared.split.train.x.shape[::2]
+        scale, shift = (np.broadcast_to(part, features)[repetition] for part in (prepared.scale, prepared.shift))
+        x = x * scale + shift
+    kept = data.weight[repetition] > 0
     if defense:
-        kept, more = _kept(content, defense, repetition, stage)
-        x, columns = x[kept], {name: column[kept] for name, column in {**columns, **more}.items()}
+        stays, more = _kept(content, defense, repetition, stage)
+        kept, columns = kept & stays, {**columns, **more}
+    x, columns = x[kept], {name: column[kept] for name, column in columns.items()}
     extra = _parameters(content, repetition, stage) if params else {}
     store.replace(path, _encode(path.suffix, x, columns, extra))
     return path
@@ -105,11 +113,22 @@ def _parameters(content: RunFile, repetition: int, stage: int) -> dict[str, np.n
     return {f"{name}{k}": layer[name][repetition, stage] for k, layer in enumerate(layers) for name in ("w", "b")}
 
 
-def _encode(suffix: str, x: np.ndarray, columns: dict[str, Any], extra: dict[str, Any]) -> bytes:
+def features(x: Any) -> dict[str, Any]:
+    """What stands for features in an NPZ file: the array `x`, or the arrays of a CSR matrix as SciPy saves it."""
+    if not sp.issparse(x):
+        return {"x": x}
+    return {"data": x.data, "indices": x.indices, "indptr": x.indptr, "shape": np.array(x.shape)}
+
+
+def _encode(suffix: str, x: Any, columns: dict[str, Any], extra: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     if suffix == ".npz":
-        np.savez_compressed(buffer, x=x, **columns, **extra)
+        np.savez_compressed(buffer, **features(x), **columns, **extra)
         return buffer.getvalue()
+    if sp.issparse(x):
+        if np.prod(x.shape, dtype=float) > _LARGEST:
+            raise PoisonError(f"a table of {x.shape[0]} x {x.shape[1]} word counts is too large: export to .npz")
+        x = np.asarray(x.toarray())
     import pandas as pd
 
     names = [f"x{i}" for i in range(x.shape[1])]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli import config, planes, report, store
+from poisoncli import config, figures, planes, report, store
 from poisoncli.core.types import PoisonError
 from poisoncli.prepare import Prepared, restore
 from poisoncli.screen import Screened
@@ -177,8 +177,8 @@ def _draw_gains(axis: Any, content: RunFile, names: list[str], told: bool = True
 def _style(name: str) -> tuple[str, str, str]:
     """Color, marker and the marker's filling of a defense: the same in every figure."""
     number = list(config.DEFENSES).index(name)
-    color, _, marker = report.STYLES[number % len(report.STYLES)]
-    return color, marker, color if number < len(report.STYLES) else "white"
+    color, _, marker = figures.STYLES[number % len(figures.STYLES)]
+    return color, marker, color if number < len(figures.STYLES) else "white"
 
 
 def _curve(axis: Any, content: RunFile, name: str, key: str, label: str, style: tuple[str, str, str]) -> None:
@@ -202,7 +202,7 @@ def _shown(axis: Any) -> dict[str, Any]:
 
 
 def _axes(shape: tuple[int, int], path: Path) -> tuple[Any, Any]:
-    report.check_format(path)
+    figures.check_format(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -215,5 +215,5 @@ def _write(drawing: Any, shown: Mapping[str, Any], path: Path, background: str =
     """Add the legend below, on a background on which its lines are seen, and write the file."""
     place = {"loc": "outside lower center", "ncols": min(len(shown), max(1, int(drawing.get_figwidth() / 2.1)))}
     drawing.legend(shown.values(), shown.keys(), fontsize=8, facecolor=background, **place)
-    store.replace(path, report.image(drawing, path.suffix.lower()[1:]))
+    store.replace(path, figures.image(drawing, path.suffix.lower()[1:]))
     return path

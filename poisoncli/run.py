@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli import config, store
+from poisoncli import aims, config, store
 from poisoncli.config import Choice, Run
 from poisoncli.core.losses import ERROR
 from poisoncli.core.metrics import train_and_score
-from poisoncli.core.types import Clues, Data, FailedError, Poison, PoisonError, Problem
+from poisoncli.core.optimum import solve_and_score
+from poisoncli.core.types import Clues, Data, Exact, FailedError, Poison, PoisonError, Problem, Sparse
 from poisoncli.prepare import Prepared, poisoned, prepare, problem, restore
 from poisoncli.store import Defended, Evaluation, RunFile
 
@@ -59,9 +60,8 @@ def attack(
     if resume and partial.exists():
         found = store.read(partial)
         same_run(found, content, partial)
-        begun = found.poison
-    poison = craft(prepared, problem(prepared), content, begun, partial, report)
-    store.write(path, dataclasses.replace(content, poison=poison))
+        begun, content = found.poison, dataclasses.replace(content, timeline=found.timeline)
+    store.write(path, craft(prepared, problem(prepared), content, begun, partial, report))
     partial.unlink(missing_ok=True)
     return path
 
@@ -94,7 +94,7 @@ def _check_place(path: Path, partial: Path, force: bool, resume: bool) -> None:
 
 def same_run(found: RunFile, wanted: RunFile, path: Path) -> None:
     """Raise `PoisonError` unless the file `path`, with the content `found`, belongs to the run of `wanted`."""
-    if not config.same_description(found.run, wanted.run) or found.sha256 != wanted.sha256:
+    if not config.same(found.run, wanted.run) or found.sha256 != wanted.sha256:
         raise PoisonError(
             f"{path} belongs to a run with other options or data: repeat its options, or start anew with --force"
         )
@@ -102,8 +102,8 @@ def same_run(found: RunFile, wanted: RunFile, path: Path) -> None:
 
 def craft(
     prepared: Prepared, task: Problem, content: RunFile, begun: Poison | None, partial: Path, report: Report
-) -> Poison:
-    """Run the attack on `task`, from `begun` on; checkpoints with the rest of `content` go to `partial`.
+) -> RunFile:
+    """`content` with the poison of the attack on `task`, from `begun` on; checkpoints go to `partial`.
 
     Raises `FailedError` if it diverges or is interrupted; the last checkpoint then stays.
     """
@@ -111,10 +111,13 @@ def craft(
     what = f"crafting {prepared.run.attack.name} poison"
     key = jax.random.fold_in(jax.random.key(prepared.run.seed), _ATTACK)
     saved, batch, poison = time.monotonic(), -1, begun
+    start = saved - (content.timeline[-1, 0] if len(content.timeline) else 0.0)
     try:
         for poison in method.craft(key, task, begun):
             report(poison.done, poison.total, what)
             _check_finite(poison)
+            if method.adds:
+                content = _timed(content, time.monotonic() - start, poison)
             stage = poison.done // max(poison.loss.shape[2], 1)
             if stage != batch or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 if poison.done < poison.total:
@@ -126,12 +129,24 @@ def craft(
         store.write(partial, dataclasses.replace(content, poison=poison))
         raise FailedError(f"interrupted: the same command with --resume goes on from {partial}") from None
     assert poison is not None  # an attack yields at least once
-    return poison
+    return dataclasses.replace(content, poison=poison)
+
+
+def _timed(content: RunFile, seconds: float, poison: Poison) -> RunFile:
+    """`content` with a step in its timeline if the search has found better poison."""
+    known = poison.loss[:, 1] if poison.loss.shape[1] > 1 else poison.loss
+    if not np.any(known > 0):
+        return content
+    best = float(np.nanmax(known, axis=1, initial=0.0).mean())
+    if len(content.timeline) and best <= content.timeline[-1, 1]:
+        return content
+    return dataclasses.replace(content, timeline=np.concatenate([content.timeline, [[seconds, best]]]))
 
 
 def _check_finite(poison: Poison) -> None:
     done = poison.loss[~np.isnan(poison.loss)]
-    if not np.all(np.isfinite(poison.x)) or not np.all(np.isfinite(done)):
+    values = [part.data for part in poison.x] if isinstance(poison.x, Sparse) else [poison.x]
+    if not all(np.all(np.isfinite(part)) for part in values) or not np.all(np.isfinite(done)):
         raise FailedError(
             "the training diverged (its loss is not finite): try a smaller -o inner_rate, or a smaller lambda"
         )
@@ -158,7 +173,7 @@ def defend(
     if former is not None and former.choice == config.choice_to_json(choice):
         return content
     prepared = restore(content, data_dir)
-    defended = _weigh(prepared, content.poison, choice, report)
+    defended = weigh(prepared, content.poison, choice, report)
     evaluations = {name: kept for name, kept in content.evaluations.items() if name != choice.name}
     defenses = {**content.defenses, choice.name: defended}
     content = dataclasses.replace(content, defenses=defenses, evaluations=evaluations)
@@ -167,24 +182,27 @@ def defend(
     return content
 
 
-def _weigh(prepared: Prepared, poison: Poison, choice: Choice, report: Report) -> Defended:
+def weigh(prepared: Prepared, poison: Poison, choice: Choice, report: Report) -> Defended:
     """Run a resolved defense over all repetitions and stages."""
     method, what = config.build(choice, "defense"), f"defending with {choice.name}"
     repetitions, stages = prepared.run.repetitions, len(poison.counts)
     keys = _keys(prepared, _DEFENSE)
-    weight, score = (np.empty((repetitions, stages, prepared.run.n_train), np.float32) for _ in range(2))
+    size = poisoned(prepared.split.train, poison, 0)[0].y.shape[1]
+    weight, score = np.zeros((repetitions, stages, size), np.float32), np.full((repetitions, stages, size), np.nan)
     for stage, count in enumerate(poison.counts):
         train, _, _ = poisoned(prepared.split.train, poison, stage)
         for r in range(repetitions):
             report(stage * repetitions + r, stages * repetitions, what)
             rows, trusted = (Data(*(leaf[r] for leaf in part)) for part in (train, prepared.split.val))
-            clues = Clues(trusted, int(count) / prepared.run.n_train)
+            there = rows.weight > 0
+            rows = Data(*(leaf[there] for leaf in rows)) if not there.all() else rows
+            clues = Clues(trusted, int(count) / len(rows.y))
             verdict = method.weigh(keys[r], rows, prepared.learner(poison.log_lambda[r, stage]), clues)
             if not np.any(verdict.weight > 0):
                 raise FailedError(f"defense {choice.name} removes every row: choose milder options with -o")
-            weight[r, stage], score[r, stage] = verdict.weight, verdict.score
+            weight[r, stage, there], score[r, stage, there] = verdict.weight, verdict.score
     report(stages * repetitions, stages * repetitions, what)
-    return Defended(config.choice_to_json(choice), method.knows(), weight, score)
+    return Defended(config.choice_to_json(choice), method.knows(), weight, score.astype(np.float32))
 
 
 def evaluate(
@@ -209,14 +227,14 @@ def evaluate(
     prepared = restore(content, data_dir)
     evaluations = dict(content.evaluations)
     for name in wanted:
-        evaluations[name] = _evaluate(prepared, content, name, report)
+        evaluations[name] = behind(prepared, content, name, report)
     content = dataclasses.replace(content, evaluations=evaluations)
     if save:
         store.write(path, content)
     return content
 
 
-def _evaluate(prepared: Prepared, content: RunFile, name: str, report: Report) -> Evaluation:
+def behind(prepared: Prepared, content: RunFile, name: str, report: Report) -> Evaluation:
     """Train and score the victim at each stage, on the rows that the defense `name` leaves."""
     stages = len(content.poison.counts)
     what = "training the victim" if name == "none" else f"training the victim behind {name}"
@@ -227,8 +245,9 @@ def _evaluate(prepared: Prepared, content: RunFile, name: str, report: Report) -
         scores.append(_score(prepared, content.poison, stage, weight))
     report(stages, stages, what)
     stacked: Any = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *scores)
-    evaluation = Evaluation(**stacked._asdict())
-    if not np.all(np.isfinite(evaluation.val_loss)):
+    rate = aims.rate(prepared.run, prepared.objective, prepared.target, stacked.params)
+    evaluation = Evaluation(**stacked._asdict(), target_rate=rate)
+    if not np.all(np.isfinite(evaluation.test_loss)):
         raise FailedError(
             "the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate"
         )
@@ -245,6 +264,9 @@ def _score(prepared: Prepared, poison: Poison, stage: int, weight: np.ndarray | 
     train, _, _ = poisoned(prepared.split.train, poison, stage)
     if weight is not None:
         train = train._replace(weight=train.weight * weight)
+    if isinstance(prepared.objective.model, Exact):
+        lambdas = [prepared.learner(value).lambda_ for value in poison.log_lambda[:, stage]]
+        return solve_and_score(prepared.objective.model, train, lambdas, prepared.split.val, prepared.split.test)
     split, log_lambda = prepared.split, jnp.asarray(poison.log_lambda[:, stage])
     keys = _keys(prepared, _VICTIM)
     score = train_and_score(

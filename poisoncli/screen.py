@@ -54,7 +54,7 @@ def screen(
     Raises `PoisonError` for a wrong request, `FailedError` if the learner diverges or every row is removed.
     """
     run = config.resolve(Run(dataset=dataset))
-    data = config.build(run.dataset, "dataset").load(data_dir)
+    data = load(dataset, data_dir)
     if data.task == "multiclass":
         raise PoisonError("the data have more than two classes: pick two with --classes a,b")
     if data.task == "real" and np.ptp(data.y) == 0:
@@ -75,6 +75,11 @@ def screen(
     }
     path = str(run.dataset.options.get("path", run.dataset.name))
     return Screened(choice.name, method.knows(), path, data.x, data.y, verdict.weight, verdict.score, why)
+
+
+def load(dataset: Choice, data_dir: str | None = None) -> Dataset:
+    """The rows of a data set, or of a file."""
+    return config.build(config.resolve(Run(dataset=dataset)).dataset, "dataset").load(data_dir)
 
 
 def _scaled(data: Dataset, by: Dataset) -> tuple[Data, float, float]:

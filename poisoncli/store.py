@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli.core.types import Params, Poison, PoisonError
+from poisoncli.core.types import Params, Poison, PoisonError, Sparse
 from poisoncli.writing import replace
 
 SCHEMA = 1
@@ -32,7 +32,14 @@ _AXES = {
     "weight": ("repetition", "stage", "row"),
     "score": ("repetition", "stage", "row"),
     "scales": ("repetition", "stage", "objective"),
+    "memory": ("repetition", "vector", "number"),
     "trail": ("repetition", "stage", "outer_step", "coordinate"),
+    "timeline": ("step", "seconds and error"),
+    "data": ("entry",),
+    "indices": ("entry",),
+    "indptr": ("row",),
+    "y_shift": (),
+    "y_scale": (),
     "shift": (),
     "scale": (),
     "norm": ("repetition", "stage", "layer"),
@@ -47,6 +54,7 @@ class Evaluation:
     test_loss, val_loss: mean loss without penalty.
     norm: squared L2 norm of all parameters over their number, of each layer [repetitions, stages, layers].
     params: the victim's parameters, each array with leading axes [repetitions, stages].
+    target_rate: share of the attacker's target rows that come out as he wants, see `aims.rate`; or empty [0, 0].
     """
 
     test_error: np.ndarray
@@ -55,6 +63,7 @@ class Evaluation:
     val_loss: np.ndarray
     norm: np.ndarray
     params: Params
+    target_rate: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0), np.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +91,7 @@ class RunFile:
         y_scale; features' are scalars, [m] or [repetitions, m], targets' scalars or [repetitions].
     poison: the crafted poison; defenses: their weights, by name.
     evaluations: by name of the defense, `none` without one.
+    timeline: of a search, seconds since it began and its best error until then [steps, 2]; else empty.
     """
 
     run: str
@@ -91,6 +101,12 @@ class RunFile:
     poison: Poison
     defenses: dict[str, Defended] = dataclasses.field(default_factory=dict)
     evaluations: dict[str, Evaluation] = dataclasses.field(default_factory=dict)
+    timeline: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
+
+    @property
+    def real(self) -> bool:
+        """Whether the targets are real numbers, which alone are scaled for each repetition."""
+        return bool(np.ndim(self.scaler["y_scale"]))
 
 
 def write(path: Path, content: RunFile) -> None:
@@ -113,6 +129,7 @@ def write(path: Path, content: RunFile) -> None:
         for name, evaluation in content.evaluations.items():
             _put_evaluation(file.create_group(f"evaluate/{name}"), evaluation)
         _scale_stages(file, attack["counts"])
+        _put(file, {"timeline": content.timeline})
     replace(path, image.getvalue())
 
 
@@ -139,6 +156,9 @@ def _versions() -> dict[str, str]:
 def _put(group: Any, arrays: Mapping[str, Any]) -> None:
     """Write arrays with their axes named and their units."""
     for name, value in arrays.items():
+        if isinstance(value, Sparse):
+            _put_sparse(group.create_group(name), value)
+            continue
         array = np.asarray(value)
         compress = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size > 4096 else {}
         item = group.create_dataset(name, data=array, **compress)
@@ -146,6 +166,29 @@ def _put(group: Any, arrays: Mapping[str, Any]) -> None:
             axis.label = label
         if name in _UNITS:
             item.attrs["unit"] = _UNITS[name]
+
+
+def _put_sparse(group: Any, rows: Sparse) -> None:
+    """CSR arrays of every repetition, in groups 0, 1, ..."""
+    for number, part in enumerate(rows):
+        place = group.create_group(str(number))
+        place.attrs["shape"] = part.shape
+        _put(place, {"data": part.data, "indices": part.indices, "indptr": part.indptr})
+
+
+def _sparse(group: Any) -> Sparse:
+    import scipy.sparse as sp
+
+    found = Sparse()
+    if not len(group):
+        raise ValueError("no rows")
+    for number in range(len(group)):
+        part = group[str(number)]
+        arrays = tuple(_array(part[name], name) for name in ("data", "indices", "indptr"))
+        rows: Any = sp.csr_matrix(arrays, shape=tuple(int(size) for size in part.attrs["shape"]))
+        rows.check_format(full_check=True)
+        found.append(rows)
+    return found
 
 
 def _put_defended(group: Any, defended: Defended) -> None:
@@ -171,6 +214,8 @@ def _scale_stages(file: Any, counts: Any) -> None:
 def _put_evaluation(group: Any, evaluation: Evaluation) -> None:
     measures = {f.name: getattr(evaluation, f.name) for f in dataclasses.fields(evaluation)}
     params = measures.pop("params")
+    if not measures["target_rate"].size:
+        del measures["target_rate"]
     _put(group, measures)
     for number, layer in enumerate(params):
         _put(group.create_group(f"params/{number}"), layer)
@@ -203,14 +248,18 @@ def _links(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _content(file: Any) -> RunFile:
+    import h5py
+
     split = {name: _array(item, name) for name, item in file["split"].items()}
     attack = file["attack"]
-    arrays = {name: _array(item, name) for name, item in attack.items()}
+    arrays: dict[str, Any] = {name: _array(item, name) for name, item in attack.items() if name != "x"}
+    arrays["x"] = _array(attack["x"], "x") if isinstance(attack["x"], h5py.Dataset) else _sparse(attack["x"])
     content = RunFile(
         run=str(file.attrs["run"]),
         sha256=str(file["split"].attrs["sha256"]),
         scaler={name: split.pop(name) for name in SCALER},
         split=split,
+        timeline=_array(file["timeline"], "timeline") if "timeline" in file else np.zeros((0, 2)),
         poison=Poison(**arrays, done=int(attack.attrs["done"]), total=int(attack.attrs["total"])),
         defenses={name: _defended(group) for name, group in file.get("defend", {}).items()},
         evaluations={name: _evaluation(group) for name, group in file.get("evaluate", {}).items()},
@@ -248,14 +297,20 @@ def _fits(content: RunFile) -> bool:
     # a checkpoint of runs that are crafted together lists them, and has entries for each
     entries = repetitions * (len(json.loads(content.run)) if content.run.startswith("[") else 1)
     stages, points = (entries, len(counts)), poison.replaced.shape[1]
+    added = poison.replaced.size == 0 or bool(np.all(poison.replaced == -1))
+    weighed = rows + points * added
     return (
-        poison.x.shape[:2] == poison.y.shape == (entries, points)
+        content.timeline.shape[1] == 2
+        and poison.x.shape[:2] == poison.y.shape == (entries, points)
         and poison.replaced.shape == (repetitions, points)
         and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
         and poison.scales.shape in ((0, 0, 2), (*stages, 2))
         and poison.trail.shape in ((0, 0, 0, 0), (*poison.loss.shape, poison.x.shape[2] + 1))
         and bool(counts[0] == 0 and np.all(np.diff(counts) >= 0) and counts[-1] <= poison.y.shape[1])
-        and bool(np.all((poison.replaced >= 0) & (poison.replaced < rows)))
-        and all(found.weight.shape == found.score.shape == (*stages, rows) for found in content.defenses.values())
+        and (added or bool(np.all((poison.replaced >= 0) & (poison.replaced < rows))))
+        and all(
+            found.weight.shape == found.score.shape == (*stages, weighed) for found in content.defenses.values()
+        )
         and all(found.test_error.shape == found.val_loss.shape == stages for found in content.evaluations.values())
+        and all(found.target_rate.shape in ((0, 0), stages) for found in content.evaluations.values())
     )

@@ -13,9 +13,11 @@ from typing import Any
 from poisoncli import config, run, store, together
 from poisoncli.config import Choice, Run
 from poisoncli.core.types import FailedError, PoisonError
+from poisoncli.figures import Layout
 from poisoncli.pictures import PICTURES
 
 PRESETS = importlib.resources.files("poisoncli") / "presets"
+_NOT_A_RUN = ("line", "selected", "against")  # what a panel has beside the fields of a run
 PLAN = "sweep.toml"  # the sweep's own description, kept beside its run files
 
 
@@ -33,13 +35,13 @@ class Cell:
 class Sweep:
     """Runs that belong together.
 
-    title: what they show; draw: the quantities to draw, in order, see `report`; cells: the runs; text: the TOML
-    that describes them; defend: names of defenses that each run is tried with; options: of these, by name.
+    title: what they show; layout: how they are drawn; cells: the runs; text: the TOML that describes them;
+    defend: names of defenses that each run is tried with, or `all` that fit it; options: of these, by name.
     picture: what is drawn instead of curves, see `pictures.draw_panels`; empty for curves.
     """
 
     title: str
-    draw: tuple[str, ...]
+    layout: Layout
     cells: tuple[Cell, ...]
     text: str
     defend: tuple[str, ...] = ()
@@ -84,18 +86,20 @@ def changed(sweep: Sweep, fields: Mapping[str, int]) -> Sweep:
 def parse(text: str, source: str) -> Sweep:
     """Expand a sweep and check every run in it.
 
-    The TOML has a `title`, optionally `draw` and `defend` (lists; defenses by name, or all), `picture` (see
-    `Sweep`), tables `defense.NAME` with options of a defense, a table `base` with
-    the fields of a run (see `config.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace
-    those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about
-    one pair, and `override` about all.
+    The TOML has a `title`, optionally `draw` and `columns` (see `Layout`), `defend` (a list of defenses by name,
+    or all), tables `defense.NAME` with options of a defense, and `picture` (see `Sweep`), a table `base` with the
+    fields of a run (see `config.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace those
+    of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about one pair,
+    and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the layout.
     Raises `PoisonError` for anything else.
     """
     try:
         plan = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PoisonError(f"{source} is not TOML: {error}") from None
-    unknown = set(plan) - {"title", "draw", "defend", "defense", "picture", "base", "panel", "line", "override"}
+    unknown = set(plan) - {
+        *("title", "draw", "columns", "defend", "defense", "picture", "base", "panel", "line", "override")
+    }
     if unknown:
         raise PoisonError(
             f"{source} has unknown entries {', '.join(sorted(unknown))}: use title, draw, base, panel, line"
@@ -106,20 +110,34 @@ def parse(text: str, source: str) -> Sweep:
         both = over.get("line", {}).get(line, {})
         fields = dict(plan.get("base", {}))
         for part in (over, under, both, plan.get("override", {})):
-            fields = _merge(fields, {k: v for k, v in part.items() if k != "line"})
+            fields = _merge(fields, {k: v for k, v in part.items() if k not in _NOT_A_RUN})
         name = "-".join(part for part in (_slug(panel), _slug(line)) if part)
         cells.append(Cell(name, panel, line, config.resolve(config.from_mapping(fields))))
-    draw, defend = plan.get("draw", ("test_error",)), plan.get("defend", ())
-    defend = tuple(config.DEFENSES) if "all" in defend else tuple(defend)
-    for name in defend:
+    defend = tuple(plan.get("defend", ()))
+    for name in set(defend) - {"all"}:
         config.known(name, config.DEFENSES, "defense")
     options, picture = plan.get("defense", {}), plan.get("picture", "")
     for name, given in options.items():
-        config.known(name, dict.fromkeys(defend), "defense to be tried")
+        tried = config.DEFENSES if "all" in defend else dict.fromkeys(defend)
+        config.known(name, tried, "defense to be tried")
         config.resolve_defense(Choice(name, given))
     if picture:
         config.known(picture, dict.fromkeys(PICTURES), "picture")
-    return Sweep(str(plan.get("title", source)), tuple(draw), tuple(cells), text, defend, options, picture)
+    title = str(plan.get("title", source))
+    return Sweep(title, _layout(plan, panels), tuple(cells), text, defend, options, picture)
+
+
+def _layout(plan: Mapping[str, Any], panels: Mapping[str, Any]) -> Layout:
+    """How the sweep is drawn. Raises `PoisonError` where it names a quantity or a panel that is not there."""
+    against = {name: panel["against"] for name, panel in panels.items() if "against" in panel}
+    for other in against.values():
+        config.known(other, panels, "panel")
+    return Layout(
+        draw=tuple(plan.get("draw", ("test_error",))),
+        columns=int(plan.get("columns", 0)),
+        selected={name: tuple(panel["selected"]) for name, panel in panels.items() if "selected" in panel},
+        against=against,
+    )
 
 
 def _slug(text: str) -> str:
@@ -190,11 +208,13 @@ def _craft_group(cells: list[Cell], folder: Path, data_dir: str | None, report: 
 def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, report: run.Report) -> Outcome:
     path = folder / f"{cell.name}.h5"
     try:
-        if path.exists() and {"none", *sweep.defend} <= set(store.read(path).evaluations):
-            run.attack(cell.run, path, data_dir=data_dir, resume=True)  # refuses a file of another run
+        finished = path.exists()
+        run.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)  # refuses a file of another run
+        content = store.read(path)
+        names = config.defenses(sweep.defend, content.real)
+        if finished and {"none", *names} <= set(content.evaluations):
             return Outcome(cell, "skipped")
-        run.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)
-        for name in sweep.defend:
+        for name in names:
             run.defend(path, Choice(name, sweep.options.get(name, {})), data_dir=data_dir, report=report)
         run.evaluate(path, data_dir=data_dir, report=report)
     except FailedError as error:

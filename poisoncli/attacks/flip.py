@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from poisoncli.core.start import flipped_copies
 from poisoncli.core.types import Array, Poison, Problem, method, option
@@ -16,6 +17,8 @@ class Flip:
 
     batch: rows flipped at a stage; 0 means 7 % of the training rows (7.5 % with real targets).
     """
+
+    adds: ClassVar[bool] = False
 
     batch: int = option(0, low=0)
 

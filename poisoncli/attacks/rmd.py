@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterator
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.ascent import NORMALIZE, Step, hyperiterations
+from poisoncli.core.ascent import NORMALIZE, Front, Step, hyperiterations
 from poisoncli.core.front import Place, stage_front, stage_keys
 from poisoncli.core.hypergrad import NAMES, Method
-from poisoncli.core.plan import check_memory, plan
+from poisoncli.core.outer import OUTER, REMEMBERED
+from poisoncli.core.plan import Part, check_memory, plan
 from poisoncli.core.start import flipped_copies
+from poisoncli.core.train import steps_of
 from poisoncli.core.types import Array, Fixed, Poison, Problem, method, option
 
 
@@ -23,7 +26,7 @@ class RMD:
     """Projected hypergradient ascent on the poison's features, batch after batch (HLP Algorithms 1 and 2).
 
     Each batch starts as flipped copies of the clean rows that it replaces, is optimized, and is then
-    frozen. Where lambda is learned it starts anew with each batch and descends on the same loss.
+    frozen. Where lambda is learned it starts anew with each batch and descends on the validation loss.
 
     outer_steps: hyperiterations for each batch, at least 1 (T_mul).
     outer_rate: step size of points and log_lambda, positive (alpha).
@@ -34,10 +37,19 @@ class RMD:
     hypergradient: `reverse`, `forward`, `cg` or `exact` (HLP Table II); the last two want a converged training.
     last: differentiate through the last so many training steps only (`reverse`); 0 means all.
     tolerance, iterations: where the conjugate gradients of `cg` stop.
+    outer: rule for the outer steps: the hypergradient itself (`plain`), `adam` or `optimistic`; what it gives is
+    then normalized.
     log_lambda_start: where a learned log_lambda starts, in the papers' scale (lambda = e^log_lambda / n).
+    warm: with each batch a learned log_lambda starts where the last one left it, and not anew.
     log_lambda_min: its lower bound; -8 has no effect any more, and -inf is the paper's.
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
+    target: the rows to be classified wrongly: `val`, `test` or `train`, `class:K` for the validation rows of class
+    K, `rows:FILE` for rows of the data set that are kept out of all else. A learned lambda keeps to `val`.
+    target_label: the class that these rows are pushed to; by default any wrong one.
+    target_loss: what is maximized on them: the loss of the `training`, or the `margin`, which never saturates.
     """
+
+    adds: ClassVar[bool] = False
 
     outer_steps: int = option(140, low=1)
     outer_rate: float = option(0.3, above=0)
@@ -49,21 +61,32 @@ class RMD:
     last: int = option(0, low=0)
     tolerance: Fixed = option(1e-6, above=0)
     iterations: int = option(200, low=1)
+    outer: str = option("plain", choices=OUTER)
+    target_loss: str = option("training", choices=("training", "margin"))
     log_lambda_start: float = 0.0
+    warm: bool = False
     log_lambda_min: float = -8.0
     log_lambda_max: float = float("inf")
+    target: str = "val"
+    target_label: str = ""
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`; stage 0 learns lambda on the clean rows, stage s adds the s-th batch."""
-        work = plan(problem, self.inner_steps, self.outer_steps)
+        inner = {"rate": self.inner_rate, "epochs": self.inner_steps}
+        trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
+        work = plan(problem, steps_of(trainer, problem.train.y.shape[1]), self.outer_steps)
         check_memory(self.hypergradient, problem, work.free)
         method = Method(self.hypergradient, work.store, self.last, self.tolerance, self.iterations)
         poison = resume or self._start(jax.random.fold_in(key, 0), problem)._replace(total=work.total)
-        inner = {"rate": self.inner_rate, "epochs": self.inner_steps}
-        trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
         for part in work.parts(poison.done):
+            if part.first == 0 and part.stage > 0:
+                poison = self._kept(problem, poison, part)
             front, place = stage_front(problem, poison, part, work.free)
-            target = jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), problem.target)
+            front = front._replace(memory=self._memory(problem, poison, part, place, work.free))
+            target, trusted = (
+                jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), rows)
+                for rows in (problem.target, problem.trusted)
+            )
             keys = stage_keys(jax.random.fold_in(key, 1), part)
             step = self._step(problem, part.stage, place)
             for t in range(part.first, self.outer_steps, work.span):
@@ -79,8 +102,10 @@ class RMD:
                     free=work.free,
                     method=method,
                     count=work.span,
+                    outer=self.outer,
+                    trusted=trusted,
                 )
-                poison = _advanced(poison, place, part.stage, t, front.rows.blocks[-1].x, log_lambda, loss)
+                poison = _advanced(poison, place, part.stage, t, front, log_lambda, loss)
                 self._check(residual)
                 yield poison
 
@@ -101,24 +126,45 @@ class RMD:
         x, y = (np.repeat(leaf, problem.settings, axis=0) for leaf in (poison.x, poison.y))
         return poison._replace(x=x, y=y)
 
+    def _kept(self, problem: Problem, poison: Poison, part: Part) -> Poison:
+        """`poison` at the start of a stage, with the log_lambda of the last stage where that one goes on."""
+        keeps = np.tile(problem.learn & (problem.clean_only | self.warm), problem.train.y.shape[0])
+        values = poison.log_lambda.copy()
+        values[keeps, part.stage] = values[keeps, part.stage - 1]
+        return poison._replace(log_lambda=values)
+
+    def _memory(self, problem: Problem, poison: Poison, part: Part, place: Place, free: int) -> Array | tuple:
+        """What the rule of the outer steps remembers, [repetitions, settings, vectors, numbers]."""
+        if not REMEMBERED[self.outer]:
+            return ()
+        if part.first > 0:
+            return jnp.asarray(poison.memory[place.entries])
+        numbers = free * problem.train.x.shape[2] + problem.log_lambda.shape[1]
+        return jnp.zeros((*place.entries.shape, REMEMBERED[self.outer], numbers), problem.train.x.dtype)
+
     def _step(self, problem: Problem, stage: int, place: Place) -> Step:
         n = problem.train.y.shape[1]
         bound = np.log(n) if np.isinf(self.log_lambda_max) else self.log_lambda_max
         x_rate = self.outer_rate if stage > 0 else 0.0
         settings = place.entries[0] % problem.settings
-        lambda_rate = np.where(problem.learn[settings], self.outer_rate, 0.0)
+        learns = problem.learn & ((stage == 0) | ~np.asarray(problem.clean_only))
+        lambda_rate = np.where(learns[settings], self.outer_rate, 0.0)
         values = (x_rate, lambda_rate, problem.threat.low, problem.threat.high, self.log_lambda_min, bound)
         return Step(*(jnp.asarray(value, problem.train.x.dtype) for value in values))
 
 
 def _advanced(
-    poison: Poison, place: Place, stage: int, t: int, block: Array, log_lambda: Array, loss: Array
+    poison: Poison, place: Place, stage: int, t: int, front: Front, log_lambda: Array, loss: Array
 ) -> Poison:
     """`poison` after the outer steps from t on; a copy, for an interruption must not find it half-changed."""
     x, lambdas, losses = poison.x.copy(), poison.log_lambda.copy(), poison.loss.copy()
     free, span = place.batch.stop - place.batch.start, loss.shape[2]
     if free:
-        x[place.entries, place.batch] = np.asarray(block)[:, :, -free:]
+        x[place.entries, place.batch] = np.asarray(front.rows.blocks[-1].x)[:, :, -free:]
     lambdas[place.entries, stage] = log_lambda[:, :, -1]
     losses[place.entries, stage, t : t + span] = loss
-    return poison._replace(x=x, log_lambda=lambdas, loss=losses, done=poison.done + span)
+    done, memory = poison.done + span, np.empty((0, 0, 0), x.dtype)
+    if len(front.memory) and done < poison.total:
+        memory = np.zeros((len(x), *front.memory.shape[2:]), x.dtype)  # type: ignore[union-attr]
+        memory[place.entries] = front.memory
+    return poison._replace(x=x, log_lambda=lambdas, loss=losses, done=done, memory=memory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,8 @@ class StatP:
 
     batch: rows replaced at a stage; 0 means 7.5 % of the training rows.
     """
+
+    adds: ClassVar[bool] = False
 
     batch: int = option(0, low=0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,8 @@ class Stealthy:
     start: where a point's target starts: at the `opposite` bound, the stronger attack, or as a clone: `copy`.
     box: points stay within the range of the clean `train` rows, or of the whole data set: `domain`.
     """
+
+    adds: ClassVar[bool] = False
 
     alpha: float = option(1.0, low=0, high=1)
     outer_steps: int = option(100, low=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from poisoncli.cli import attack, datasets, defend, evaluate, export, report, sweep
+from poisoncli.cli import attack, collapse, datasets, defend, evaluate, export, report, sweep
 
 app = typer.Typer(
     name="poison",
@@ -26,6 +26,7 @@ evaluate.register(app)
 report.register(app)
 sweep.register(app)
 export.register(app)
+collapse.register(app)
 datasets.register(app)
 
 

@@ -31,7 +31,7 @@ def defend(
     ] = None,
     defense: Annotated[
         list[str] | None,
-        typer.Option("--defense", "-d", help="A defense, or all. May be repeated."),
+        typer.Option("--defense", "-d", help="A defense, or all that fit the targets. May be repeated."),
     ] = None,
     options: Annotated[
         list[str] | None,
@@ -60,22 +60,26 @@ def defend(
     `poison evaluate` then trains the victim behind each defense. Prints the run files' paths. With --dataset
     it looks at your own data instead, and prints the suspicious rows and why they are.
     """
-    from poisoncli import exports, run
+    from poisoncli import exports, run, screen, store
     from poisoncli.core.types import PoisonError
 
-    choices, files = chosen(defense or [], options or []), paths(runs) if runs else []
+    files = paths(runs) if runs else []
     if (dataset is None) == (not files):
         raise PoisonError("give either run files of `poison attack`, or --dataset with your own data")
     if dataset is not None:
         for out in filter(None, (export, figure)):
             exports.check_free(exports.Path(out), force)
-        _screen(_dataset(dataset, target, classes), choices, trusted or "", export, figure, csv, json, data_dir)
+        data = _dataset(dataset, target, classes)
+        real = "all" in (defense or []) and screen.load(data, data_dir).task == "real"
+        choices = chosen(defense or [], options or [], real)
+        _screen(data, choices, trusted or "", export, figure, csv, json, data_dir)
         return
-    if export and (len(choices) > 1 or len(files) > 1):
+    wanted = {path: chosen(defense or [], options or [], store.read(path).real) for path in files}
+    if export and (len(files) > 1 or len(wanted[files[0]]) > 1):
         raise PoisonError("--export writes one table: give one run file and one --defense")
     if export:
         exports.check_free(exports.Path(export), force)
-    for path in files:
+    for path, choices in wanted.items():
         contents = []
         for choice in choices:
             with progress(quiet) as report:
@@ -89,15 +93,18 @@ def defend(
         note(f"next: poison evaluate {path}", quiet or json)
 
 
-def chosen(names: list[str], options: list[str]) -> list:
-    """The defenses that `--defense` and `-o` name. Raises `PoisonError` if an option belongs to none of them."""
+def chosen(names: list[str], options: list[str], real: bool) -> list:
+    """The defenses that `--defense` and `-o` name, `all` being those that fit the targets.
+
+    Raises `PoisonError` if an option belongs to none of them.
+    """
     from poisoncli import config
     from poisoncli.core.types import PoisonError
     from poisoncli.defenses import DEFENSES
 
     if not names:
         raise PoisonError(f"name a defense with --defense: {', '.join(DEFENSES)}, or all")
-    wanted = list(DEFENSES) if "all" in names else list(dict.fromkeys(names))
+    wanted = config.defenses(names, real)
     given: dict[str, dict[str, str]] = {name: {} for name in wanted}
     for text in options:
         key, equals, value = text.partition("=")

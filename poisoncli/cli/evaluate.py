@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +19,33 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     runs: Annotated[
-        list[str], typer.Argument(help="Run files of `poison attack`; - reads their paths from stdin.")
-    ],
+        list[str] | None,
+        typer.Argument(help="Run files of `poison attack`; - reads their paths from stdin. None with --dataset."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Judge this data set, or your own file, with the poison of --poison.")
+    ] = None,
+    poison: Annotated[
+        str | None,
+        typer.Option(help="Poison of another tool to add: .npz, .mat, .csv or .h5. Default: none."),
+    ] = None,
+    defense: Annotated[
+        list[str] | None,
+        typer.Option("--defense", "-d", help="Behind this defense too, or `all`. May be repeated; is not kept."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="With --dataset: the column of the targets.")] = None,
+    classes: Annotated[str | None, typer.Option(help="With --dataset: the two classes.")] = None,
+    model: Annotated[str, typer.Option(help="With --dataset: the victim.")] = "svm",
+    bias: Annotated[str, typer.Option(help="With --dataset: the svm's bias, free or penalized.")] = "free",
+    lambda_: Annotated[
+        float | None,
+        typer.Option("--lambda", help="The defender's penalty, where it differs from the attacker's."),
+    ] = None,
+    loss: Annotated[str, typer.Option(help="The defender's loss, hinge or logistic, where it differs.")] = "",
+    passes: Annotated[
+        int | None, typer.Option(help="The defender's passes of gradient descent; 0 means the optimum.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="With --dataset: of the split.")] = 0,
     fail_above: Annotated[
         float | None,
         typer.Option(help="Exit with status 3 if a mean test error is above this share, such as 0.10."),
@@ -40,10 +66,27 @@ def evaluate(
         raise PoisonError(
             f"--fail-above {fail_above} is outside [0, 1]: give a share of the test rows, such as 0.10"
         )
-    contents = evaluated(paths(runs), data_dir, quiet)
-    from poisoncli import report
+    options = {"lambda_": lambda_, "loss": loss, "passes": passes}
+    differs = any(value not in (None, "") for value in options.values())
+    if dataset is not None:
+        if runs:
+            raise PoisonError("run files bring their own data: leave out --dataset, or the run files")
+        names = {"target": target, "classes": classes}
+        contents = [_stranger(dataset, names, model, bias, seed, poison, defense, options, data_dir, quiet)]
+    elif not runs:
+        raise PoisonError(
+            "nothing to evaluate: give RUNS, run files of `poison attack`, or --dataset with --poison FILE"
+        )
+    elif poison:
+        raise PoisonError("--poison goes with --dataset: name the data that the poison is added to")
+    elif defense or differs:
+        contents = [_differently(path, defense, options, data_dir, quiet) for path in paths(runs)]
+    else:
+        contents = evaluated(paths(runs), data_dir, quiet)
+    from poisoncli import measures, report
 
     tables = [report.all_rows(content) for _, content in contents]
+    report.add_decreases([content for _, content in contents], tables)
     if json:
         for (path, content), table in zip(contents, tables, strict=True):
             print(
@@ -52,6 +95,7 @@ def evaluate(
                         "run": path,
                         "title": report.title(content),
                         "label": report.label(content),
+                        "weights": measures.histogram(content),
                         "rows": table,
                     }
                 )
@@ -62,12 +106,76 @@ def evaluate(
         _print_one(contents[0][1], [row for row in tables[0] if row["defense"] == "none"])
         if behind := [row for row in tables[0] if row["defense"] != "none"]:
             _print_defended(contents[0][1], behind)
+            _print_least(behind, quiet)
     else:
         _print_several([content for _, content in contents], tables)
     worst = max(row["test_error"] for table in tables for row in table)
     if fail_above is not None and worst > fail_above:
         note(f"poison: test error {worst:.3f} is above --fail-above {fail_above:g}", quiet)
         raise typer.Exit(3)
+
+
+def _stranger(
+    dataset: str,
+    names: dict[str, str | None],
+    model: str,
+    bias: str,
+    seed: int,
+    poison: str | None,
+    defense: list[str] | None,
+    options: dict[str, Any],
+    data_dir: str | None,
+    quiet: bool,
+) -> tuple[str, Any]:
+    """A data set with poison of another tool added, judged behind the defenses."""
+    from poisoncli import config, replay
+    from poisoncli.prepare import restore
+
+    data = config.named("dataset", dataset)
+    data = config.Choice(data.name, {**data.options, **{k: v for k, v in names.items() if v is not None}})
+    victim = config.Choice(model, {"bias": bias} if model == "svm" else {})
+    lambda_ = config.LAMBDAS.get(data.name, 0.01) if options["lambda_"] is None else options["lambda_"]
+    wanted = config.Run(dataset=data, model=victim, lambda_=lambda_, seed=seed, fraction=0.5)
+    content = replay.given(wanted, poison or "", data_dir)
+    stray = replay.outside(restore(content, data_dir), content.poison)
+    if stray:
+        note(f"poison: {stray} of {content.poison.y.size} points are outside the data set's domain", quiet)
+    with progress(quiet) as report:
+        judged = replay.judge(
+            content, _defenses(defense, content.real), **options, data_dir=data_dir, report=report
+        )
+    return poison or dataset, judged
+
+
+def _differently(
+    path: str, defense: list[str] | None, options: dict[str, Any], data_dir: str | None, quiet: bool
+) -> tuple[str, Any]:
+    """A run file judged by other defenses or another defender; nothing is kept."""
+    import json
+
+    from poisoncli import config, replay, store
+
+    content = store.read(path)
+    chosen = _defenses(defense, content.real)
+    if not chosen:
+        kept = [json.loads(found.choice) for found in content.defenses.values()]
+        chosen = [config.resolve_defense(config.Choice(one.pop("name"), one)) for one in kept]
+    with progress(quiet) as report:
+        return path, replay.judge(content, chosen, **options, data_dir=data_dir, report=report)
+
+
+def _defenses(names: list[str] | None, real: bool) -> list[Any]:
+    """The defenses named."""
+    from poisoncli import config
+
+    return [config.resolve_defense(config.Choice(name)) for name in config.defenses(names or [], real)]
+
+
+def _print_least(behind: list[dict[str, Any]], quiet: bool) -> None:
+    """The least test error over the defenses at the largest fraction of poison."""
+    most = max(row["poison"] for row in behind)
+    least = min((row for row in behind if row["poison"] == most), key=lambda row: row["test_error"])
+    note(f"least test error over the defenses: {percent(least)} ({least['defense']})", quiet)
 
 
 def evaluated(files: list[str], data_dir: str | None, quiet: bool) -> list[tuple[str, Any]]:
@@ -111,7 +219,11 @@ def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
     times = table[0]["repetitions"]
     spread = f"; mean ± standard error of {times} repetitions" if times > 1 else ""
     grid = new_grid(f"{report.title(content)}\n{report.label(content)}{spread}")
-    for name in ("poison", "rows", report.measure(content), "val loss", "lambda", "log_lambda", "||w||^2/d"):
+    columns = ["poison", "rows", report.measure(content), "val loss", "lambda", "log_lambda", "||w||^2/d"]
+    selected = table[0].get("selected", [])
+    columns += ["target rows hit"] if "target_rate" in table[0] else []
+    columns += [f"I_c of {selected[len(selected) // 2]}"] if selected else []
+    for name in columns:
         grid.add_column(name, justify="right")
     for row in table:
         penalized = any(value > 0 for value in row["lambda"])
@@ -122,7 +234,9 @@ def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
             f"{row['val_loss']:.3f}",
             ", ".join(f"{value:.2g}" for value in row["lambda"]) if penalized else "-",
             ", ".join(f"{value:.1f}" for value in row["log_lambda"]) if penalized else "-",
-            f"{row['norm']:.2g}",
+            ", ".join(f"{value:.2g}" for value in row["layer_norm"]),
+            *([_share(row["target_rate"])] if "target_rate" in row else []),
+            *([f"{row['consistency'][len(selected) // 2]:.2f}"] if selected else []),
         )
     console().print(grid)
 
@@ -160,19 +274,37 @@ def _share(value: float) -> str:
 
 
 def _print_several(contents: list[Any], tables: list[list[dict[str, Any]]]) -> None:
-    """Test errors side by side, a column for each run; fractions that a run lacks are empty."""
+    """Test errors side by side, a column for each run; and what a penalty takes from that without one."""
     from poisoncli import report
 
     titles = list(dict.fromkeys(map(report.title, contents)))
-    grid = new_grid("Test error\n" + "\n".join(titles))
+    labels = [report.label(content) for content in contents]
+    bare = [[row for row in table if row["defense"] == "none"] for table in tables]
+    _print_columns("Test error\n" + "\n".join(titles), labels, bare, percent)
+    compared = [(label, table) for label, table in zip(labels, bare, strict=True) if "decrease" in table[0]]
+    if compared:
+        labels, bare = (list(part) for part in zip(*compared, strict=True))
+        _print_columns("Relative decrease of the test error against no penalty", labels, bare, _decrease)
+
+
+def _print_columns(
+    title: str, labels: list[str], tables: list[list[dict[str, Any]]], cell: Callable[[dict[str, Any]], str]
+) -> None:
+    """A line for each fraction and a column for each run; fractions that a run lacks are empty."""
+    grid = new_grid(title)
     grid.add_column("poison", justify="right")
-    for content in contents:
-        grid.add_column(report.label(content), justify="right")
+    for label in labels:
+        grid.add_column(label, justify="right")
     fractions = sorted({round(row["fraction"], 6) for table in tables for row in table})
-    found = [{round(row["fraction"], 6): percent(row) for row in table} for table in tables]
+    found = [{round(row["fraction"], 6): cell(row) for row in table} for table in tables]
     for fraction in fractions:
         grid.add_row(f"{fraction:.1%}", *(cells.get(fraction, "") for cells in found))
     console().print(grid)
+
+
+def _decrease(row: dict[str, Any]) -> str:
+    error = f" ± {100 * row['decrease_se']:.0f}" if row["repetitions"] > 1 else ""
+    return "-" if row["decrease"] != row["decrease"] else f"{100 * row['decrease']:.0f}{error} %"
 
 
 def percent(row: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,15 @@ def fingerprint(x: np.ndarray, y: np.ndarray) -> str:
     """SHA-256 (hex) of features [N, m] and targets [N], with their shapes and types."""
     digest = hashlib.sha256()
     for array in (x, y):
+        digest.update(f"{array.shape}{array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def fingerprint_sparse(x: Any, y: np.ndarray) -> str:
+    """Like `fingerprint`, for a CSR matrix [N, m]."""
+    digest = hashlib.sha256()
+    for array in (np.array(x.shape), x.data, x.indices.astype(np.int64), x.indptr.astype(np.int64), y):
         digest.update(f"{array.shape}{array.dtype.str}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -5,7 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    dataclass_transform,
+    runtime_checkable,
+)
 
 import jax
 import numpy as np
@@ -78,6 +88,9 @@ class Dataset(NamedTuple):
     low, high: the domain of a feature, as scalars or [m]; an attacker must stay within it.
     task: what the targets are.
     sha256: hash of the data that the features came from (hex), to recognize the same data later.
+    integer: whether the features are whole numbers, which binds an attacker too.
+    parts: the numbers of the training and of the test rows, where the data come with such a division.
+    x may also be a SciPy CSR matrix [N, m]: word counts for a linear model.
     """
 
     x: Array
@@ -86,6 +99,8 @@ class Dataset(NamedTuple):
     high: Array
     task: Task
     sha256: str
+    integer: bool = False
+    parts: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Model(Protocol):
@@ -100,12 +115,37 @@ class Model(Protocol):
         ...
 
 
+class Sparse(list):
+    """Rows of every repetition, a CSR matrix [n, m] each: what a dense array [repetitions, n, m] would hold."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(repetitions, n, m)."""
+        return (len(self), *self[0].shape)
+
+
+@runtime_checkable
+class Exact(Protocol):
+    """A linear model trained to the optimum of its objective instead of by the trainer."""
+
+    @property
+    def loss(self) -> str: ...
+
+    @property
+    def bias(self) -> str: ...
+
+    def optimum(self, x: Array, y: Array, lambda_: float) -> Params:
+        """The parameters for rows x [n, m], dense or CSR, with targets y [n] in {0, 1}."""
+        ...
+
+
 class Threat(NamedTuple):
     """What the attacker may do.
 
-    counts: poison rows in all at each stage, rising from 0; `counts[-1]` training rows are replaced.
+    counts: poison rows in all at each stage, rising from 0; `counts[-1]` training rows are replaced, or added.
     low, high: domain of the features, scalars, [m], or [repetitions, m] where each has a scaler of its own.
     y_low, y_high: range of real targets, [repetitions].
+    integer: whether features are whole numbers.
     """
 
     counts: tuple[int, ...]
@@ -113,21 +153,24 @@ class Threat(NamedTuple):
     high: Array
     y_low: Array = 0.0
     y_high: Array = 1.0
+    integer: bool = False
 
 
 class Problem(NamedTuple):
     """What an attack sees; arrays have a leading repetition axis.
 
     train: the clean training rows, [repetitions, n, ...].
-    target: the rows whose loss the attack maximizes and a learned lambda minimizes.
-    objective, trainer: what the victim minimizes, and how.
+    target: the rows whose loss the attack maximizes, and a learned lambda minimizes if `trusted` is None.
+    objective, trainer: what the victim minimizes, and how; `objective.outer` is what the attack maximizes.
     log_lambda: the fixed values [repetitions, h], h = 1 or the number of layers, when lambda is not learned;
         where it is learned, only its shape counts.
-    learn: whether log_lambda is learned together with the poison, [settings].
+    learn: whether log_lambda is learned, [settings]: together with the poison, or where `clean_only` [settings]
+        says so on the clean rows before any poison, and then kept.
     task: what the targets are.
     settings: how many problems these are, that share all but log_lambda and whether it is learned. They are
         solved together, so that rows which they have in common are read once. log_lambda has repetitions *
         settings rows, those of a repetition in a row, and so has the `Poison`.
+    trusted: the rows whose row loss a learned lambda minimizes, where the attack looks at others or otherwise.
     """
 
     train: Data
@@ -139,23 +182,26 @@ class Problem(NamedTuple):
     learn: np.ndarray
     task: Task = "binary"
     settings: int = 1
+    clean_only: np.ndarray | bool = False
+    trusted: Data | None = None
 
 
 class Poison(NamedTuple):
     """Crafted poison, and how far the crafting is; a stage's poison is the first `counts[stage]` rows.
 
     x: features [repetitions, points, m]; y: targets [repetitions, points].
-    replaced: the training row [repetitions, points] that each poison row replaces.
+    replaced: the training row [repetitions, points] that each poison row replaces; -1 where it is added.
     counts: poison rows in all at each stage [stages].
     log_lambda: hyperparameters at the end of each stage [repetitions, stages, h].
     loss: target loss before each outer step [repetitions, stages, outer steps], NaN where there was none.
     done, total: steps of work; done == total when the poison is complete.
     scales: what an attack with two objectives divides them by [repetitions, stages, 2], NaN where not known.
+    memory: what an attack remembers between outer steps, until it is complete [repetitions, vectors, numbers].
     trail: where the first point of each stage's batch was before each outer step, features and then target
         [repetitions, stages, outer steps, m + 1]; empty where the attack does not tell.
     """
 
-    x: np.ndarray
+    x: Array
     y: np.ndarray
     replaced: np.ndarray
     counts: np.ndarray
@@ -164,11 +210,17 @@ class Poison(NamedTuple):
     done: int
     total: int
     scales: np.ndarray = np.empty((0, 0, 2), np.float32)
+    memory: np.ndarray = np.empty((0, 0, 0), np.float32)
     trail: np.ndarray = np.empty((0, 0, 0, 0), np.float32)
 
 
 class Attack(Protocol):
-    """Crafts poison; a frozen dataclass of hyperparameters."""
+    """Crafts poison; a frozen dataclass of hyperparameters.
+
+    adds: whether its poison rows join the training rows, or replace some of them.
+    """
+
+    adds: ClassVar[bool]
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """Yield the poison as it takes shape, complete at last; go on from `resume`, to the same bits.
@@ -179,12 +231,16 @@ class Attack(Protocol):
 
 
 class Learner(NamedTuple):
-    """The victim as a defense may use it: what it minimizes, how, and log_lambda [h]; and what the targets are."""
+    """The victim as a defense may use it: what it minimizes, how, and log_lambda [h]; and what the targets are.
+
+    lambda_: the coefficient of the penalty in the mean loss.
+    """
 
     objective: Objective
     trainer: Trainer
     log_lambda: Array
     task: Task
+    lambda_: float = math.nan
 
 
 class Clues(NamedTuple):

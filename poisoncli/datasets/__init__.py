@@ -7,9 +7,12 @@ from typing import Any
 from poisoncli.datasets.breast_cancer import BreastCancer
 from poisoncli.datasets.cifar10 import Cifar10
 from poisoncli.datasets.digits import Digits
+from poisoncli.datasets.dogfish import Dogfish
+from poisoncli.datasets.enron import Enron
 from poisoncli.datasets.file import File
 from poisoncli.datasets.gaussians import Gaussians
-from poisoncli.datasets.mnist import FashionMnist, Mnist
+from poisoncli.datasets.imdb import IMDB
+from poisoncli.datasets.mnist import FashionMnist, Mnist, MnistPair, MnistTen
 from poisoncli.datasets.regression import Appliances, Boston, Diabetes, Heart, House, Line, Loan, Pharm
 
 REAL: dict[str, type] = {  # data sets with real targets
@@ -30,6 +33,11 @@ DATASETS: dict[str, type] = {
     "mnist": Mnist,
     "fmnist": FashionMnist,
     "cifar10": Cifar10,
+    "mnist-1-7": MnistPair,
+    "mnist-10": MnistTen,
+    "enron": Enron,
+    "imdb": IMDB,
+    "dogfish": Dogfish,
     **REAL,
     "file": File,
 }

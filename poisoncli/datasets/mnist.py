@@ -87,6 +87,56 @@ class Mnist:
 
 
 @method
+class MnistPair:
+    """Handwritten digits in the published division into training and test images (KSL Table 1).
+
+    classes: the digits to tell apart; empty means all ten.
+    """
+
+    classes: tuple[int, ...] = (1, 7)
+
+    description: ClassVar[str] = "handwritten digits 1 and 7 in their published parts"
+    sizes: ClassVar[None] = None
+    rows: ClassVar[int] = 70_000
+    features: ClassVar[int] = 784
+    class_names: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows of the classes. Raises `PoisonError` for missing, damaged or different files."""
+        return _load("mnist", self.classes, data_dir, apart=True)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return _where("mnist", data_dir)
+
+
+@method
+class MnistTen:
+    """Handwritten digits, all ten, in the published division into training and test images (KSL section 5.7).
+
+    classes: the digits to tell apart; empty means all ten.
+    """
+
+    classes: tuple[int, ...] = ()
+
+    description: ClassVar[str] = "handwritten digits, ten classes, in their published parts"
+    sizes: ClassVar[None] = None
+    rows: ClassVar[int] = 70_000
+    features: ClassVar[int] = 784
+    class_names: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows of the classes. Raises `PoisonError` for missing, damaged or different files."""
+        return _load("mnist", self.classes, data_dir, apart=True)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return _where("mnist", data_dir)
+
+
+@method
 class FashionMnist:
     """Articles of clothing (Xiao, Rasul and Vollgraf 2017), training and test images in one pool.
 
@@ -166,12 +216,14 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _load(folder: str, classes: tuple[int, ...], data_dir: str | None) -> Dataset:
+def _load(folder: str, classes: tuple[int, ...], data_dir: str | None, apart: bool = False) -> Dataset:
     parts = [_part(folder, number, data_dir) for number in range(4)]
     images, labels = np.concatenate(parts[::2]), np.concatenate(parts[1::2])
     rows, y, task = select(labels, classes)
     x = images[rows].reshape(len(rows), -1).astype(np.float32) / 255
-    return Dataset(x, y, 0.0, 1.0, task, fingerprint(x, y))
+    first = int(np.sum(rows < len(parts[1])))
+    divided = (np.arange(first), np.arange(first, len(rows))) if apart else None
+    return Dataset(x, y, 0.0, 1.0, task, fingerprint(x, y), parts=divided)
 
 
 def _part(folder: str, number: int, data_dir: str | None) -> np.ndarray:

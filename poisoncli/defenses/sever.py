@@ -60,8 +60,8 @@ def projections(gradients: np.ndarray) -> np.ndarray:
         _, vectors = scipy.linalg.eigh(centered.T @ centered, subset_by_index=(d - 1, d - 1))
         top = vectors[:, 0]
     else:
-        _, _, vectors = scipy.sparse.linalg.svds(centered, k=1, v0=np.ones(min(centered.shape)))  # type: ignore[misc]
-        top = vectors[0]
+        start = np.ones(min(centered.shape))
+        top = np.asarray(scipy.sparse.linalg.svds(centered, k=1, v0=start)[2])[0]
     return (centered @ top) ** 2
 
 

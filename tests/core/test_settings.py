@@ -1,5 +1,6 @@
 """Settings of lambda that are solved together end where each ends alone."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,21 @@ from cases import digits
 from poisoncli.attacks.rmd import RMD
 from poisoncli.core import plan
 from poisoncli.core.losses import cross_entropy
+from poisoncli.core.outer import OUTER, follow
 from poisoncli.core.train import SGD, Objective
 from poisoncli.core.types import Data, Problem, Threat
 from poisoncli.models.logistic import Logistic
 from poisoncli.models.mlp import MLP
+
+
+@pytest.fixture
+def standard(strict):
+    """Optax promotes types silently."""
+    import jax
+
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
 
 ATTACK = RMD(outer_steps=4, inner_steps=6, outer_rate=np.float64(0.3), inner_rate=np.float64(0.1))
 STARTS = np.array([[-np.inf], [2.0], [0.0]])
@@ -55,6 +67,61 @@ def test_together_goes_on_from_any_step_to_the_same_bits(strict, monkeypatch):
         *_, end = ATTACK.craft(jax.random.key(3), whole, begun)
         for name, left, right in zip(end._fields, end, steps[-1], strict=True):
             np.testing.assert_array_equal(left, right, err_msg=name)
+
+
+@pytest.mark.parametrize("rule", OUTER)
+def test_a_rule_goes_on_from_any_step_to_the_same_bits(standard, monkeypatch, rule):
+    import jax
+
+    monkeypatch.setattr(plan, "CALL_SECONDS", 0)
+    attack = dataclasses.replace(ATTACK, outer=rule)
+    whole = problem(Logistic(), STARTS, LEARN)
+    steps = list(attack.craft(jax.random.key(3), whole))
+    assert steps[-1].memory.size == 0
+    for begun in (steps[5], steps[6]):  # within a batch
+        *_, end = attack.craft(jax.random.key(3), whole, begun)
+        for name, left, right in zip(end._fields, end, steps[-1], strict=True):
+            np.testing.assert_array_equal(left, right, err_msg=name)
+
+
+def test_rules_are_those_of_their_definitions(standard):
+    import jax.numpy as jnp
+
+    slopes = [np.array([1.0, -2.0]), np.array([0.5, 3.0]), np.array([-1.0, 0.1])]
+    memory, mean, square = np.zeros((2, 2)), np.zeros(2), np.zeros(2)
+    for t, slope in enumerate(slopes):
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        found, memory = follow("adam", jnp.asarray(slope), jnp.asarray(memory), jnp.asarray(t))
+        expected = mean / (1 - 0.9 ** (t + 1)) / (np.sqrt(square / (1 - 0.999 ** (t + 1))) + 1e-8)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    first, memory = follow("optimistic", jnp.asarray(slopes[0]), jnp.zeros((1, 2)), jnp.asarray(0))
+    second, _ = follow("optimistic", jnp.asarray(slopes[1]), memory, jnp.asarray(1))
+    np.testing.assert_array_equal(first, slopes[0])
+    np.testing.assert_array_equal(second, 2 * slopes[1] - slopes[0])
+
+
+def test_lambda_learned_on_clean_rows_is_kept(strict):
+    import jax
+
+    both = dataclasses.replace(ATTACK, log_lambda_start=1.5)
+    whole = problem(Logistic(), STARTS[:2], np.array([True, True]))._replace(clean_only=np.array([True, False]))
+    *_, end = both.craft(jax.random.key(3), whole)
+    kept, anew = end.log_lambda[::2, :, 0], end.log_lambda[1::2, :, 0]
+    np.testing.assert_array_equal(kept, np.repeat(kept[:, :1], 4, axis=1))
+    np.testing.assert_array_equal(kept[:, 0], anew[:, 0])
+    assert np.all(kept[:, 0] != 1.5)
+    assert np.all(np.isfinite(end.loss[::2]))
+
+
+def test_a_warm_lambda_goes_on_from_the_last_batch(strict):
+    import jax
+
+    attack = dataclasses.replace(ATTACK, outer_steps=1, outer_rate=np.float64(0.25))
+    whole = problem(Logistic(), STARTS[2:], LEARN[2:])
+    for warm in (False, True):
+        *_, end = dataclasses.replace(attack, warm=warm).craft(jax.random.key(3), whole)
+        steps = np.diff(np.c_[np.zeros(2), end.log_lambda[:, :, 0]], axis=1) if warm else end.log_lambda[:, :, 0]
+        np.testing.assert_allclose(np.abs(steps), 0.25)
 
 
 def test_as_many_settings_as_the_memory_holds(monkeypatch):

@@ -1,0 +1,80 @@
+"""alfa: label flips that the clean model fits badly and the poisoned one well (Xiao et al. 2012; KSL App. D)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+
+from poisoncli.core.additive import SIGNS, Addition, Rows, stack
+from poisoncli.core.campaign import BEHIND, REMOVE, TARGET, Rules, campaign
+from poisoncli.core.feasible import Region, violation
+from poisoncli.core.linear import margins, row_loss
+from poisoncli.core.types import Array, FailedError, Poison, Problem, method, option
+
+
+@method
+class Alfa:
+    """Adds flipped target rows with a high loss under the clean victim and a low one under the poisoned victim.
+
+    Alternates between the victim, trained on the clean rows and the flips as they are, and the rows whose flips
+    gain most (without their flips' loss under the clean victim, the best relaxation of Xiao et al.). Only flips
+    within the feasible set count.
+
+    rounds: of alternating, at most.
+    quantile: of the clean rows' scores under L2 and slab; poison keeps below it.
+    refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
+    remove: share of each class that the defender drops.
+    behind: the defenses behind which the winner is chosen.
+    target: the rows that are flipped and to be classified wrongly: `test`, `train` or `val`.
+    """
+
+    adds: ClassVar[bool] = True
+
+    rounds: int = option(10, low=1)
+    quantile: float = option(0.9, low=0, high=1)
+    refits: int = option(0, low=0)
+    remove: float = REMOVE
+    behind: tuple[str, ...] = BEHIND
+    target: str = TARGET
+
+    def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
+        """See `Attack.craft`."""
+        rules = Rules(self.quantile, self.refits, self.remove, self.behind, defenses=("l2",))
+        return campaign(key, problem, resume, rules, lambda world: (1, None), self._candidate)
+
+    def _candidate(
+        self, world: Addition, region: Region, shared: None, number: int, rng: np.random.Generator
+    ) -> Rows:
+        pool = feasible_flips(world, region)
+        clean = row_loss(margins(world.train(world.clean), *pool), world.loss)
+        chosen = np.argsort(-clean, kind="stable")[: world.size]
+        for _ in range(self.rounds):
+            poison = _some(pool, chosen, world.size)
+            poisoned = row_loss(margins(world.train(stack(world.clean, poison)), *pool), world.loss)
+            former, chosen = chosen, np.argsort(poisoned - clean, kind="stable")[: world.size]
+            if np.array_equal(np.sort(former), np.sort(chosen)):
+                break
+        return _some(pool, chosen, world.size)
+
+
+def _some(pool: Rows, chosen: np.ndarray, count: int) -> Rows:
+    """`count` rows of the pool, repeated where fewer are chosen."""
+    rows = chosen[np.arange(count) % len(chosen)]
+    return Rows(pool.x[rows], pool.y[rows])
+
+
+def feasible_flips(world: Addition, region: Region) -> Rows:
+    """The target rows with flipped labels that are in the feasible set. Raises `FailedError` if there are none."""
+    x, y = world.target.x, -world.target.y
+    good = np.zeros(len(y), bool)
+    for i, sign in enumerate(SIGNS):
+        for rows in np.array_split(np.flatnonzero(y == sign), max(1, len(y) // 500)):
+            dense = x[rows].toarray() if sp.issparse(x) else np.asarray(x[rows])
+            if len(rows):
+                good[rows] = violation(region.pick(np.full(len(rows), i)), dense.astype(float)) <= 1e-9
+    if not good.any():
+        raise FailedError("no flipped target row is feasible: raise -o quantile, or give up a defense")
+    return Rows(x[good], y[good])

@@ -1,0 +1,182 @@
+"""The influence attack: gradient ascent on the poison through the victim's optimum (KSL 4.1, B.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from poisoncli.core.additive import SIGNS, Addition, Rows, damage, mixed, packed, rounded, stack
+from poisoncli.core.campaign import BEHIND, REMOVE, TARGET, Rules, campaign
+from poisoncli.core.conjugate import solve
+from poisoncli.core.feasible import Region, project, violation
+from poisoncli.core.linear import Linear, margins
+from poisoncli.core.types import Array, FailedError, Poison, Problem, method, option
+
+CHECK = 5  # steps between two judgements of the poison on the way
+
+
+@method
+class Influence:
+    """Moves two points, one of each class, along the influence of their features on the target loss.
+
+    Each step trains the victim, finds the inverse-Hessian-vector product of the smoothed hinge,
+    moves each point by `rate` along its normalized gradient and projects it back onto the feasible set. The points
+    weigh inversely to the class balance. The best poison on the way wins, over all rates and starts.
+
+    steps: of ascent.
+    rates: lengths of a step in units of the features, each tried from every start.
+    starts: pairs of flipped clean rows that are feasible, drawn at random.
+    smooth: temperature of the smoothed hinge (Appendix B.1).
+    quantile: of the clean rows' scores under L2 and slab; poison keeps below it.
+    copies: rows that stand for each rounded point (section 3.3).
+    relaxation: bound the expected length after rounding instead of the length before (eqs. 6-8).
+    refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
+    remove: share of each class that the defender drops.
+    behind: the defenses behind which the winner is chosen.
+    target: the rows to be classified wrongly: `test`, `train` or `val`.
+    """
+
+    adds: ClassVar[bool] = True
+
+    steps: int = option(100, low=1)
+    rates: tuple[float, ...] = option((1.0, 2.0), above=0)
+    starts: int = option(4, low=1)
+    smooth: float = option(0.001, above=0)
+    quantile: float = option(0.9, low=0, high=1)
+    copies: int = option(2, low=1)
+    relaxation: bool = True
+    refits: int = option(default=0, low=0)
+    remove: float = REMOVE
+    behind: tuple[str, ...] = BEHIND
+    target: str = TARGET
+
+    def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
+        """See `Attack.craft`."""
+        rules = Rules(self.quantile, self.refits, self.remove, self.behind)
+        return campaign(
+            key, problem, resume, rules, lambda world: (self.starts * len(self.rates), None), self._candidate
+        )
+
+    def _candidate(
+        self, world: Addition, region: Region, shared: None, number: int, rng: np.random.Generator
+    ) -> Rows:
+        rate = self.rates[number % len(self.rates)]
+        region = region if self.relaxation else region._replace(integer=False)
+        chosen = flipped(world, region, np.array([1, 1]), rng)
+        x, z = np.asarray(packed_rows(world, chosen)), None
+        above = round(world.size * float(np.mean(world.clean.y < 0)))
+        copies = (world.size - above, above)
+        best: tuple[float, Rows | None] = (-1.0, None)
+        quick = [name for name in ("loss", "l2") if name in world.defenses]
+        for step in range(self.steps + 1):
+            if step % CHECK == 0:
+                poison = mixed(world, x, copies, self.copies, rng)
+                worst = damage(world, poison, quick, best[0])
+                best = max(best, (worst, poison), key=lambda pair: pair[0])
+            exact = packed(world, np.repeat(x, copies, axis=0), np.repeat(SIGNS, copies))
+            gradient = influence(world, exact, x, SIGNS, self.smooth)
+            found = project(region, x + rate * gradient, z)
+            x, z = found.x, found.multipliers
+        assert best[1] is not None
+        return best[1]
+
+
+@method
+class InfluenceBasic:
+    """The influence attack on each poison point by itself, without LP relaxation or repeated points (KSL Alg. 2).
+
+    Starts from randomly flipped feasible clean rows.
+
+    steps: of ascent.
+    rates: lengths of a step, each tried.
+    smooth: temperature of the smoothed hinge.
+    quantile: of the clean rows' scores under L2 and slab.
+    refits: how often the feasible set is fitted again.
+    remove: share of each class that the defender drops.
+    behind: the defenses behind which the winner is chosen.
+    target: the rows to be classified wrongly.
+    """
+
+    adds: ClassVar[bool] = True
+
+    steps: int = option(40, low=1)
+    rates: tuple[float, ...] = option((1.0,), above=0)
+    smooth: float = option(0.001, above=0)
+    quantile: float = option(0.9, low=0, high=1)
+    refits: int = option(default=0, low=0)
+    remove: float = REMOVE
+    behind: tuple[str, ...] = BEHIND
+    target: str = TARGET
+
+    def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
+        """See `Attack.craft`."""
+        rules = Rules(self.quantile, self.refits, self.remove, self.behind)
+        return campaign(key, problem, resume, rules, lambda world: (len(self.rates), None), self._candidate)
+
+    def _candidate(
+        self, world: Addition, region: Region, shared: None, number: int, rng: np.random.Generator
+    ) -> Rows:
+        region = region._replace(integer=False)
+        below = rng.binomial(world.size, float(np.mean(world.clean.y > 0)))
+        rows = flipped(world, region, np.array([below, world.size - below]), rng)
+        y = np.repeat(SIGNS, [below, world.size - below])
+        each = region.pick((y > 0).astype(int))
+        x, z = packed_rows(world, rows), None
+        for _ in range(self.steps):
+            gradient = influence(world, packed(world, x, y), x, y, self.smooth)
+            found = project(each, x + self.rates[number] * gradient, z)
+            x, z = found.x, found.multipliers
+        drawn = np.concatenate([rounded(point, 1, 1, world.integer, rng) for point in x])
+        return packed(world, drawn, y)
+
+
+def flipped(world: Addition, region: Region, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Clean rows, drawn with replacement, that are feasible with the other label: counts[0] for class -1, then 1.
+
+    Raises `FailedError` where there are none.
+    """
+    chosen = []
+    for i, (sign, count) in enumerate(zip(SIGNS, counts, strict=True)):
+        rows = rng.permutation(np.flatnonzero(world.clean.y == -sign))[:400]
+        x = packed_rows(world, rows)
+        good = rows[violation(region.pick(np.full(len(rows), i)), x) <= 1e-9]
+        if not len(good):
+            raise FailedError("no flipped clean row is feasible: raise -o quantile, or give up a defense")
+        chosen.append(rng.choice(good, count))
+    return np.concatenate(chosen)
+
+
+def packed_rows(world: Addition, rows: np.ndarray) -> np.ndarray:
+    """Some clean rows as a dense array."""
+    x = world.clean.x[rows]
+    return np.asarray(x.toarray() if hasattr(x, "toarray") else x, float)
+
+
+def influence(world: Addition, poison: Rows, x: np.ndarray, y: np.ndarray, smooth: float) -> np.ndarray:
+    """The gradient of the target loss by points x [p, d] with labels y [p], each scaled to length 1 (eq. 10)."""
+    seen = stack(world.clean, poison)
+    theta = world.train(seen)
+    push, by_bias = _gradient(world.target, theta, smooth)
+    w, b = solve(seen.x, _curvature(margins(theta, *seen), smooth), world.lambda_, push, by_bias, world.bias)
+    margin = y * (x @ theta.w + theta.b)
+    slope = _sigmoid((1 - margin) / smooth)
+    bend = slope * (1 - slope) / smooth
+    gradient = (slope * y)[:, None] * w - (bend * (x @ w + b))[:, None] * theta.w
+    return gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-300)
+
+
+def _gradient(rows: Rows, theta: Linear, smooth: float) -> tuple[np.ndarray, float]:
+    """Of the mean smoothed hinge by w [d] and b."""
+    push = _sigmoid((1 - margins(theta, *rows)) / smooth) * rows.y
+    return -np.asarray(rows.x.T @ push).ravel() / len(push), -float(push.mean())
+
+
+def _curvature(margin: np.ndarray, smooth: float) -> np.ndarray:
+    slope = _sigmoid((1 - margin) / smooth)
+    return slope * (1 - slope) / smooth
+
+
+def _sigmoid(value: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(0.5 * value))

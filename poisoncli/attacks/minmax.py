@@ -1,0 +1,149 @@
+"""The min-max attack: highest-loss points against a learner that follows (KSL section 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from poisoncli.core.additive import SIGNS, Addition, Rows, packed, rounded, under
+from poisoncli.core.campaign import BEHIND, REMOVE, TARGET, Rules, campaign
+from poisoncli.core.decoys import QUANTILES, REPEATS, Decoy, decoys
+from poisoncli.core.feasible import Region, maximize
+from poisoncli.core.linear import slope
+from poisoncli.core.several import Chase, campaign_several
+from poisoncli.core.types import Array, Poison, Problem, method, option
+
+
+@method
+class MinMax:
+    """Adds the feasible point with the highest loss under a learner that trains along (Algorithm 5).
+
+    Poison points keep a low hinge loss under decoy parameters (eq. 22); every decoy is tried, and the one with the
+    highest target error behind the best defense wins. Knows the target rows, the defenses and lambda.
+
+    repeats, quantiles: the grid of decoys (Appendix B.2).
+    cap: the highest loss of a poison point under the decoy (tau, Appendix B.3).
+    rate: step of the learner, by AdaGrad.
+    burn_in: its steps before points are kept, as a multiple of theirs.
+    quantile: of the clean rows' scores under L2 and slab; poison keeps below it.
+    copies: rows that stand for each rounded point (section 3.3).
+    points: distinct poison points with more than two classes, at most; each stands for as many rows.
+    refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
+    remove: share of each class that the defender drops.
+    behind: the defenses behind which the winner is chosen.
+    target: the rows to be classified wrongly: `test`, `train` or `val`.
+    """
+
+    adds: ClassVar[bool] = True
+
+    repeats: tuple[int, ...] = option(REPEATS, low=1)
+    quantiles: tuple[float, ...] = option(QUANTILES, low=0, high=1)
+    cap: float = option(0.25, low=0)
+    rate: float = option(0.03, above=0)
+    burn_in: float = option(2.33, low=0)
+    quantile: float = option(0.9, low=0, high=1)
+    copies: int = option(2, low=1)
+    points: int = option(90, low=1)
+    refits: int = option(0, low=0)
+    remove: float = REMOVE
+    behind: tuple[str, ...] = BEHIND
+    target: str = TARGET
+
+    def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
+        """See `Attack.craft`."""
+        rules = Rules(self.quantile, self.refits, self.remove, self.behind)
+        if problem.task == "multiclass":
+            grid = tuple((r, q) for r in self.repeats[:: len(self.repeats) // 3 or 1] for q in self.quantiles[1::4])
+            chase = Chase(self.cap, self.rate, self.burn_in, self.points, grid)
+            return campaign_several(key, problem, resume, rules, chase)
+        return campaign(key, problem, resume, rules, self._plan, self._candidate)
+
+    def _plan(self, world: Addition) -> tuple[int, list[Decoy]]:
+        found = decoys(world, self.repeats, self.quantiles)
+        return len(found), found
+
+    def _candidate(
+        self, world: Addition, region: Region, found: list[Decoy], number: int, rng: np.random.Generator
+    ) -> Rows:
+        region = under(region, found[number].theta, np.full(2, self.cap))
+        return chase(world, region, self.rate, self.burn_in, self.copies, rng)
+
+
+@method
+class MinMaxBasic:
+    """The min-max attack without decoys (Steinhardt et al. 2017), with the LP relaxation and repeated points.
+
+    Falls to the loss defense, which it does not know of (KSL section 5.6).
+
+    rate: step of the learner, by AdaGrad.
+    burn_in: its steps before points are kept, as a multiple of theirs.
+    quantile: of the clean rows' scores under L2 and slab.
+    copies: rows that stand for each rounded point.
+    points: distinct poison points with more than two classes, at most.
+    refits: how often the feasible set is fitted again.
+    remove: share of each class that the defender drops.
+    behind: the defenses behind which the winner is chosen.
+    target: the rows to be classified wrongly.
+    """
+
+    adds: ClassVar[bool] = True
+
+    rate: float = option(0.03, above=0)
+    burn_in: float = option(2.33, low=0)
+    quantile: float = option(0.9, low=0, high=1)
+    copies: int = option(2, low=1)
+    points: int = option(90, low=1)
+    refits: int = option(0, low=0)
+    remove: float = REMOVE
+    behind: tuple[str, ...] = BEHIND
+    target: str = TARGET
+
+    def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
+        """See `Attack.craft`."""
+        rules = Rules(self.quantile, self.refits, self.remove, self.behind)
+        if problem.task == "multiclass":
+            chase = Chase(0.0, self.rate, self.burn_in, self.points, ())
+            return campaign_several(key, problem, resume, rules, chase)
+        return campaign(key, problem, resume, rules, lambda world: (1, None), self._candidate)
+
+    def _candidate(
+        self, world: Addition, region: Region, shared: None, number: int, rng: np.random.Generator
+    ) -> Rows:
+        return chase(world, region, self.rate, self.burn_in, self.copies, rng)
+
+
+def chase(
+    world: Addition, region: Region, rate: float, burn_in: float, copies: int, rng: np.random.Generator
+) -> Rows:
+    """The highest-loss points of a learner's last steps, each rounded and repeated (Algorithm 5)."""
+    clean, n, eps = world.clean, len(world.clean.y), world.epsilon
+    points = -(-world.size // copies)
+    transposed = clean.x.T.tocsr() if hasattr(clean.x, "tocsr") else np.ascontiguousarray(clean.x.T)
+    pull = world.lambda_ * (1 + eps)
+    w, b = np.zeros(clean.x.shape[1]), 0.0
+    seen_w, seen_b = np.full_like(w, 1e-12), 1e-12
+    z = near = None
+    rows, labels = [], []
+    for step in range(round(burn_in * points) + points):
+        gain = -SIGNS[:, None] * w
+        if step == 0:
+            gain = -SIGNS[:, None] * (region.center[1] - region.center[0])
+        found = maximize(region, gain, z, near)
+        z, near = found.multipliers, found.x
+        margin = SIGNS * (near @ w + b)
+        worst = int(np.argmin(margin))
+        sign, x = SIGNS[worst], near[worst]
+        if step >= round(burn_in * points):
+            rows.append(rounded(x, min(copies, world.size - copies * len(rows)), copies, world.integer, rng))
+            labels.append(sign)
+        push = slope(clean.y * (np.asarray(clean.x @ w).ravel() + b), world.loss) * clean.y
+        mine = eps * sign * float(slope(margin[worst : worst + 1], world.loss)[0])
+        by_w = pull * w - np.asarray(transposed @ push).ravel() / n - mine * x
+        by_b = (pull * b if world.bias == "penalized" else 0.0) - float(push.mean()) - mine
+        seen_w += by_w**2
+        seen_b += by_b**2
+        w = w - rate * by_w / np.sqrt(seen_w)
+        b = b - rate * by_b / np.sqrt(seen_b)
+    return packed(world, np.concatenate(rows), np.repeat(labels, [len(part) for part in rows]))

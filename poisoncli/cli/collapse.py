@@ -1,0 +1,56 @@
+"""poison collapse: many poison rows as few distinct points."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from poisoncli.cli.common import as_json, guarded, note
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("collapse")(guarded(collapse))
+
+
+def collapse(
+    run: Annotated[str, typer.Argument(help="A run file of `poison attack` with rows added; - reads its path.")],
+    out: Annotated[
+        str | None, typer.Argument(help="Write the points with their labels and copies (.npz). Default: nothing.")
+    ] = None,
+    repetition: Annotated[int, typer.Option(help="Which repetition, from 0.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No remarks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Collapse added poison to two distinct points that attain the same parameters, k(k-1) for k classes.
+
+    KSL Theorem 1 and Proposition 10; says where their conditions do not hold.
+    """
+    from poisoncli import exports, replay, store
+    from poisoncli.cli.common import paths
+
+    if out:
+        exports.check_free(exports.Path(out), force)
+    content = store.read(paths([run])[0])
+    found = replay.shrink(content, repetition, data_dir)
+    points = found.points
+    if out:
+        replay.write_points(points, out)
+        note(f"wrote the points to {out}: poison evaluate --dataset NAME --poison {out}", quiet)
+    clean, whole, few = found.test_error
+    if json:
+        row = {"points": len(points.y), "labels": points.y.tolist(), "copies": points.copies.tolist()}
+        errors = {"test_error_clean": clean, "test_error_rows": whole, "test_error_points": few}
+        print(as_json({**row, "mismatch": points.mismatch, "exact": points.exact, "why": points.why, **errors}))
+        return
+    copies = ", ".join(
+        f"{count:.1f} of class {label:g}" for label, count in zip(points.y, points.copies, strict=True)
+    )
+    print(f"{content.poison.y.shape[1]} rows collapse to {len(points.y)} distinct points: {copies}")
+    print(f"gradients at the attained parameters differ by {points.mismatch:.1e} of their norm")
+    print(f"test error: clean {clean:.2%}, all rows {whole:.2%}, points repeated whole times {few:.2%}")
+    print("the conditions of the theorem hold" if points.exact else f"the theorem does not hold here: {points.why}")

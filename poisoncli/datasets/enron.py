@@ -1,0 +1,108 @@
+"""Enron spam: word counts of mails (Metsis et al. 2006), as KSL processed them, or from the mails themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+
+from poisoncli import files
+from poisoncli.core.labels import fingerprint_sparse
+from poisoncli.core.types import Dataset, PoisonError, method, option
+
+PROCESSED, MAILS, WORDS = "enron/enron_data.mat", "enron1/enron1.tar.gz", "enron1/vocab.json"
+LARGEST = 2**24  # bytes of a mail
+
+
+@method
+class Enron:
+    """Spam (1) against ham (0): counts of 5,116 words in 5,172 mails, in a training and a test part (KSL Table 1).
+
+    source: `processed`, the file of KSL's authors, or `mails`: the original set enron1, counted with the word list
+    of the influence-function code (4,822 words), without a division into parts.
+    """
+
+    source: str = option("processed", choices=("processed", "mails"))
+
+    description: ClassVar[str] = "spam mails as word counts (sparse)"
+    sizes: ClassVar[None] = None
+    rows: ClassVar[int] = 5172
+    features: ClassVar[int] = 5116
+    class_names: ClassVar[tuple[str, ...]] = ("ham", "spam")
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All mails. Raises `PoisonError` for missing or damaged files."""
+        if self.source == "mails":
+            return read_mails(_find(MAILS, data_dir), _find(WORDS, data_dir))
+        return read_processed(_find(PROCESSED, data_dir))
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return files.where([PROCESSED], data_dir)
+
+
+def read_processed(path: Path) -> Dataset:
+    """The arrays X_train, y_train, X_test, y_test of a MATLAB file, with labels -1 and 1."""
+    import scipy.io
+
+    try:
+        arrays = scipy.io.loadmat(path, variable_names=["X_train", "y_train", "X_test", "y_test"])
+        parts = [sp.csr_matrix(arrays[name], dtype=np.float32) for name in ("X_train", "X_test")]
+        labels = [np.asarray(arrays[name]).ravel() for name in ("y_train", "y_test")]
+        x: Any = sp.vstack(parts, format="csr")
+        y = (np.concatenate(labels) > 0).astype(np.float32)
+        sizes = [len(part) for part in labels]
+        if x.shape[0] != len(y) or np.any(x.data < 0) or np.any(x.data % 1):
+            raise ValueError("the counts are no whole numbers, or do not go with the labels")
+    except (KeyError, ValueError, TypeError, OSError, NotImplementedError) as error:
+        raise PoisonError(
+            f"{path} is not the processed Enron file ({error}): replace it by the original"
+        ) from error
+    rows = np.arange(len(y))
+    return counts(x, y, (rows[: sizes[0]], rows[sizes[0] :]))
+
+
+def read_mails(archive: Path, words: Path) -> Dataset:
+    """Counts of the words in `words` (JSON, word to column) in the mails of a tar file, ham and spam."""
+    try:
+        columns = {str(word): int(column) for word, column in json.loads(words.read_text(encoding="utf-8")).items()}
+        labels, entries = [], []
+        with tarfile.open(archive) as tar:
+            for member in sorted((m for m in tar if m.isfile()), key=lambda m: m.name):
+                kind = Path(member.name).parent.name
+                if kind not in ("ham", "spam"):
+                    continue
+                handle = tar.extractfile(member)
+                text = handle.read(LARGEST).decode("latin-1").lower() if handle else ""
+                entries += [(len(labels), columns[word]) for word in re.findall(r"[a-z]+", text) if word in columns]
+                labels.append(kind == "spam")
+    except (OSError, ValueError, AttributeError, EOFError, tarfile.TarError) as error:
+        raise PoisonError(f"{archive} or {words} is damaged ({error}): replace it by the original") from error
+    if len(set(labels)) < 2:
+        raise PoisonError(f"{archive} holds no folders ham and spam with mails: replace it by the original")
+    row, column = np.array(entries).reshape(-1, 2).T
+    shape = (len(labels), max(columns.values()) + 1)
+    x = sp.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=shape)
+    return counts(x, np.array(labels, np.float32), None)
+
+
+def counts(x: Any, y: np.ndarray, parts: tuple[np.ndarray, np.ndarray] | None) -> Dataset:
+    """A data set of word counts: whole numbers, from 0 up."""
+    x.sum_duplicates()
+    return Dataset(x, y, 0.0, np.inf, "binary", fingerprint_sparse(x, y), integer=True, parts=parts)
+
+
+def _find(name: str, data_dir: str | None) -> Path:
+    found = files.find(name, data_dir)
+    if found is None:
+        raise PoisonError(
+            f"{Path(name).name} was not found: put it into {files.place(name, data_dir).parent}, or name the "
+            f"folder that holds {name} with --data-dir or POISON_DATA_DIR"
+        )
+    return found

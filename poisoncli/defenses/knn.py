@@ -1,0 +1,29 @@
+"""The k-nearest-neighbors defense (Frederickson et al. 2018; KSL section 2.2)."""
+
+from __future__ import annotations
+
+from poisoncli.core.sanitize import check_classes, keep, neighbor_scores
+from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
+
+
+@method
+class KNN:
+    """Drops the rows farthest from their k-th nearest neighbor, whatever its class.
+
+    remove: share of each class to drop, in [0, 0.5].
+    k: which neighbor, at least 1 (KSL: 5).
+    total: instead of that distance the sum of the k smallest, the row's own 0 among them (the authors' code).
+    """
+
+    remove: float = option(0.05, low=0, high=0.5)
+    k: int = option(5, low=1)
+    total: bool = False
+
+    def knows(self) -> str:
+        return "nothing"
+
+    def weigh(self, key: Array, data: Data, learner: Learner, clues: Clues) -> Verdict:
+        """See `Defense.weigh`; the score is the distance."""
+        check_classes(data, learner)
+        scores = neighbor_scores(data.x, self.k, self.total)
+        return Verdict(keep(scores, data.y, self.remove).astype("float32"), scores, {})

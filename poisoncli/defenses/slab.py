@@ -1,0 +1,27 @@
+"""The slab defense (Steinhardt et al. 2017; KSL section 2.2)."""
+
+from __future__ import annotations
+
+from poisoncli.core.sanitize import check_classes, keep, slab_scores
+from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
+
+
+@method
+class Slab:
+    """Drops the rows farthest from their class's centroid along the line between the centroids.
+
+    With more than two classes the farthest along any of the lines to the other centroids.
+
+    remove: share of each class to drop, in [0, 0.5].
+    """
+
+    remove: float = option(0.05, low=0, high=0.5)
+
+    def knows(self) -> str:
+        return "nothing"
+
+    def weigh(self, key: Array, data: Data, learner: Learner, clues: Clues) -> Verdict:
+        """See `Defense.weigh`; the score is |<mu_1 - mu_0, x - mu_y>|."""
+        check_classes(data, learner)
+        scores = slab_scores(data.x, data.y)
+        return Verdict(keep(scores, data.y, self.remove).astype("float32"), scores, {})

@@ -1,0 +1,31 @@
+"""The SVD defense (Rubinstein et al. 2009; KSL section 2.2)."""
+
+from __future__ import annotations
+
+from poisoncli.core.sanitize import check_classes, keep, subspace_scores
+from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
+
+
+@method
+class SVD:
+    """Drops the rows farthest from the span of the top right singular vectors of all rows.
+
+    The least number of vectors is taken that leaves less than `share` of the squared Frobenius norm.
+
+    remove: share of each class to drop, in [0, 0.5].
+    share: of the squared norm left out, in (0, 1) (KSL: 0.05).
+    centered: also put the class means into the span and measure x - mu_y (the authors' code).
+    """
+
+    remove: float = option(0.05, low=0, high=0.5)
+    share: float = option(0.05, above=0, high=0.99)
+    centered: bool = False
+
+    def knows(self) -> str:
+        return "nothing"
+
+    def weigh(self, key: Array, data: Data, learner: Learner, clues: Clues) -> Verdict:
+        """See `Defense.weigh`; the score is the distance to the span."""
+        check_classes(data, learner)
+        scores = subspace_scores(data.x, data.y, self.share, self.centered)
+        return Verdict(keep(scores, data.y, self.remove).astype("float32"), scores, {})

@@ -1,0 +1,50 @@
+"""Multi-class support vector machine (Crammer and Singer 2002; KSL section 5.7 and Appendix B.3)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from poisoncli.core.multiclass import descend, fit
+from poisoncli.core.network import zeros
+from poisoncli.core.types import Array, Params, PoisonError, method, option
+
+
+@method
+class MultiSVM:
+    """Linear multi-class support vector machine, for two classes or more; features may be sparse.
+
+    Trained by AdaGrad without a penalty, which regularizes by stopping early, or with passes=0 to the optimum of
+    mean loss + lambda/2 |w|^2, biases penalized, which needs --lambda.
+
+    passes: of AdaGrad over the rows; 0 means the optimum.
+    rate: step size.
+    batch: rows of a step.
+    """
+
+    passes: int = option(3, low=0)
+    rate: float = option(0.02, above=0)
+    batch: int = option(20, low=1)
+
+    loss: ClassVar[str] = "hinge"
+    bias: ClassVar[str] = "penalized"
+
+    def init(self, key: Array, m: int) -> Params:
+        return zeros(m, 2)
+
+    def output(self, params: Params, h: Array) -> Array:
+        """By how much the second class exceeds the first; `core.multiclass` has the outputs of all."""
+        h = h + params[0]["b"][None]
+        return h[:, 1] - h[:, 0]
+
+    def optimum(self, x: Array, y: Array, lambda_: float) -> Params:
+        """See `Exact.optimum`; parameters have a row for each class, w [k, m]."""
+        k = int(np.max(y)) + 1
+        if self.passes:
+            machine = descend(x, y, k, self.rate, self.batch, self.passes)
+        elif lambda_ > 0:
+            machine = fit(x, y, k, lambda_)
+        else:
+            raise PoisonError("the optimum needs a penalty: give --lambda, or -o model.passes=3")
+        return [{"w": machine.w, "b": machine.b}]

@@ -1,0 +1,40 @@
+"""Linear classifiers trained to the optimum: support vector machine and logistic regression (KSL section 5.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from poisoncli.core.linear import BIASES, LOSSES, descend, fit
+from poisoncli.core.network import forward, zeros
+from poisoncli.core.types import Array, Params, method, option
+
+
+@method
+class SVM:
+    """Linear support vector machine, trained by liblinear to the optimum of mean loss + lambda/2 |w|^2.
+
+    It needs --lambda and no trainer; features may be sparse.
+
+    loss: `hinge`, or `logistic` for a logistic regression at its optimum.
+    bias: `free` of the penalty, or `penalized` like a weight: liblinear's default and the code of KSL's authors.
+    passes: of stochastic gradient descent over the rows instead of the optimum; 0 means the optimum (KSL 6.3).
+    """
+
+    loss: str = option("hinge", choices=LOSSES)
+    bias: str = option("free", choices=BIASES)
+    passes: int = option(0, low=0)
+
+    def init(self, key: Array, m: int) -> Params:
+        return zeros(m)
+
+    def output(self, params: Params, h: Array) -> Array:
+        return forward(params, h, 0.0)
+
+    def optimum(self, x: Array, y: Array, lambda_: float) -> Params:
+        """See `Exact.optimum`."""
+        signs = 2.0 * np.asarray(y) - 1
+        if self.passes:
+            theta = descend(x, signs, lambda_, self.loss, self.passes)
+        else:
+            theta = fit(x, signs, lambda_, self.loss, self.bias)
+        return [{"w": theta.w[None], "b": np.array([theta.b])}]

@@ -1,0 +1,140 @@
+"""Judge poison without a run file of its own, or by a defender who differs from the one it was made for."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from poisoncli import run, store
+from poisoncli.config import Choice, Run
+from poisoncli.core.additive import Rows, stack
+from poisoncli.core.campaign import Rules, additions
+from poisoncli.core.collapse import Collapsed, collapse, collapse_several
+from poisoncli.core.multiclass import Machine
+from poisoncli.core.optimum import solve_and_score
+from poisoncli.core.types import Data, Exact, Poison, PoisonError, Sparse
+from poisoncli.models.svm import SVM
+from poisoncli.prepare import Prepared, poisoned, problem, restore
+from poisoncli.store import RunFile
+
+Report = Callable[[int, int, str], None]
+
+
+def given(wanted: Run, path: str, data_dir: str | None = None) -> RunFile:
+    """The run file of a data set with the poison of the file `path` added; none if it is empty."""
+    wanted = dataclasses.replace(wanted, attack=Choice("given", {"path": path}))
+    with tempfile.TemporaryDirectory() as folder:
+        return store.read(run.attack(wanted, Path(folder) / "given.h5", data_dir=data_dir))
+
+
+def judge(
+    content: RunFile,
+    defenses: Sequence[Choice],
+    *,
+    lambda_: float | None = None,
+    loss: str = "",
+    passes: int | None = None,
+    data_dir: str | None = None,
+    report: Report = lambda done, total, what: None,
+) -> RunFile:
+    """Weigh the rows by each (resolved) defense, and train and score the victim without and behind each.
+
+    lambda_, loss, passes: of the defender's svm, where they differ from the run's (KSL sections 6.1-6.3).
+    Raises `PoisonError` if the run's model has no such options.
+    """
+    prepared = restore(content, data_dir)
+    poison = content.poison
+    changes = {name: value for name, value in (("loss", loss), ("passes", passes)) if value not in ("", None)}
+    if changes or lambda_ is not None:
+        model = prepared.objective.model
+        if not isinstance(model, SVM):
+            raise PoisonError("another lambda, loss or number of passes is for an svm: craft with --model svm")
+        objective = dataclasses.replace(prepared.objective, model=dataclasses.replace(model, **changes))
+        prepared = prepared._replace(objective=objective)
+    if lambda_ is not None:
+        value = np.float32(np.log(lambda_ * prepared.run.n_train))
+        poison = poison._replace(log_lambda=np.full_like(poison.log_lambda, value))
+    found = {choice.name: run.weigh(prepared, poison, choice, report) for choice in defenses}
+    content = dataclasses.replace(content, poison=poison, defenses=found, evaluations={})
+    scores = {name: run.behind(prepared, content, name, report) for name in ("none", *found)}
+    return dataclasses.replace(content, evaluations=scores)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shrunk:
+    """Poison collapsed to few distinct points (KSL Theorem 1), and what that does to the victim.
+
+    points: with their copies as real numbers. test_error: without poison, with all rows, and with the points,
+    each repeated a whole number of times, without a defense.
+    """
+
+    points: Collapsed
+    test_error: tuple[float, float, float]
+
+
+def shrink(content: RunFile, repetition: int = 0, data_dir: str | None = None) -> Shrunk:
+    """Collapse the added poison of a repetition to one point of each class, or k (k - 1) points of k classes.
+
+    Raises `PoisonError` where the theorem has nothing to say: poison that replaces rows, or another victim than
+    a linear one at its optimum.
+    """
+    prepared = restore(content, data_dir)
+    poison, victim = content.poison, prepared.objective.model
+    if not 0 <= repetition < prepared.run.repetitions:
+        raise PoisonError(f"repetition {repetition} is not there: the run has 0 to {prepared.run.repetitions - 1}")
+    if not isinstance(victim, Exact) or not poison.y.size or poison.replaced[0, 0] >= 0:
+        raise PoisonError("only poison that is added to the rows of model svm or multisvm can be collapsed")
+    rows = Rows(poison.x[repetition], poison.y[repetition])
+    if prepared.task == "multiclass":
+        train, _, _ = poisoned(prepared.split.train, poison, len(poison.counts) - 1)
+        lambda_ = prepared.learner(poison.log_lambda[repetition, -1]).lambda_
+        layer = victim.optimum(train.x[repetition], train.y[repetition], lambda_)[0]
+        found = collapse_several(Machine(layer["w"], layer["b"]), rows, prepared.integer)
+        if getattr(victim, "passes", 0):
+            found = found._replace(exact=False, why="the victim is not trained to its optimum")
+    else:
+        world = additions(problem(prepared), Rules(0.9, 0, 0.05))[repetition]
+        found = collapse(world, Rows(rows.x, 2.0 * rows.y - 1))
+        found = found._replace(y=(found.y + 1) / 2)
+    whole = np.maximum(1, np.rint(found.copies)).astype(int)
+    copied = Rows(np.repeat(found.x, whole, axis=0), np.repeat(found.y, whole))
+    errors = [_error(prepared, poison, repetition, extra) for extra in (None, rows, copied)]
+    return Shrunk(found, (errors[0], errors[1], errors[2]))
+
+
+def write_points(points: Collapsed, out: str | Path) -> None:
+    """Write the points, repeated a whole number of times, as x, y and `copies` to an NPZ file."""
+    if Path(out).suffix != ".npz":
+        raise PoisonError(f"{out} has no format that can be written: end its name in .npz")
+    whole = np.maximum(1, np.rint(points.copies)).astype(int)
+    buffer = io.BytesIO()
+    x = np.repeat(points.x, whole, axis=0).astype(np.float32)
+    np.savez_compressed(buffer, x=x, y=np.repeat(points.y, whole), copies=np.repeat(points.copies, whole))
+    store.replace(Path(out), buffer.getvalue())
+
+
+def _error(prepared: Prepared, poison: Poison, r: int, extra: Rows | None) -> float:
+    """The victim's test error with rows added to the clean ones of a repetition."""
+    rows = Rows(prepared.split.train.x[r], np.asarray(prepared.split.train.y[r]))
+    seen = rows if extra is None else stack(rows, extra)
+    ones = np.ones((1, len(seen.y)), np.float32)
+    train = Data(Sparse([seen.x]) if sp.issparse(seen.x) else seen.x[None], seen.y[None], ones)
+    val, test = (Data(*(leaf[r : r + 1] for leaf in part)) for part in (prepared.split.val, prepared.split.test))
+    lambda_ = prepared.learner(poison.log_lambda[r, -1]).lambda_
+    return float(solve_and_score(prepared.objective.model, train, [lambda_], val, test).test_error[0])  # type: ignore[arg-type]
+
+
+def outside(prepared: Prepared, poison: Poison) -> int:
+    """How many poison points are not in the data set's domain: below or above it, or no whole numbers."""
+    count = 0
+    for part in poison.x:
+        rows = np.asarray(part.toarray() if sp.issparse(part) else part)
+        bad = (rows < prepared.low).any(axis=1) | (rows > prepared.high).any(axis=1)
+        count += int(np.sum(bad | (rows % 1 != 0).any(axis=1) if prepared.integer else bad))
+    return count

@@ -1,0 +1,354 @@
+"""Attacks that add rows, from the command line's functions down to the file, on small data and on Enron."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse as sp
+
+from poisoncli import replay, run, store, sweep
+from poisoncli.config import Choice, Run, resolve_defense
+from poisoncli.core.additive import Addition, Rows, search
+from poisoncli.core.types import FailedError, PoisonError, Sparse
+from poisoncli.defenses import SANITIZERS
+from poisoncli.prepare import restore
+
+DATA_DIR = Path(os.environ.get("POISON_DATA_DIR", "data"))
+needs_enron = pytest.mark.skipif(
+    not (DATA_DIR / "enron" / "enron_data.mat").is_file(), reason="the processed Enron file is not at hand"
+)
+SMALL = {"repeats": (1, 5), "quantiles": (0.2, 0.4)}
+QUICK = {
+    "kkt": {**SMALL, "splits": 3},
+    "minmax": {**SMALL, "burn_in": 0.5},
+    "minmax-basic": {"burn_in": 0.5},
+    "influence": {"starts": 1, "steps": 6},
+    "influence-basic": {"steps": 3},
+    "alfa": {},
+}
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    """A data folder with a small file in the form of the processed Enron mails: 220 and 80 mails, 40 words."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(300) < 0.35, 1, -1)
+    rates = rng.gamma(0.4, 1.0, (2, 40))
+    x = rng.poisson(rates[(y > 0).astype(int)] * 0.7 + 0.05).astype(float)
+    arrays = {"X_train": x[:220], "X_test": x[220:], "y_train": y[:220, None], "y_test": y[220:, None]}
+    (folder / "enron").mkdir()
+    scipy.io.savemat(folder / "enron" / "enron_data.mat", arrays)
+    return str(folder)
+
+
+def small(name, **changes):
+    options = {**QUICK[name], **changes.pop("options", {})}
+    return Run(dataset="enron", model="svm", lambda_=0.05, fraction=0.05, attack=Choice(name, options), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", list(QUICK))
+def test_poison_is_whole_within_its_box_counted_and_the_same_again(name, words, tmp_path):
+    paths = [run.attack(small(name), tmp_path / f"{k}.h5", data_dir=words) for k in range(2)]
+    first, second = (store.read(path).poison for path in paths)
+    assert isinstance(first.x, Sparse)
+    x = first.x[0].toarray()
+    assert x.shape == (11, 40)
+    assert np.all(x % 1 == 0)
+    assert np.all(x >= 0)
+    assert np.all(first.replaced == -1)
+    assert np.all(np.isin(first.y, (0, 1)))
+    np.testing.assert_array_equal(x, second.x[0].toarray())
+    np.testing.assert_array_equal(first.y, second.y)
+    content = store.read(paths[0])
+    assert replay.outside(restore(content, words), first) == 0
+
+
+def test_the_attacks_beat_flips_of_the_same_number(words, tmp_path):
+    errors = {}
+    for name in ("kkt", "minmax", "alfa"):
+        path = run.attack(small(name), tmp_path / f"{name}.h5", data_dir=words)
+        errors[name] = run.evaluate(path, data_dir=words).evaluations["none"].test_error[0]
+    assert errors["kkt"][1] > errors["kkt"][0]
+    assert max(errors["kkt"][1], errors["minmax"][1]) >= errors["alfa"][1]
+
+
+def test_what_the_attack_reports_is_what_the_defender_sees(words, tmp_path):
+    path = run.attack(
+        small("kkt", options={"behind": ("l2", "slab", "loss", "knn")}), tmp_path / "a.h5", data_dir=words
+    )
+    for name in ("l2", "slab", "loss", "knn"):
+        run.defend(path, name, data_dir=words)
+    content = run.evaluate(path, data_dir=words)
+    least = min(content.evaluations[name].test_error[0, 1] for name in content.defenses)
+    assert least == pytest.approx(np.nanmax(content.poison.loss), abs=1e-6)
+    for defended in content.defenses.values():
+        away = defended.weight[0, 1] == 0
+        assert 0.03 < away.mean() < 0.07
+
+
+def test_interrupted_and_resumed_poison_is_the_same(words, tmp_path, monkeypatch):
+    wanted = small("kkt")
+    whole = store.read(run.attack(wanted, tmp_path / "whole.h5", data_dir=words)).poison
+    steps = []
+
+    def stop(done, total, what):
+        steps.append(done)
+        if len(steps) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(FailedError, match="--resume"):
+        run.attack(wanted, tmp_path / "cut.h5", data_dir=words, report=stop)
+    kept = store.read(tmp_path / "cut.h5.partial").poison
+    assert 0 < kept.done < kept.total
+    assert np.nanmax(kept.loss) > 0
+    resumed = store.read(run.attack(wanted, tmp_path / "cut.h5", data_dir=words, resume=True)).poison
+    np.testing.assert_array_equal(resumed.x[0].toarray(), whole.x[0].toarray())
+    np.testing.assert_array_equal(resumed.loss, whole.loss)
+
+
+def test_refits_never_lose_what_was_found(words, tmp_path):
+    once, again = (
+        store.read(run.attack(small("kkt", options={"refits": k}), tmp_path / f"{k}.h5", data_dir=words)).poison
+        for k in (0, 1)
+    )
+    assert again.total == 2 * once.total
+    assert np.nanmax(again.loss) >= np.nanmax(once.loss)
+
+
+@pytest.mark.parametrize("target", ["train", "val"])
+def test_other_target_rows(target, words, tmp_path):
+    wanted = small("kkt", options={"target": target}, n_val=30)
+    assert run.attack(wanted, tmp_path / "a.h5", data_dir=words).is_file()
+
+
+def test_missing_validation_rows_are_said(words, tmp_path):
+    with pytest.raises(PoisonError, match="--n-val"):
+        run.attack(small("kkt", options={"target": "val"}), tmp_path / "a.h5", data_dir=words)
+
+
+def test_an_unreachable_set_is_said(words):
+    def candidate(number):
+        raise FailedError("the feasible set is empty")
+
+    rows = Rows(np.ones((4, 2)), np.array([-1.0, 1, -1, 1]))
+    world = Addition(rows, rows, 2, 0.1, "hinge", "free", np.array(0.0), np.array(1.0), False)
+    with pytest.raises(FailedError, match="within the feasible set"):
+        list(search(world, 3, candidate))
+
+
+def test_dense_data_serve_too(tmp_path):
+    wanted = Run(dataset="digits", model="svm", lambda_=0.05, fraction=0.1, attack=Choice("kkt", QUICK["kkt"]))  # type: ignore[arg-type]
+    path = run.attack(wanted, tmp_path / "a.h5")
+    content = run.evaluate(path)
+    assert content.poison.x.shape == (1, 20, 64)
+    assert content.evaluations["none"].test_error[0, 1] >= content.evaluations["none"].test_error[0, 0]
+    assert replay.outside(restore(content), content.poison) == 0
+
+
+def test_a_model_that_cannot_take_sparse_rows_is_said(words, tmp_path):
+    with pytest.raises(PoisonError, match="--model svm"):
+        run.attack(Run(dataset="enron", fraction=0.05), tmp_path / "a.h5", data_dir=words)  # type: ignore[arg-type]
+
+
+def write(path, x, y):
+    if path.suffix == ".npz":
+        np.savez(path, x=x, y=y)
+    elif path.suffix == ".mat":
+        scipy.io.savemat(path, {"X": sp.csr_matrix(x), "y": y[:, None]})
+    elif path.suffix == ".h5":
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            file["x"], file["y"] = x, y
+    else:
+        header = ",".join([*(f"w{i}" for i in range(x.shape[1])), "y"])
+        np.savetxt(path, np.column_stack([x, y]), delimiter=",", header=header, comments="")
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".csv", ".h5"])
+@pytest.mark.parametrize("name", list(SANITIZERS))
+def test_poison_of_a_stranger_is_judged(suffix, name, words, tmp_path):
+    x = np.tile(np.r_[np.full(20, 3.0), np.zeros(20)], (10, 1))
+    path = write(tmp_path / f"p{suffix}", x, np.where(np.arange(10) % 2, 1, -1))
+    wanted = Run(dataset="enron", model="svm", lambda_=0.05, fraction=0.5)  # type: ignore[arg-type]
+    content = replay.given(wanted, path, words)
+    np.testing.assert_array_equal(content.poison.x[0].toarray(), x)
+    judged = replay.judge(content, [resolve_defense(Choice(name))], data_dir=words)
+    assert judged.evaluations[name].test_error.shape == (1, 2)
+    other = replay.judge(content, [], lambda_=0.5, loss="logistic", passes=1, data_dir=words)
+    assert other.evaluations["none"].test_loss[0, 1] != judged.evaluations["none"].test_loss[0, 1]
+
+
+def test_points_outside_the_domain_are_counted(words, tmp_path):
+    x = np.ones((4, 40))
+    x[0, 0], x[1, 1] = -1, 0.5
+    path = write(tmp_path / "p.npz", x, np.array([0, 1, 0, 1]))
+    wanted = Run(dataset="enron", model="svm", lambda_=0.05, fraction=0.5)  # type: ignore[arg-type]
+    content = replay.given(wanted, path, words)
+    assert replay.outside(restore(content, words), content.poison) == 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"x": np.ones((3, 7)), "y": np.ones(3)}, "7 features"),
+        ({"x": np.ones((3, 40)), "y": np.ones(4)}, "4 labels"),
+        ({"x": np.ones((3, 40)), "y": np.arange(3)}, "other labels"),
+        ({"x": np.full((3, 40), np.nan), "y": np.ones(3)}, "missing or infinite"),
+        ({"x": np.ones((3, 40))}, "no array 'y'"),
+        ({"x": np.array([{}] * 3), "y": np.ones(3)}, "cannot be read"),
+    ],
+)
+def test_bad_poison_files_are_said(arrays, complaint, words, tmp_path):
+    np.savez(tmp_path / "p.npz", **arrays)
+    wanted = Run(dataset="enron", model="svm", lambda_=0.05, fraction=0.5)  # type: ignore[arg-type]
+    with pytest.raises(PoisonError, match=complaint):
+        replay.given(wanted, str(tmp_path / "p.npz"), words)
+
+
+def test_evaluate_verb_with_poison_and_without(words, tmp_path):
+    from typer.testing import CliRunner
+
+    from poisoncli.cli import app
+
+    path = write(tmp_path / "p.npz", np.ones((6, 40)), np.array([0, 1] * 3))
+    common = ["evaluate", "--dataset", "enron", "--data-dir", words, "--lambda", "0.05", "--json"]
+    shown = CliRunner().invoke(app, [*common, "--poison", path, "--defense", "all"])
+    assert shown.exit_code == 0, shown.output
+    rows = json.loads(shown.stdout.splitlines()[0])["rows"]
+    assert {row["defense"] for row in rows} == {"none", *SANITIZERS}
+    clean = CliRunner().invoke(app, [*common, "--defense", "l2"])
+    assert clean.exit_code == 0, clean.output
+    assert CliRunner().invoke(app, ["evaluate"]).exit_code == 2
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A data folder with MNIST's files, filled with small random images of ten classes; loaded as they are."""
+    folder = tmp_path_factory.mktemp("digits")
+    rng = np.random.default_rng(0)
+    centers = rng.integers(0, 200, (4, 28 * 28))
+    (folder / "mnist").mkdir()
+    for part, n in (("train", 160), ("t10k", 80)):
+        y = np.arange(n) % 4
+        x = np.clip(centers[y] * 0.4 + rng.normal(0, 40, (n, 784)), 0, 255).astype(np.uint8)
+        header = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in (n, 28, 28))
+        (folder / "mnist" / f"{part}-images-idx3-ubyte").write_bytes(header + x.tobytes())
+        labels = bytes([0, 0, 8, 1]) + n.to_bytes(4, "big") + y.astype(np.uint8).tobytes()
+        (folder / "mnist" / f"{part}-labels-idx1-ubyte").write_bytes(labels)
+    return str(folder)
+
+
+@pytest.fixture
+def any_content(monkeypatch):
+    """Accept MNIST's files whatever they hold."""
+    from poisoncli.datasets import mnist
+
+    monkeypatch.setitem(mnist.CONTENT_MD5, "mnist", (None,) * 4)
+
+
+def ten(name, digits, tmp_path, **changes):
+    wanted = Run(
+        dataset="mnist-10", model=changes.pop("model", "multisvm"), fraction=0.1, attack=Choice(name, changes)
+    )  # type: ignore[arg-type]
+    return run.attack(wanted, tmp_path / f"{name}.h5", data_dir=digits)
+
+
+@pytest.mark.parametrize("name", ["minmax", "minmax-basic"])
+def test_minmax_on_several_classes(name, digits, any_content, tmp_path):
+    few = {"points": 4, "burn_in": 1.0}
+    path = ten(
+        name, digits, tmp_path, **few, **({"repeats": (2,), "quantiles": (0.1, 0.3)} if name == "minmax" else {})
+    )
+    poison = store.read(path).poison
+    assert poison.x.shape == (1, 16, 784)
+    assert np.all((poison.x >= 0) & (poison.x <= 1))
+    assert set(np.unique(poison.y)) <= {0, 1, 2, 3}
+    assert np.all(poison.replaced == -1)
+    for defense in ("l2", "slab", "loss", "knn", "svd"):
+        run.defend(path, defense, data_dir=digits)
+    content = run.evaluate(path, data_dir=digits)
+    assert all(np.all(np.isfinite(found.test_error)) for found in content.evaluations.values())
+    assert content.evaluations["none"].params[0]["w"].shape == (1, 2, 4, 784)
+
+
+def test_several_classes_need_their_model_and_attack(digits, any_content, tmp_path):
+    with pytest.raises(PoisonError, match="--model multisvm"):
+        ten("minmax", digits, tmp_path, model="svm")
+    with pytest.raises(PoisonError, match="minmax-basic"):
+        ten("kkt", digits, tmp_path)
+
+
+def test_collapse_verb(words, tmp_path):
+    from typer.testing import CliRunner
+
+    from poisoncli.cli import app
+
+    path, out = run.attack(small("minmax"), tmp_path / "a.h5", data_dir=words), tmp_path / "two.npz"
+    shown = CliRunner().invoke(app, ["collapse", str(path), str(out), "--data-dir", words])
+    assert shown.exit_code == 0, shown.output
+    assert "whole numbers" in shown.stdout or "margin" in shown.stdout
+    with np.load(out) as arrays:
+        assert len(np.unique(arrays["x"], axis=0)) <= 2
+    flips = run.attack(Run(attack="flip"), tmp_path / "b.h5")  # type: ignore[arg-type]
+    assert CliRunner().invoke(app, ["collapse", str(flips)]).exit_code == 2
+
+
+@pytest.mark.parametrize("name", [name for name in sweep.presets() if name.startswith("ksl")])
+def test_presets_of_the_paper_are_complete(name):
+    plan = sweep.preset(name)
+    assert plan.title.startswith(f"KSL {'Table' if 'table' in name else 'Fig.'} {name.lstrip('ksl-figtabe')}:")
+    assert {cell.run.model.name for cell in plan.cells} <= {"svm", "multisvm"}
+
+
+def test_a_sweep_draws_bars_and_time(words, tmp_path):
+    text = """
+    title = "small"
+    draw = ["defenses", "time"]
+    defend = ["all"]
+    [base]
+    dataset = "enron"
+    model = "svm"
+    lambda = 0.05
+    fraction = 0.05
+    [line.KKT]
+    attack = { name = "kkt", repeats = [1, 5], quantiles = [0.2, 0.4], splits = 3 }
+    """
+    from typer.testing import CliRunner
+
+    from poisoncli.cli import app
+
+    plan, folder = sweep.parse(text, "here"), tmp_path / "out"
+    assert [outcome.status for outcome in sweep.execute(plan, folder, data_dir=words)] == ["done"]
+    content = store.read(folder / "kkt.h5")
+    assert set(content.evaluations) == {"none", *SANITIZERS}
+    assert np.all(np.diff(content.timeline, axis=0) > 0)
+    assert content.timeline[-1, 1] == pytest.approx(np.nanmax(content.poison.loss))
+    assert CliRunner().invoke(app, ["report", str(folder)]).exit_code == 0
+    assert (folder / "figure.png").stat().st_size > 10_000
+
+
+@needs_enron
+def test_the_clean_victim_on_enron():
+    wanted = Run(dataset="enron", model=Choice("svm", {"bias": "penalized"}), lambda_=0.09, fraction=0.5)  # type: ignore[arg-type]
+    content = replay.given(wanted, "", str(DATA_DIR))
+    judged = replay.judge(content, [resolve_defense(Choice("l2"))], data_dir=str(DATA_DIR))
+    assert judged.evaluations["none"].test_error[0, 0] == pytest.approx(0.029, abs=0.003)
+
+
+@needs_enron
+@pytest.mark.slow
+def test_kkt_breaks_every_defense_on_enron(tmp_path):
+    wanted = Run(
+        dataset="enron", model=Choice("svm", {"bias": "penalized"}), lambda_=0.09, fraction=0.03, attack="kkt"
+    )  # type: ignore[arg-type]
+    path = run.attack(wanted, tmp_path / "a.h5", data_dir=str(DATA_DIR))
+    for name in SANITIZERS:
+        run.defend(path, name, data_dir=str(DATA_DIR))
+    content = run.evaluate(path, data_dir=str(DATA_DIR))
+    assert min(content.evaluations[name].test_error[0, 1] for name in SANITIZERS) >= 0.20

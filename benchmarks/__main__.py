@@ -1,4 +1,4 @@
-"""`make bench`: one hypergradient at HLP's MNIST settings against plain PyTorch, and a whole attack.
+"""`make bench`: one hypergradient at HLP's MNIST settings against plain PyTorch, a whole attack, and regression.
 
 Every measurement runs in a process of its own, so that peak memory is its own; rivals alternate, and the least of
 each is compared with the least of the other, because shared machines only ever make things slower.
@@ -25,9 +25,20 @@ ROUNDS = 4
 
 
 def main() -> None:
-    """Measure all and print a table; `--quick` leaves out T=700 and the whole attack."""
+    """Measure all and print tables.
+
+    `--quick` leaves out the long ones, `methods` all but Table II, `--regression` all but that part.
+    """
+    from benchmarks import methods
+
     quick = "--quick" in sys.argv
+    if "methods" in sys.argv:
+        methods.main(quick)
+        return
     print(_machine())
+    if "--regression" in sys.argv:
+        _regression(quick)
+        return
     rate = _child("matmul")["gflops"]
     print(f"a large float32 matrix product: {rate:.0f} GFLOP/s\n")
     print(f"{'one hypergradient':18} {'rival':12} {'least s':>8} {'peak MB':>8} {'x poison':>9} {'GFLOP/s':>8}")
@@ -37,6 +48,17 @@ def main() -> None:
         _compare(name, hidden, steps, rate)
     if not quick:
         _whole_attack()
+    _regression(quick)
+    print()
+    methods.main(quick)
+
+
+def _regression(quick: bool) -> None:
+    from benchmarks import regression
+
+    regression.defenses(_child)
+    if not quick:
+        regression.curves(_child)
 
 
 def _compare(name: str, hidden: tuple[int, ...], steps: int, rate: float) -> None:
@@ -82,6 +104,10 @@ def child(what: str, *arguments: str) -> dict[str, Any]:
 
     if what == "matmul":
         return {"gflops": _matmul()}
+    if what in ("defense", "curve"):
+        from benchmarks import regression
+
+        return getattr(regression, what)(*arguments)
     found = _attack(arguments[0]) if what == "attack" else {"seconds": _one(what, arguments[0])}
     scale = 1 if sys.platform == "darwin" else 1024
     return {**found, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6}

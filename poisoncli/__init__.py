@@ -18,7 +18,7 @@ _HOME = {
     "screen": "screen",
     "read": "store",
     "rows": "report",
-    "figure": "report",
+    "figure": "figures",
     "export": "exports",
     "PoisonError": "core.types",
     "FailedError": "core.types",

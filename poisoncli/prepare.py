@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli import config
+from poisoncli import aims, config
 from poisoncli.config import Run
 from poisoncli.core.crossval import best_log_lambda
 from poisoncli.core.losses import ROW_LOSS
@@ -39,6 +39,7 @@ class Prepared(NamedTuple):
 
     shift, scale, low, high: of the features, scalars, [m], or [repetitions, m] with real targets.
     y_shift, y_scale, y_low, y_high: of the targets, scalars or [repetitions].
+    target: the rows that the attack is about, see `aims`.
     """
 
     run: Run
@@ -57,6 +58,7 @@ class Prepared(NamedTuple):
     integer: bool
     objective: Objective
     trainer: Trainer
+    target: Data
 
     def learner(self, log_lambda: Any) -> Learner:
         """The victim with log_lambda [h]."""
@@ -66,12 +68,14 @@ class Prepared(NamedTuple):
 
 def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     """Load the data set of a resolved run, draw and scale its splits, and build what the run names."""
+    run = aims.read_rows(run)
     dataset = _load(run, data_dir)
-    sizes = _sizes(run, dataset)
+    others = np.setdiff1d(np.arange(len(dataset.y)), aims.set_apart(run, len(dataset.y)))
+    sizes = _sizes(run, dataset, others)
     run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
-    drawn = [_draw(np.random.default_rng((run.seed, r)), dataset, sizes) for r in range(run.repetitions)]
+    drawn = [_draw(np.random.default_rng((run.seed, r)), dataset, others, sizes) for r in range(run.repetitions)]
     parts = zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
-    return _assemble(run, dataset, {name: np.stack(part) for name, part in parts})
+    return _assemble(run, dataset, {name: others[np.stack(part)] for name, part in parts})
 
 
 def _load(run: Run, data_dir: str | None) -> Dataset:
@@ -101,6 +105,7 @@ def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray]) -> Prepar
         integer=dataset.integer,
         objective=Objective(model, ROW_LOSS[dataset.task], run.reg),
         trainer=config.build(run.trainer, "trainer"),
+        target=aims.target(run, split, lambda rows: _take(dataset, rows, scaler), len(dataset.y)),
     )
 
 
@@ -111,12 +116,14 @@ def _check_sparse(run: Run, dataset: Dataset) -> None:
         )
 
 
-def _draw(rng: np.random.Generator, dataset: Dataset, sizes: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
-    """Rows for training, validation and test: drawn from all, or from the parts that the data come in."""
+def _draw(
+    rng: np.random.Generator, dataset: Dataset, others: np.ndarray, sizes: tuple[int, int, int]
+) -> tuple[np.ndarray, ...]:
+    """Numbers within `others` of rows for training, validation and test: of all, or of the data's own parts."""
     if dataset.parts is None:
-        return draw(rng, dataset.y, dataset.task, sizes)
+        return draw(rng, dataset.y[others], dataset.task, sizes)
     n_train, n_val, n_test = sizes
-    first, last = dataset.parts
+    first, last = (np.flatnonzero(np.isin(others, part)) for part in dataset.parts)
     if n_train + n_val > len(first) or n_test > len(last):
         raise PoisonError(
             f"the data come in {len(first)} training and {len(last)} test rows: let --n-train and --n-val add up "
@@ -129,11 +136,11 @@ def _draw(rng: np.random.Generator, dataset: Dataset, sizes: tuple[int, int, int
     return first[:n_train], first[n_train : n_train + n_val], last[:n_test]
 
 
-def _sizes(run: Run, dataset: Dataset) -> tuple[int, int, int]:
+def _sizes(run: Run, dataset: Dataset, rows: np.ndarray) -> tuple[int, int, int]:
     if dataset.parts is not None:
-        first, last = (len(part) for part in dataset.parts)
+        first, last = (int(np.isin(rows, part).sum()) for part in dataset.parts)
         return run.n_train or first - run.n_val, run.n_val, run.n_test or last
-    usual = config.DATASETS[run.dataset.name].sizes or default_sizes(dataset.y, dataset.task)
+    usual = config.DATASETS[run.dataset.name].sizes or default_sizes(dataset.y[rows], dataset.task)
     asked = (run.n_train, run.n_val, run.n_test)
     return tuple(a or u for a, u in zip(asked, usual, strict=True))  # type: ignore[return-value]
 
@@ -210,29 +217,30 @@ def problem(prepared: Prepared) -> Problem:
     return Problem(
         train=prepared.split.train,
         target=_target(prepared),
-        objective=prepared.objective,
+        objective=dataclasses.replace(prepared.objective, outer=aims.row_loss(run)),
         trainer=prepared.trainer,
         threat=Threat(_counts(run), prepared.low, prepared.high, prepared.y_low, prepared.y_high, prepared.integer),
         log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
-        learn=run.learn_lambda,
+        learn=np.array([run.learn_lambda]),
+        clean_only=np.array([run.learn_lambda and run.clean_lambda]),
         task=prepared.task,
+        trusted=prepared.split.val if aims.is_general(run) and run.learn_lambda else None,
     )
 
 
 def _target(prepared: Prepared) -> Data:
-    """The rows whose loss the attack maximizes: the validation rows, or those that its option `target` names."""
-    name = prepared.run.attack.options.get("target", "val")
-    rows: Data = getattr(prepared.split, name)
-    wanted = "target" in prepared.run.attack.options or not config.ATTACKS[prepared.run.attack.name].adds
-    if wanted and not rows.y.shape[1]:
+    """The rows that the attack is about. Raises `PoisonError` if there are none."""
+    attack = prepared.run.attack
+    wanted = "target" in attack.options or not config.ATTACKS[attack.name].adds
+    if wanted and not prepared.target.y.shape[1]:
         raise PoisonError("there are no validation rows to attack: set some apart with --n-val, such as 400")
-    return rows
+    return prepared.target
 
 
 def _fixed(prepared: Prepared) -> np.ndarray:
     """The fixed log_lambda of each repetition; -inf for no penalty."""
     run, train = prepared.run, prepared.split.train
-    if not run.clean_lambda:
+    if not run.clean_lambda or run.learn_lambda:
         with np.errstate(divide="ignore"):
             return np.full(run.repetitions, np.log((run.lambda_ or 0.0) * run.n_train), np.float32)
     key = jax.random.fold_in(jax.random.key(run.seed), _FOLDS)

@@ -1,37 +1,15 @@
-"""Run files to tables and figures."""
+"""Run files to tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from poisoncli import config, store
-from poisoncli.core.types import PoisonError
+from poisoncli import config, measures
 from poisoncli.store import RunFile
-
-FORMATS = (".png", ".pdf", ".svg")
-QUANTITIES = {  # what it is called on an axis, and the factor to the axis' unit
-    "test_error": ("test error (%)", 100),
-    "val_loss": ("validation loss (nats)", 1),
-    "log_lambda": ("log_lambda = log(n lambda)", 1),
-    "norm": ("||w||^2 / d", 1),
-    "time": ("target error behind the best defense (%)", 100),
-    "defenses": ("test error (%)", 100),
-}
-# Okabe and Ito's colors, which color-blind readers tell apart, each with a line and a marker of its own
-STYLES = [
-    ("#0072B2", "-", "o"),
-    ("#D55E00", "--", "s"),
-    ("#009E73", "-.", "^"),
-    ("#CC79A7", ":", "D"),
-    ("#E69F00", "-", "v"),
-    ("#56B4E9", "--", "P"),
-    ("#000000", "-.", "X"),
-]
 
 
 def title(content: RunFile) -> str:
@@ -43,20 +21,51 @@ def title(content: RunFile) -> str:
     return f"{data}{pair}, {run.model.name}, {run.n_train:,} training rows"
 
 
+def policy(content: RunFile) -> str:
+    """The learner's policy for lambda.
+
+    `none`, `fixed`, `clean` (cross-validation), `learned-clean`, `learned`, or `layers` (one for each layer).
+    """
+    run = config.from_json(content.run)
+    if run.reg == "none":
+        return "none"
+    if run.learn_lambda and run.clean_lambda:
+        return "learned-clean"
+    if run.learn_lambda:
+        return "layers" if run.per_layer else "learned"
+    return "clean" if run.clean_lambda else "fixed"
+
+
 def label(content: RunFile) -> str:
     """The attack and the learner's policy, in a few words."""
     run = config.from_json(content.run)
-    if run.reg == "none":
-        policy = "no penalty"
-    elif run.learn_lambda:
-        policy = f"{run.reg}, lambda learned" + (" for each layer" if run.per_layer else "")
-    elif run.clean_lambda:
-        policy = f"{run.reg}, lambda by cross-validation"
-    else:
-        policy = f"{run.reg}, lambda = {run.lambda_:g}"
-    normalize = run.attack.options.get("normalize", "point")
-    variant = "" if normalize == "point" else f" (normalize={normalize})"
-    return f"{run.attack.name}{variant}: {policy}"
+    words = {
+        "none": "no penalty",
+        "learned": f"{run.reg}, lambda learned",
+        "layers": f"{run.reg}, lambda learned for each layer",
+        "clean": f"{run.reg}, lambda by cross-validation",
+        "learned-clean": f"{run.reg}, lambda learned on clean rows",
+        "fixed": f"{run.reg}, lambda = {run.lambda_ or 0:g}",
+    }
+    return f"{run.attack.name}{_variant(run.attack)}{_aim(run)}: {words[policy(content)]}"
+
+
+def _variant(attack: config.Choice) -> str:
+    """What sets an attack apart from others of its name, in brackets."""
+    normalize = attack.options.get("normalize", "point")
+    if "alpha" in attack.options:
+        return f" (alpha={attack.options['alpha']:g}" + (", normalize=none)" if normalize == "none" else ")")
+    return "" if normalize == "point" else f" (normalize={normalize})"
+
+
+def _aim(run: config.Run) -> str:
+    """Which rows the attack is about, where they are not those that its kind of attack takes by default."""
+    target, wanted = str(run.attack.options.get("target", "val")), run.attack.options.get("target_label")
+    if run.attack.name != "rmd" or (target == "val" and not wanted):
+        return ""
+    listed = target.count(",") + 1
+    rows = f"{listed} row{'s' if listed > 1 else ''}" if target.startswith("rows:") else target.replace(":", " ")
+    return f" on {rows}" + (f" to {wanted}" if wanted else "")
 
 
 def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
@@ -64,15 +73,18 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
 
     Keys: measure (what test_error is), defense, knows (what it was told), poison (rows), fraction (of the
     training rows), repetitions, test_error and val_error (shares in [0, 1], or the NMSE of real targets) with
-    standard errors *_se (0 for one repetition), for a defense also what `_detection` gives, val_loss (nats),
+    standard errors *_se (0 for one repetition), for a targeted attack target_rate (share of its target rows that
+    come out as the attacker wants), for a defense also what `_detection` gives, val_loss (nats),
     lambda and log_lambda (lists of one, or one a layer; log_lambda in the papers' scale, lambda the coefficient
-    in the mean loss), norm (||w||^2 / d of all parameters). Raises `PoisonError` if the file was not evaluated.
+    in the mean loss), norm and layer_norm (||w||^2 / d of all parameters, and of each layer), and for linear models
+    consistency (Kuncheva's index against the clean victim, for as many features as `selected` says).
+    Raises `PoisonError` if the file was not evaluated.
     """
-    if name not in content.evaluations:
-        raise PoisonError("the run file holds no evaluation: run `poison evaluate` on it first")
-    evaluation, poison = content.evaluations[name], content.poison
+    evaluation, poison = measures.evaluation(content, name), content.poison
     n = config.from_json(content.run).n_train
-    norm = np.average(evaluation.norm, axis=2, weights=_sizes(content))
+    norm = np.average(evaluation.norm, axis=2, weights=measures.sizes(content))
+    selected = measures.selected(content)
+    indices = [measures.consistency(content, k, name).mean(axis=0) for k in selected]
     result = []
     for stage, count in enumerate(poison.counts):
         log_lambda = poison.log_lambda[:, stage].astype(float)
@@ -88,10 +100,16 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
             row[key], row[f"{key}_se"] = mean_and_error(getattr(evaluation, key)[:, stage])
         if name in content.defenses:
             row.update(_detection(content, name, stage))
+        if evaluation.target_rate.size:
+            row["target_rate"], row["target_rate_se"] = mean_and_error(evaluation.target_rate[:, stage])
         row["val_loss"] = float(evaluation.val_loss[:, stage].mean())
         row["log_lambda"] = [float(value) for value in log_lambda.mean(axis=0)]
         row["lambda"] = [math.exp(value) / n for value in row["log_lambda"]]
         row["norm"] = float(norm[:, stage].mean())
+        row["layer_norm"] = [float(value) for value in evaluation.norm[:, stage].mean(axis=0)]
+        if selected:
+            row["selected"] = list(selected)
+            row["consistency"] = [float(index[stage]) for index in indices]
         result.append(row)
     return result
 
@@ -101,6 +119,21 @@ def all_rows(content: RunFile) -> list[dict[str, Any]]:
     return [
         row for name in ("none", *content.defenses) if name in content.evaluations for row in rows(content, name)
     ]
+
+
+def add_decreases(contents: Sequence[RunFile], tables: Sequence[list[dict[str, Any]]]) -> None:
+    """Add to the rows of regularized runs what their penalty takes from the test error (HLP V-B-2).
+
+    Keys: decrease (share of the test error without a penalty; NaN where that is 0) and decrease_se, for each run
+    that stands beside one without a penalty on the same data.
+    """
+    for content, table in zip(contents, tables, strict=True):
+        bare = measures.reference(content, list(contents))
+        if bare is None:
+            continue
+        shares = measures.decrease(content, bare)
+        for stage, row in enumerate(row for row in table if row["defense"] == "none"):
+            row["decrease"], row["decrease_se"] = mean_and_error(shares[:, stage])
 
 
 def _detection(content: RunFile, name: str, stage: int) -> dict[str, float]:
@@ -141,143 +174,8 @@ def measure(content: RunFile) -> str:
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    """Mean of `values` [repetitions] and its standard error, 0 for a single one."""
+    """Mean of `values` [repetitions] and its standard error, 0 for a single one; of those that are not NaN."""
     values = np.asarray(values, float)
+    values = values[~np.isnan(values)] if not np.all(np.isnan(values)) else values[:1]
     error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return float(values.mean()), float(error)
-
-
-def figure(contents: Sequence[RunFile], out: str | Path) -> Path:
-    """Draw test error and lambda against the fraction of poison, a line for each run file, with error bands.
-
-    out: ends in .png, .pdf or .svg. Bands are one standard error over the repetitions. Raises `PoisonError`
-    for another format, or a file that was not evaluated.
-    """
-    titles = {title(content) for content in contents}
-    heading = titles.pop() if len(titles) == 1 else "several data sets or models"
-    with_lambda = any(np.isfinite(content.poison.log_lambda).all() for content in contents)
-    lines = {label(content): content for content in contents}
-    if len(lines) < len(contents):  # runs that differ only in what their labels do not tell
-        lines = {f"{number}. {label(content)}": content for number, content in enumerate(contents, 1)}
-    quantities = ("test_error", "log_lambda") if with_lambda else ("test_error",)
-    if any(len(content.timeline) for content in contents):
-        quantities = ("defenses", "time")
-    return _draw({"": lines}, quantities, heading, Path(out), across="quantities")
-
-
-def grid(panels: Mapping[str, Mapping[str, RunFile]], draw: Sequence[str], heading: str, out: str | Path) -> Path:
-    """Draw a sweep: a column for each panel, a row for each quantity of `draw`, a line for each run.
-
-    panels: run files by panel and line; the same line has the same color everywhere. draw: of `test_error`,
-    `val_loss`, `log_lambda`, `norm`, `time` (of a search) and `defenses` (bars).
-    Raises `PoisonError` as `figure` does, and for another quantity.
-    """
-    for name in draw:
-        if name not in QUANTITIES:
-            raise PoisonError(f"{name!r} cannot be drawn: draw one of {', '.join(QUANTITIES)}")
-    return _draw(panels, draw, heading, Path(out), across="panels")
-
-
-def check_format(path: Path) -> None:
-    """Raise `PoisonError` unless the end of the name tells a format that can be drawn."""
-    if path.suffix.lower() not in FORMATS:
-        raise PoisonError(f"{path} has no format that can be drawn: end its name in {', '.join(FORMATS)}")
-
-
-def _draw(
-    panels: Mapping[str, Mapping[str, RunFile]], draw: Sequence[str], heading: str, path: Path, across: str
-) -> Path:
-    check_format(path)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    shape = (1, len(draw)) if across == "quantities" else (len(draw), len(panels))
-    drawing = Figure(figsize=(4.9 * shape[1], 3.6 * shape[0] + 0.4), layout="constrained")
-    FigureCanvasAgg(drawing)
-    axes = drawing.subplots(*shape, squeeze=False).reshape(len(draw), -1)
-    styles = {line: number for number, line in enumerate(dict.fromkeys(n for p in panels.values() for n in p))}
-    for column, (panel, lines) in enumerate(panels.items()):
-        for quantity, axis in zip(draw, axes[:, column], strict=True):
-            for name, content in lines.items():
-                _draw_line(axis, quantity, styles[name], name, content)
-            _finish(axis, quantity, panel)
-    drawing.suptitle(heading, fontsize=11)
-    store.replace(path, image(drawing, path.suffix.lower()[1:]))
-    return path
-
-
-def _draw_line(axis: Any, quantity: str, number: int, name: str, content: RunFile) -> None:
-    """Mean and standard error of a quantity at each stage; one line, or one for each layer."""
-    if quantity in ("time", "defenses"):
-        (_draw_time if quantity == "time" else _draw_bars)(axis, number, name, content)
-        return
-    factor, values = QUANTITIES[quantity][1], _values(quantity, content)
-    if not np.isfinite(values).all():
-        return  # no penalty has no lambda to draw
-    x = 100 * content.poison.counts / config.from_json(content.run).n_train
-    layers = values.shape[2]
-    for layer in range(layers):
-        color, line, marker = STYLES[(number + layer) % len(STYLES)]
-        spread = np.array([mean_and_error(factor * values[:, s, layer]) for s in range(values.shape[1])])
-        mean, error = spread[:, 0], spread[:, 1]
-        label = f"{name}, layer {layer + 1}" if layers > 1 else name
-        axis.plot(x, mean, line, color=color, marker=marker, label=label)
-        axis.fill_between(x, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
-
-
-def _draw_time(axis: Any, number: int, name: str, content: RunFile) -> None:
-    """A search's best error so far against time (KSL Fig. 4)."""
-    if len(content.timeline):
-        color, line, _ = STYLES[number % len(STYLES)]
-        seconds, best = content.timeline.T
-        axis.step(seconds / 60, 100 * best, line, color=color, where="post", label=name)
-        axis.set_xlabel("minutes")
-
-
-def _draw_bars(axis: Any, number: int, name: str, content: RunFile) -> None:
-    """Test error at the largest fraction without a defense and behind each (KSL Figs. 3, 6-9)."""
-    table = {row["defense"]: row for row in all_rows(content)}  # of each defense the last stage
-    color = STYLES[number % len(STYLES)][0]
-    at = np.arange(len(table)) + 0.13 * number
-    errors = [100 * row["test_error"] for row in table.values()]
-    axis.bar(at, errors, 0.12, color=color, label=name, yerr=[100 * row["test_error_se"] for row in table.values()])
-    axis.set_xticks(np.arange(len(table)), list(table))
-    axis.set_xlabel("defense")
-
-
-def _values(quantity: str, content: RunFile) -> np.ndarray:
-    """A quantity [repetitions, stages, lines]."""
-    if quantity == "log_lambda":
-        return content.poison.log_lambda.astype(float)
-    rows(content)  # refuses a file that was not evaluated
-    evaluation = content.evaluations["none"]
-    if quantity == "norm":
-        return np.average(evaluation.norm, axis=2, weights=_sizes(content))[:, :, None]
-    return np.asarray(getattr(evaluation, quantity), float)[:, :, None]
-
-
-def _sizes(content: RunFile) -> list[int]:
-    """Parameters in each layer."""
-    params = content.evaluations["none"].params
-    return [sum(leaf[0, 0].size for leaf in layer.values()) for layer in params]
-
-
-def _finish(axis: Any, quantity: str, panel: str) -> None:
-    axis.set_title(panel, fontsize=10)
-    if quantity not in ("time", "defenses"):
-        axis.set_xlabel("poison (% of the training rows)")
-    axis.set_ylabel(QUANTITIES[quantity][0])
-    axis.grid(alpha=0.3)
-    if quantity in ("test_error", "time", "defenses"):
-        axis.set_ylim(bottom=0)
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=8)
-
-
-def image(drawing: Any, kind: str) -> bytes:
-    """The drawing as a file of a kind such as png."""
-    import io
-
-    buffer = io.BytesIO()
-    drawing.savefig(buffer, format=kind, dpi=150)
-    return buffer.getvalue()

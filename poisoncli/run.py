@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli import config, store
+from poisoncli import aims, config, store
 from poisoncli.config import Choice, Run
 from poisoncli.core.losses import ERROR
 from poisoncli.core.metrics import train_and_score
 from poisoncli.core.optimum import solve_and_score
-from poisoncli.core.types import Clues, Data, Exact, FailedError, Poison, PoisonError, Sparse
+from poisoncli.core.types import Clues, Data, Exact, FailedError, Poison, PoisonError, Problem, Sparse
 from poisoncli.prepare import Prepared, poisoned, prepare, problem, restore
 from poisoncli.store import Defended, Evaluation, RunFile
 
 Report = Callable[[int, int, str], None]  # steps done, steps in all, what is being done
+DIVERGED = 100.0  # test NMSE that no training reaches that converges
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints within a batch
 _ATTACK, _VICTIM, _DEFENSE = 1, 2, 4  # what a key is folded with, for each stage; see also `prepare`
 
@@ -50,23 +52,29 @@ def attack(
     run = config.resolve(run)
     _check_place(path, partial, force, resume)
     prepared = prepare(run, data_dir)
-    fresh = RunFile(
+    content = fresh(prepared)
+    if resume and path.exists():
+        same_run(store.read(path), content, path)
+        return path
+    begun = None
+    if resume and partial.exists():
+        found = store.read(partial)
+        same_run(found, content, partial)
+        begun, content = found.poison, dataclasses.replace(content, timeline=found.timeline)
+    store.write(path, craft(prepared, problem(prepared), content, begun, partial, report))
+    partial.unlink(missing_ok=True)
+    return path
+
+
+def fresh(prepared: Prepared) -> RunFile:
+    """A run file's content before there is poison."""
+    return RunFile(
         run=config.to_json(prepared.run),
         sha256=prepared.sha256,
         split=prepared.rows,
         scaler={name: getattr(prepared, name) for name in store.SCALER},
         poison=None,  # type: ignore[arg-type]
     )
-    if resume and path.exists():
-        _same_run(store.read(path), fresh, path)
-        return path
-    begun = None
-    if resume and partial.exists():
-        content = store.read(partial)
-        _same_run(content, fresh, partial)
-        begun, fresh = content.poison, dataclasses.replace(fresh, timeline=content.timeline)
-    _craft(prepared, fresh, begun, path, partial, report)
-    return path
 
 
 def _check_place(path: Path, partial: Path, force: bool, resume: bool) -> None:
@@ -84,40 +92,44 @@ def _check_place(path: Path, partial: Path, force: bool, resume: bool) -> None:
             raise PoisonError(f"{place} exists: --force replaces it, --resume goes on from it, --out names another")
 
 
-def _same_run(found: RunFile, wanted: RunFile, path: Path) -> None:
-    if found.run != wanted.run or found.sha256 != wanted.sha256:
+def same_run(found: RunFile, wanted: RunFile, path: Path) -> None:
+    """Raise `PoisonError` unless the file `path`, with the content `found`, belongs to the run of `wanted`."""
+    if not config.same(found.run, wanted.run) or found.sha256 != wanted.sha256:
         raise PoisonError(
             f"{path} belongs to a run with other options or data: repeat its options, or start anew with --force"
         )
 
 
-def _craft(
-    prepared: Prepared, fresh: RunFile, begun: Poison | None, path: Path, partial: Path, report: Report
-) -> None:
-    """Run the attack with checkpoints; leaves the run file, or after an error the last checkpoint."""
+def craft(
+    prepared: Prepared, task: Problem, content: RunFile, begun: Poison | None, partial: Path, report: Report
+) -> RunFile:
+    """`content` with the poison of the attack on `task`, from `begun` on; checkpoints go to `partial`.
+
+    Raises `FailedError` if it diverges or is interrupted; the last checkpoint then stays.
+    """
     method = config.build(prepared.run.attack, "attack")
     what = f"crafting {prepared.run.attack.name} poison"
     key = jax.random.fold_in(jax.random.key(prepared.run.seed), _ATTACK)
     saved, batch, poison = time.monotonic(), -1, begun
-    start = saved - (fresh.timeline[-1, 0] if len(fresh.timeline) else 0.0)
+    start = saved - (content.timeline[-1, 0] if len(content.timeline) else 0.0)
     try:
-        for poison in method.craft(key, problem(prepared), begun):
+        for poison in method.craft(key, task, begun):
             report(poison.done, poison.total, what)
             _check_finite(poison)
             if method.adds:
-                fresh = _timed(fresh, time.monotonic() - start, poison)
+                content = _timed(content, time.monotonic() - start, poison)
             stage = poison.done // max(poison.loss.shape[2], 1)
             if stage != batch or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 if poison.done < poison.total:
-                    store.write(partial, dataclasses.replace(fresh, poison=poison))
+                    store.write(partial, dataclasses.replace(content, poison=poison))
                 saved, batch = time.monotonic(), stage
     except KeyboardInterrupt:
         if poison is None:
             raise
-        store.write(partial, dataclasses.replace(fresh, poison=poison))
+        store.write(partial, dataclasses.replace(content, poison=poison))
         raise FailedError(f"interrupted: the same command with --resume goes on from {partial}") from None
-    store.write(path, dataclasses.replace(fresh, poison=poison))
-    partial.unlink(missing_ok=True)
+    assert poison is not None  # an attack yields at least once
+    return dataclasses.replace(content, poison=poison)
 
 
 def _timed(content: RunFile, seconds: float, poison: Poison) -> RunFile:
@@ -233,10 +245,17 @@ def behind(prepared: Prepared, content: RunFile, name: str, report: Report) -> E
         scores.append(_score(prepared, content.poison, stage, weight))
     report(stages, stages, what)
     stacked: Any = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *scores)
-    evaluation = Evaluation(**stacked._asdict())
+    rate = aims.rate(prepared.run, prepared.objective, prepared.target, stacked.params)
+    evaluation = Evaluation(**stacked._asdict(), target_rate=rate)
     if not np.all(np.isfinite(evaluation.test_loss)):
         raise FailedError(
             "the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate"
+        )
+    worst = float(np.max(evaluation.test_error))
+    if prepared.task == "real" and worst > DIVERGED:
+        warnings.warn(
+            f"{what}: the test NMSE reaches {worst:.1g}, it diverged; craft again with a smaller -o trainer.rate",
+            stacklevel=2,
         )
     return evaluation
 

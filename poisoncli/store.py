@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from poisoncli.core.types import FailedError, Params, Poison, PoisonError, Sparse
+from poisoncli.core.types import Params, Poison, PoisonError, Sparse
+from poisoncli.writing import replace
 
 SCHEMA = 1
 SCALER = ("shift", "scale", "y_shift", "y_scale")
@@ -34,6 +32,8 @@ _AXES = {
     "weight": ("repetition", "stage", "row"),
     "score": ("repetition", "stage", "row"),
     "scales": ("repetition", "stage", "objective"),
+    "memory": ("repetition", "vector", "number"),
+    "trail": ("repetition", "stage", "outer_step", "coordinate"),
     "timeline": ("step", "seconds and error"),
     "data": ("entry",),
     "indices": ("entry",),
@@ -54,6 +54,7 @@ class Evaluation:
     test_loss, val_loss: mean loss without penalty.
     norm: squared L2 norm of all parameters over their number, of each layer [repetitions, stages, layers].
     params: the victim's parameters, each array with leading axes [repetitions, stages].
+    target_rate: share of the attacker's target rows that come out as he wants, see `aims.rate`; or empty [0, 0].
     """
 
     test_error: np.ndarray
@@ -62,6 +63,7 @@ class Evaluation:
     val_loss: np.ndarray
     norm: np.ndarray
     params: Params
+    target_rate: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0), np.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,33 +148,6 @@ def read(path: str | Path) -> RunFile:
         raise PoisonError(f"{path} is damaged or was not written by poison: craft the poison again") from None
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Put `content` at `path` in one move; on an error nothing is left behind and the old file stays."""
-    handle, name = -1, ""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException as error:
-        if name:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-        if not isinstance(error, OSError):  # an interruption
-            raise
-        cure = "free some space, or name another place with --out"
-        raise FailedError(f"cannot write {path} ({error.strerror}): {cure}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _versions() -> dict[str, str]:
     packages = ("poisoncli", "jax", "optax", "numpy", "scikit-learn", "h5py")
     return {name: importlib.metadata.version(name) for name in packages}
@@ -239,6 +214,8 @@ def _scale_stages(file: Any, counts: Any) -> None:
 def _put_evaluation(group: Any, evaluation: Evaluation) -> None:
     measures = {f.name: getattr(evaluation, f.name) for f in dataclasses.fields(evaluation)}
     params = measures.pop("params")
+    if not measures["target_rate"].size:
+        del measures["target_rate"]
     _put(group, measures)
     for number, layer in enumerate(params):
         _put(group.create_group(f"params/{number}"), layer)
@@ -317,17 +294,23 @@ def _fits(content: RunFile) -> bool:
     if content.split.keys() != {"train", "val", "test"}:
         return False
     repetitions, rows = content.split["train"].shape
-    stages = (repetitions, len(counts))
+    # a checkpoint of runs that are crafted together lists them, and has entries for each
+    entries = repetitions * (len(json.loads(content.run)) if content.run.startswith("[") else 1)
+    stages, points = (entries, len(counts)), poison.replaced.shape[1]
     added = poison.replaced.size == 0 or bool(np.all(poison.replaced == -1))
-    weighed = rows + poison.replaced.shape[1] * added
+    weighed = rows + points * added
     return (
         content.timeline.shape[1] == 2
-        and poison.x.shape[:2] == poison.y.shape == poison.replaced.shape
+        and poison.x.shape[:2] == poison.y.shape == (entries, points)
+        and poison.replaced.shape == (repetitions, points)
         and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
+        and poison.scales.shape in ((0, 0, 2), (*stages, 2))
+        and poison.trail.shape in ((0, 0, 0, 0), (*poison.loss.shape, poison.x.shape[2] + 1))
         and bool(counts[0] == 0 and np.all(np.diff(counts) >= 0) and counts[-1] <= poison.y.shape[1])
         and (added or bool(np.all((poison.replaced >= 0) & (poison.replaced < rows))))
         and all(
             found.weight.shape == found.score.shape == (*stages, weighed) for found in content.defenses.values()
         )
         and all(found.test_error.shape == found.val_loss.shape == stages for found in content.evaluations.values())
+        and all(found.target_rate.shape in ((0, 0), stages) for found in content.evaluations.values())
     )

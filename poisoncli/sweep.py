@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from poisoncli import config, run, store
-from poisoncli.config import Run
+from poisoncli import config, run, store, together
+from poisoncli.config import Choice, Run
 from poisoncli.core.types import FailedError, PoisonError
+from poisoncli.figures import Layout
+from poisoncli.pictures import PICTURES
 
 PRESETS = importlib.resources.files("poisoncli") / "presets"
+_NOT_A_RUN = ("line", "selected", "against")  # what a panel has beside the fields of a run
 PLAN = "sweep.toml"  # the sweep's own description, kept beside its run files
 
 
@@ -32,15 +35,18 @@ class Cell:
 class Sweep:
     """Runs that belong together.
 
-    title: what they show; draw: the quantities to draw, in order, see `report`; cells: the runs; text: the TOML
-    that describes them; defend: names of defenses that each run is tried with, or `all` that fit it.
+    title: what they show; layout: how they are drawn; cells: the runs; text: the TOML that describes them;
+    defend: names of defenses that each run is tried with, or `all` that fit it; options: of these, by name.
+    picture: what is drawn instead of curves, see `pictures.draw_panels`; empty for curves.
     """
 
     title: str
-    draw: tuple[str, ...]
+    layout: Layout
     cells: tuple[Cell, ...]
     text: str
     defend: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    picture: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,17 +86,20 @@ def changed(sweep: Sweep, fields: Mapping[str, int]) -> Sweep:
 def parse(text: str, source: str) -> Sweep:
     """Expand a sweep and check every run in it.
 
-    The TOML has a `title`, optionally `draw` and `defend` (lists; defenses by name, or all), a table `base` with
-    the fields of a run (see `config.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace
-    those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about
-    one pair, and `override` about all.
+    The TOML has a `title`, optionally `draw` and `columns` (see `Layout`), `defend` (a list of defenses by name,
+    or all), tables `defense.NAME` with options of a defense, and `picture` (see `Sweep`), a table `base` with the
+    fields of a run (see `config.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace those
+    of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about one pair,
+    and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the layout.
     Raises `PoisonError` for anything else.
     """
     try:
         plan = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PoisonError(f"{source} is not TOML: {error}") from None
-    unknown = set(plan) - {"title", "draw", "defend", "base", "panel", "line", "override"}
+    unknown = set(plan) - {
+        *("title", "draw", "columns", "defend", "defense", "picture", "base", "panel", "line", "override")
+    }
     if unknown:
         raise PoisonError(
             f"{source} has unknown entries {', '.join(sorted(unknown))}: use title, draw, base, panel, line"
@@ -101,13 +110,34 @@ def parse(text: str, source: str) -> Sweep:
         both = over.get("line", {}).get(line, {})
         fields = dict(plan.get("base", {}))
         for part in (over, under, both, plan.get("override", {})):
-            fields = _merge(fields, {k: v for k, v in part.items() if k != "line"})
+            fields = _merge(fields, {k: v for k, v in part.items() if k not in _NOT_A_RUN})
         name = "-".join(part for part in (_slug(panel), _slug(line)) if part)
         cells.append(Cell(name, panel, line, config.resolve(config.from_mapping(fields))))
-    draw, defend = plan.get("draw", ("test_error",)), plan.get("defend", ())
+    defend = tuple(plan.get("defend", ()))
     for name in set(defend) - {"all"}:
         config.known(name, config.DEFENSES, "defense")
-    return Sweep(str(plan.get("title", source)), tuple(draw), tuple(cells), text, tuple(defend))
+    options, picture = plan.get("defense", {}), plan.get("picture", "")
+    for name, given in options.items():
+        tried = config.DEFENSES if "all" in defend else dict.fromkeys(defend)
+        config.known(name, tried, "defense to be tried")
+        config.resolve_defense(Choice(name, given))
+    if picture:
+        config.known(picture, dict.fromkeys(PICTURES), "picture")
+    title = str(plan.get("title", source))
+    return Sweep(title, _layout(plan, panels), tuple(cells), text, defend, options, picture)
+
+
+def _layout(plan: Mapping[str, Any], panels: Mapping[str, Any]) -> Layout:
+    """How the sweep is drawn. Raises `PoisonError` where it names a quantity or a panel that is not there."""
+    against = {name: panel["against"] for name, panel in panels.items() if "against" in panel}
+    for other in against.values():
+        config.known(other, panels, "panel")
+    return Layout(
+        draw=tuple(plan.get("draw", ("test_error",))),
+        columns=int(plan.get("columns", 0)),
+        selected={name: tuple(panel["selected"]) for name, panel in panels.items() if "selected" in panel},
+        against=against,
+    )
 
 
 def _slug(text: str) -> str:
@@ -141,7 +171,8 @@ def execute(
 ) -> list[Outcome]:
     """Run and evaluate every cell into the folder `out`; a cell that fails does not stop the others.
 
-    Finished cells are skipped and interrupted ones go on, so calling it again completes a sweep.
+    Finished cells are skipped and interrupted ones go on, so calling it again completes a sweep. Cells that
+    differ in their lambda alone are crafted together, see `together`.
     finished: called with each cell's outcome. Raises `PoisonError` if `out` holds another sweep.
     """
     folder = Path(out)
@@ -150,28 +181,41 @@ def execute(
     if plan.exists() and plan.read_text(encoding="utf-8") != sweep.text:
         raise PoisonError(f"{folder} holds another sweep: choose another --out, or empty it")
     store.replace(plan, sweep.text.encode())
-    outcomes = []
-    for number, cell in enumerate(sweep.cells, 1):
-        label = f"{number}/{len(sweep.cells)} {cell.name}"
-        outcome = _run_cell(cell, sweep.defend, folder, data_dir, _labeled(report, label))
-        finished(outcome)
-        outcomes.append(outcome)
-    return outcomes
+    outcomes: dict[int, Outcome] = {}
+    for group in together.groups([cell.run for cell in sweep.cells]):
+        _craft_group([sweep.cells[number] for number in group], folder, data_dir, report)
+        for number in group:
+            cell = sweep.cells[number]
+            label = f"{len(outcomes) + 1}/{len(sweep.cells)} {cell.name}"
+            outcomes[number] = _run_cell(cell, sweep, folder, data_dir, _labeled(report, label))
+            finished(outcomes[number])
+    return [outcomes[number] for number in sorted(outcomes)]
 
 
-def _run_cell(
-    cell: Cell, defend: tuple[str, ...], folder: Path, data_dir: str | None, report: run.Report
-) -> Outcome:
+def _craft_group(cells: list[Cell], folder: Path, data_dir: str | None, report: run.Report) -> None:
+    """Craft the poison of cells that share their rows; where that fails, each says so when it runs alone."""
+    paths = [folder / f"{cell.name}.h5" for cell in cells]
+    if len(cells) == 1 or all(path.exists() for path in paths):
+        return
+    try:
+        label = f"{' + '.join(cell.line for cell in cells)}, {cells[0].panel}".strip(", ")
+        together.attack([cell.run for cell in cells], paths, data_dir=data_dir, report=_labeled(report, label))
+    except PoisonError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise
+
+
+def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, report: run.Report) -> Outcome:
     path = folder / f"{cell.name}.h5"
     try:
         finished = path.exists()
         run.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)  # refuses a file of another run
         content = store.read(path)
-        names = config.defenses(defend, content.real)
+        names = config.defenses(sweep.defend, content.real)
         if finished and {"none", *names} <= set(content.evaluations):
             return Outcome(cell, "skipped")
         for name in names:
-            run.defend(path, name, data_dir=data_dir, report=report)
+            run.defend(path, Choice(name, sweep.options.get(name, {})), data_dir=data_dir, report=report)
         run.evaluate(path, data_dir=data_dir, report=report)
     except FailedError as error:
         if isinstance(error.__context__, KeyboardInterrupt):

@@ -177,7 +177,7 @@ def _read_svmlight(path: Path, target: str) -> Table:
         raise PoisonError(f"{path} has its targets at the start of each line: leave --target out")
     x, y = load_svmlight_file(path)  # type: ignore[misc]
     _check_size(x.shape[0] * x.shape[1], path)
-    return Table(x.toarray().astype(np.float32), y, [f"feature {column}" for column in range(x.shape[1])])
+    return Table(x.astype(np.float32).toarray(), y, [f"feature {column}" for column in range(x.shape[1])])
 
 
 def _check_size(values: int, path: Path) -> None:

@@ -212,7 +212,7 @@ def test_a_trainer_has_an_optimizer_and_its_steps(name):
     trainer = config.build(config.resolve(Run(trainer=name)).trainer, "trainer")
     assert trainer.epochs >= 1
     params = {"w": jnp.ones(3)}
-    optimizer = trainer.optimizer()
+    optimizer = trainer.optimizer(trainer.epochs)
     change, _ = optimizer.update({"w": jnp.ones(3)}, optimizer.init(params), params)
     assert np.all(optax.apply_updates(params, change)["w"] < 1)
 

@@ -11,14 +11,17 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "poisoncli").rglob("*.py"))
 METHODS = ("attacks", "defenses", "models", "datasets")
 BOTTOM = {"core"}
-FILING = {"store", "files", "tables", "points"} | BOTTOM
+FILING = {"store", "files", "tables", "writing", "points"} | BOTTOM
 CONFIG = {"config", *METHODS} | FILING
-LIBRARY = {"prepare", "run", "exports", "report", "pictures", "screen", "sweep", "replay"}
+LIBRARY = {"aims", "prepare", "run", "together", "sweep", "screen", "exports", "replay"} | {
+    *("maps", "measures", "panels", "report", "figures", "pictures", "planes"),
+}
 MAY_IMPORT = {  # part of the package -> parts that it may import, itself included
     "core": BOTTOM,
     "store": FILING,
     "files": FILING,
     "tables": FILING,
+    "writing": FILING,
     "points": FILING,
     **{kind: {kind, *FILING} for kind in METHODS},
     "config": CONFIG,
@@ -28,7 +31,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, itself includ
 ONLY_IN = {  # a library -> where it may be imported
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "matplotlib": ("report.py", "pictures.py"),
+    "matplotlib": ("figures.py", "pictures.py"),
     "h5py": ("store.py", "tables.py"),
     "click": (),
 }

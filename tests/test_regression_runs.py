@@ -109,14 +109,14 @@ def test_an_interrupted_attack_goes_on_to_the_same_bits(stop):
 
     def copied(poison):
         return poison._replace(
-            **{k: np.array(getattr(poison, k)) for k in ("x", "y", "loss", "scales", "log_lambda")}
+            **{k: np.array(getattr(poison, k)) for k in ("x", "y", "loss", "scales", "trail", "log_lambda")}
         )
 
     states = [copied(state) for state in method.craft(jax.random.key(0), problem)]
     assert states[-1].done == states[-1].total == len(states) * (states[0].done)
     begun = copied(states[min(stop, len(states)) - 2])
     *_, last = method.craft(jax.random.key(0), problem, begun)
-    for name in ("x", "y", "loss", "scales"):
+    for name in ("x", "y", "loss", "scales", "trail"):
         np.testing.assert_array_equal(getattr(last, name), getattr(states[-1], name))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -331,3 +332,24 @@ def test_kill_in_mid_write_leaves_the_old_file(path, call):
     done = subprocess.run([sys.executable, "-c", KILLED, path, call], check=False)
     assert done.returncode == -signal.SIGKILL
     assert same(store.read(path), example())
+    assert len(os.listdir(path.parent)) == 2  # what the kill left behind
+    store.write(path, example(0.25))
+    assert os.listdir(path.parent) == ["run.h5"]
+
+
+def test_only_abandoned_files_of_the_same_run_are_removed(path):
+    folder = path.parent
+    others = [
+        folder / name for name in (".other.h5.abcdefgh.writing", ".run.h5.mybackup", ".run.h5.longer_.writing2")
+    ]
+    for other in others:
+        other.write_bytes(b"mine")
+    held = folder / ".run.h5.abcdefgh.writing"  # as a second process in mid-write has it
+    held.write_bytes(b"half")
+    with held.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        store.write(path, example(0.25))
+        assert held.exists()
+    store.write(path, example(0.25))
+    assert not held.exists()
+    assert all(other.read_bytes() == b"mine" for other in others)

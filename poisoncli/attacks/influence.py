@@ -105,7 +105,7 @@ class InfluenceBasic:
     rates: tuple[float, ...] = option((1.0,), above=0)
     smooth: float = option(0.001, above=0)
     quantile: float = option(0.9, low=0, high=1)
-    refits: int = option(0, low=0)
+    refits: int = option(default=0, low=0)
     remove: float = REMOVE
     behind: tuple[str, ...] = BEHIND
     target: str = TARGET

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from poisoncli.core.ascent import NORMALIZE
-from poisoncli.core.front import stage_front, stage_keys
+from poisoncli.core.front import only_setting, stage_front, stage_keys
 from poisoncli.core.plan import Part, plan
 from poisoncli.core.start import copies, flipped_copies
 from poisoncli.core.stealth import Aim, Band, clean_band, climbs, risk
@@ -40,8 +40,8 @@ class Stealthy:
     batch: points optimized together, at most; 0 means 7.5 % of the training rows.
     normalize: divide the `objectives` by their references, which needs a first attack with alpha = 1
     (Algorithms 1 and 2), or not: `none`.
-    gradient: divide the hypergradient of features and target by the L2 norm of each `point` or of the `batch`,
-    or not: `none`.
+    gradient: divide the hypergradient of features and targets by the L2 norm of the whole `batch`, so that points
+    come to rest where the objectives balance; of each `point`, the stronger attack with alpha = 1; or not: `none`.
     start: where a point's target starts: at the `opposite` bound, the stronger attack, or as a clone: `copy`.
     box: points stay within the range of the clean `train` rows, or of the whole data set: `domain`.
     """
@@ -55,7 +55,7 @@ class Stealthy:
     inner_rate: float = option(0.1, above=0, high=1)
     batch: int = option(0, low=0)
     normalize: str = option("objectives", choices=("objectives", "none"))
-    gradient: str = option("point", choices=NORMALIZE)
+    gradient: str = option("batch", choices=NORMALIZE)
     start: str = option("opposite", choices=("opposite", "copy"))
     box: str = option("train", choices=("train", "domain"))
 
@@ -73,7 +73,7 @@ class Stealthy:
         for number, one in enumerate(passes):
             if poison.done == number * work.total > 0:
                 again = self._start(key, problem)
-                poison = poison._replace(x=again.x, y=again.y, loss=again.loss)
+                poison = poison._replace(x=again.x, y=again.y, loss=again.loss, trail=again.trail)
             for part in work.parts(poison.done - number * work.total):
                 for state in self._batch(key, problem, poison, part, one, band):
                     poison = state
@@ -84,13 +84,14 @@ class Stealthy:
     ) -> Iterator[Poison]:
         """Optimize one batch, from outer step `part.first` on."""
         work = plan(problem, self.inner_steps, self.outer_steps)
-        front, batch = stage_front(problem, poison, part, work.free)
+        front, place = stage_front(problem, poison, part, work.free)
+        front, batch = only_setting(front), place.batch
         own, target = (
             jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), whole) for whole in (band, problem.target)
         )
         aim = self._aim(problem, poison, part, one)
         for t in range(part.first, self.outer_steps, work.span):
-            front, aim, loss = climbs(
+            front, aim, loss, trail = climbs(
                 stage_keys(jax.random.fold_in(key, 1), part),
                 problem.objective,
                 SGD(self.inner_rate, self.inner_steps),
@@ -108,10 +109,11 @@ class Stealthy:
             x, y = front.rows.blocks[-1].x[:, -work.free :], front.rows.y[:, -work.free :]
             # a copy, for an interruption must not find it half-changed
             poison = poison._replace(
-                **{name: getattr(poison, name).copy() for name in ("x", "y", "loss", "scales")}
+                **{name: getattr(poison, name).copy() for name in ("x", "y", "loss", "scales", "trail")}
             )
             poison.x[part.group, batch], poison.y[part.group, batch] = x, y
             poison.loss[part.group, part.stage, t : t + work.span] = loss
+            poison.trail[part.group, part.stage, t : t + work.span] = trail
             if one.relative:
                 poison.scales[part.group, part.stage, 0] = aim.damage_ref
             elif t + work.span == self.outer_steps:
@@ -123,8 +125,11 @@ class Stealthy:
     def _start(self, key: Array, problem: Problem) -> Poison:
         begin = flipped_copies if self.start == "opposite" else copies
         poison = begin(jax.random.fold_in(key, 0), problem, self.outer_steps)
-        repetitions, stages, _ = poison.loss.shape
-        return poison._replace(scales=np.full((repetitions, stages, 2), np.nan, poison.x.dtype))
+        repetitions, stages, steps = poison.loss.shape
+        return poison._replace(
+            scales=np.full((repetitions, stages, 2), np.nan, poison.x.dtype),
+            trail=np.full((repetitions, stages, steps, poison.x.shape[2] + 1), np.nan, poison.x.dtype),
+        )
 
     def _aim(self, problem: Problem, poison: Poison, part: Part, one: _Pass) -> Aim:
         """What the batch climbs, with a leading repetition axis."""

@@ -59,7 +59,10 @@ def attack(
     ] = None,
     trainer: Annotated[
         str | None,
-        typer.Option(help="sgd, momentum or adam, full batch. Default: sgd.", rich_help_panel=MODEL),
+        typer.Option(
+            help="sgd, momentum or adam; -o trainer.size=ROWS for mini-batches. Default: sgd.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     reg: Annotated[
         str | None,
@@ -81,7 +84,8 @@ def attack(
         bool | None,
         typer.Option(
             "--learn-lambda",
-            help="The learner learns lambda on the validation rows, and the attacker knows it.",
+            help="The learner learns lambda on the validation rows, and the attacker knows it; with --lambda clean "
+            "he learns it before there is poison, and keeps it.",
             rich_help_panel=MODEL,
         ),
     ] = None,
@@ -100,6 +104,20 @@ def attack(
         str | None,
         typer.Option(
             help="How rmd differentiates: reverse, forward, cg or exact. Default: reverse.", rich_help_panel=ATTACK
+        ),
+    ] = None,
+    target_rows: Annotated[
+        str | None,
+        typer.Option(
+            metavar="val|test|train|class:K|rows:FILE",
+            help="The rows to be classified wrongly. Default: val, the validation rows.",
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
+    target_label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K", help="The class to push these rows to. Default: any wrong one.", rich_help_panel=ATTACK
         ),
     ] = None,
     fraction: Annotated[
@@ -176,7 +194,8 @@ def attack(
         "seed": seed,
     }  # fmt: skip
     names = {"dataset": dataset, "model": model, "trainer": trainer, "attack": method}
-    options = [*(options or []), *([f"hypergradient={hypergradient}"] if hypergradient else [])]
+    short = {"hypergradient": hypergradient, "target": target_rows, "target_label": target_label}
+    options = [*(options or []), *(f"{name}={value}" for name, value in short.items() if value)]
     run = _run(config_file, names, given, options, target, classes)
     from poisoncli.run import attack as craft
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,9 +86,10 @@ def evaluate(
         contents = [_differently(path, defense, options, data_dir, quiet) for path in paths(runs)]
     else:
         contents = evaluated(paths(runs), data_dir, quiet)
-    from poisoncli import report
+    from poisoncli import measures, report
 
     tables = [report.all_rows(content) for _, content in contents]
+    report.add_decreases([content for _, content in contents], tables)
     if json:
         for (path, content), table in zip(contents, tables, strict=True):
             print(
@@ -96,6 +98,7 @@ def evaluate(
                         "run": path,
                         "title": report.title(content),
                         "label": report.label(content),
+                        "weights": measures.histogram(content),
                         "rows": table,
                     }
                 )
@@ -217,7 +220,11 @@ def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
     times = table[0]["repetitions"]
     spread = f"; mean ± standard error of {times} repetitions" if times > 1 else ""
     grid = new_grid(f"{report.title(content)}\n{report.label(content)}{spread}")
-    for name in ("poison", "rows", report.measure(content), "val loss", "lambda", "log_lambda", "||w||^2/d"):
+    columns = ["poison", "rows", report.measure(content), "val loss", "lambda", "log_lambda", "||w||^2/d"]
+    selected = table[0].get("selected", [])
+    columns += ["target rows hit"] if "target_rate" in table[0] else []
+    columns += [f"I_c of {selected[len(selected) // 2]}"] if selected else []
+    for name in columns:
         grid.add_column(name, justify="right")
     for row in table:
         penalized = any(value > 0 for value in row["lambda"])
@@ -228,7 +235,9 @@ def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
             f"{row['val_loss']:.3f}",
             ", ".join(f"{value:.2g}" for value in row["lambda"]) if penalized else "-",
             ", ".join(f"{value:.1f}" for value in row["log_lambda"]) if penalized else "-",
-            f"{row['norm']:.2g}",
+            ", ".join(f"{value:.2g}" for value in row["layer_norm"]),
+            *([_share(row["target_rate"])] if "target_rate" in row else []),
+            *([f"{row['consistency'][len(selected) // 2]:.2f}"] if selected else []),
         )
     console().print(grid)
 
@@ -266,19 +275,37 @@ def _share(value: float) -> str:
 
 
 def _print_several(contents: list[Any], tables: list[list[dict[str, Any]]]) -> None:
-    """Test errors side by side, a column for each run; fractions that a run lacks are empty."""
+    """Test errors side by side, a column for each run; and what a penalty takes from that without one."""
     from poisoncli import report
 
     titles = list(dict.fromkeys(map(report.title, contents)))
-    grid = new_grid("Test error\n" + "\n".join(titles))
+    labels = [report.label(content) for content in contents]
+    bare = [[row for row in table if row["defense"] == "none"] for table in tables]
+    _print_columns("Test error\n" + "\n".join(titles), labels, bare, percent)
+    compared = [(label, table) for label, table in zip(labels, bare, strict=True) if "decrease" in table[0]]
+    if compared:
+        labels, bare = (list(part) for part in zip(*compared, strict=True))
+        _print_columns("Relative decrease of the test error against no penalty", labels, bare, _decrease)
+
+
+def _print_columns(
+    title: str, labels: list[str], tables: list[list[dict[str, Any]]], cell: Callable[[dict[str, Any]], str]
+) -> None:
+    """A line for each fraction and a column for each run; fractions that a run lacks are empty."""
+    grid = new_grid(title)
     grid.add_column("poison", justify="right")
-    for content in contents:
-        grid.add_column(report.label(content), justify="right")
+    for label in labels:
+        grid.add_column(label, justify="right")
     fractions = sorted({round(row["fraction"], 6) for table in tables for row in table})
-    found = [{round(row["fraction"], 6): percent(row) for row in table} for table in tables]
+    found = [{round(row["fraction"], 6): cell(row) for row in table} for table in tables]
     for fraction in fractions:
         grid.add_row(f"{fraction:.1%}", *(cells.get(fraction, "") for cells in found))
     console().print(grid)
+
+
+def _decrease(row: dict[str, Any]) -> str:
+    error = f" ± {100 * row['decrease_se']:.0f}" if row["repetitions"] > 1 else ""
+    return "-" if row["decrease"] != row["decrease"] else f"{100 * row['decrease']:.0f}{error} %"
 
 
 def percent(row: dict[str, Any]) -> str:

@@ -25,6 +25,13 @@ def report(
             "--out", "-o", help="The figure: .png, .pdf or .svg. Default: the first run's name with .png."
         ),
     ] = None,
+    draw: Annotated[
+        str | None,
+        typer.Option(
+            help="What to draw, with commas between: test_error, val_loss, log_lambda, norm, layer_norm, "
+            "consistency, decrease, histogram, position; A+B shares a panel. Default: test error and lambda."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing figure.")] = False,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
@@ -32,45 +39,51 @@ def report(
 ) -> None:
     """Draw test error and lambda against the fraction of poison, a line for each run file; or a whole sweep.
 
+    --draw chooses other quantities: how the weights change (consistency, histogram, norm), what a penalty is worth
+    against the run without one (decrease).
+
     A single run with defenses shows the gain of each, the area of negative gain shaded.
     Bands show one standard error over the repetitions. Runs that were not evaluated yet are evaluated first.
     """
     from poisoncli.cli.evaluate import evaluated
     from poisoncli.exports import check_free
-    from poisoncli.report import check_format, figure
+    from poisoncli.figures import check_format, figure
 
     files = paths(runs)
     if len(files) == 1 and Path(files[0]).is_dir():
         path = Path(out) if out else Path(files[0]) / "figure.png"
         check_free(path, force)
-        print(_draw_sweep(files[0], path, data_dir))
+        print(_draw_sweep(files[0], path, draw, data_dir))
         return
     path = Path(out) if out else Path(files[0]).with_suffix(".png")
     check_format(path)
     check_free(path, force)
     contents = [content for _, content in evaluated(files, data_dir, quiet)]
-    if len(contents) == 1 and contents[0].defenses:
+    if len(contents) == 1 and contents[0].defenses and not draw:
         from poisoncli.pictures import draw_defended
 
         print(draw_defended(contents[0], path, data_dir))
     else:
-        print(figure(contents, path))
+        print(figure(contents, path, draw.split(",") if draw else (), data_dir))
     note(f"drew {len(contents)} run{'s' if len(contents) > 1 else ''}", quiet)
 
 
-def _draw_sweep(folder: str, path: Path, data_dir: str | None) -> Path:
-    """The grid of a sweep, and beside it a figure of its own for each run with defenses."""
-    from poisoncli import report, sweep
+def _draw_sweep(folder: str, path: Path, draw: str | None, data_dir: str | None) -> Path:
+    """The figure of a sweep; where that shows no gains, beside it a figure for each run with defenses."""
+    import dataclasses
+
+    from poisoncli import figures, sweep
     from poisoncli.core.types import PoisonError
+    from poisoncli.pictures import draw_defended, draw_panels
 
     plan, panels = sweep.contents(folder)
     if not panels:
         raise PoisonError(f"no run of {folder} is finished: repeat `poison sweep` until one is")
-    if plan.defend:
-        from poisoncli.pictures import draw_defended
-
-        for cell in plan.cells:
-            content = panels.get(cell.panel, {}).get(cell.line)
-            if content and content.defenses:
-                draw_defended(content, path.with_name(f"{cell.name}{path.suffix}"), data_dir)
-    return report.grid(panels, plan.draw, plan.title, path)
+    if plan.picture and not draw:
+        return draw_panels(panels, plan.picture, plan.title, path, data_dir)
+    for cell in plan.cells:
+        content = panels.get(cell.panel, {}).get(cell.line)
+        if content and content.defenses:
+            draw_defended(content, path.with_name(f"{cell.name}{path.suffix}"), data_dir)
+    layout = dataclasses.replace(plan.layout, draw=tuple(draw.split(","))) if draw else plan.layout
+    return figures.grid(panels, layout, plan.title, path, data_dir)

@@ -76,7 +76,7 @@ def _plan(preset: str | None, config_file: str | None, changes: dict[str, Any]) 
 def _summary(run: Any) -> str:
     """A run in a line."""
     if run.learn_lambda:
-        policy = "lambda learned"
+        policy = "lambda learned" + (" on clean rows" if run.clean_lambda else "")
     elif run.clean_lambda:
         policy = "lambda by cross-validation"
     else:

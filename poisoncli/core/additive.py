@@ -149,7 +149,8 @@ def rounded(
         part = low + (rng.random(size) < x[used] - low) if integer else np.tile(low, (size[0], 1))
         parts.append(sp.csr_matrix(part) if sparse else part)
     if sparse:
-        rows: Any = sp.vstack(parts, format="csr")[kept]
+        every: Any = sp.vstack(parts, format="csr")
+        rows = every[kept]
         return sp.csr_matrix((rows.data, used[rows.indices], rows.indptr), shape=(copies, len(x)))
     whole = np.zeros((copies, len(x)))
     whole[:, used] = np.concatenate(parts)[kept]

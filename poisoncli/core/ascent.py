@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from poisoncli.core.hypergrad import Method
+from poisoncli.core.outer import follow
 from poisoncli.core.train import Block, Objective, Rows, Trainer, free_rows, replace_free
 from poisoncli.core.types import Array, Data
 
@@ -19,7 +21,7 @@ class Step(NamedTuple):
     """How a hyperiteration moves (HLP eq. 10).
 
     x_rate: step size alpha of the points; 0 leaves them where they are.
-    lambda_rate: step size of log_lambda; 0 keeps it fixed.
+    lambda_rate: step size of log_lambda [settings]; 0 keeps it fixed.
     low, high: domain of the features, scalars or [m].
     log_lambda_min, log_lambda_max: domain of log_lambda.
     """
@@ -33,10 +35,14 @@ class Step(NamedTuple):
 
 
 class Front(NamedTuple):
-    """Where the ascent stands: training rows whose last block ends with the free rows, and log_lambda."""
+    """Where the ascent stands: training rows whose last block ends with the free rows, and log_lambda.
+
+    memory: what the rule for the outer steps remembers, see `outer.follow`; of points and log_lambda in one.
+    """
 
     rows: Rows
     log_lambda: Array
+    memory: Array | tuple = ()
 
 
 def direction(gradient: Array, normalize: str) -> Array:
@@ -59,22 +65,31 @@ def _hyperiteration(
     normalize: str,
     free: int,
     method: Method,
+    outer: str,
+    trusted: Data | None,
+    t: Array,
 ) -> tuple[Front, tuple[Array, Array, Array]]:
     rows = front.rows
     x = free_rows(rows, free)
     start = objective.model.init(key, x.shape[1])
     start = jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
     found = method(objective, trainer, start, front.log_lambda, rows, target, free)
-    x = jnp.clip(x + step.x_rate * direction(found.x, normalize), step.low, step.high)
+    by_lambda = found.log_lambda
+    if trusted is not None:  # the learner looks at rows of his own (HLP eq. 2)
+        learner = dataclasses.replace(objective, outer=None)
+        by_lambda = method(learner, trainer, start, front.log_lambda, rows, trusted, free).log_lambda
+    slope, memory = follow(outer, jnp.concatenate([found.x.ravel(), by_lambda]), front.memory, t)
+    climb, by_lambda = slope[: x.size].reshape(x.shape), slope[x.size :]
+    x = jnp.clip(x + step.x_rate * direction(climb, normalize), step.low, step.high)
     # each log_lambda's hypergradient is divided by its own size, so it moves by its sign (HLP V-A)
-    log_lambda = front.log_lambda - step.lambda_rate * jnp.sign(found.log_lambda)
+    log_lambda = front.log_lambda - step.lambda_rate * jnp.sign(by_lambda)
     log_lambda = jnp.where(  # a fixed value stays as it is, -inf (no penalty) included
         step.lambda_rate > 0, jnp.clip(log_lambda, step.log_lambda_min, step.log_lambda_max), front.log_lambda
     )
-    return Front(replace_free(rows, x), log_lambda), (found.loss, log_lambda, found.residual)
+    return Front(replace_free(rows, x), log_lambda, memory), (found.loss, log_lambda, found.residual)
 
 
-@functools.partial(jax.jit, static_argnames=("normalize", "free", "method", "count"))
+@functools.partial(jax.jit, static_argnames=("normalize", "free", "method", "count", "outer"))
 def hyperiterations(
     keys: Array,
     objective: Objective,
@@ -88,24 +103,39 @@ def hyperiterations(
     free: int,
     method: Method,
     count: int,
+    outer: str = "plain",
+    trusted: Data | None = None,
 ) -> tuple[Front, tuple[Array, Array, Array]]:
-    """`count` hyperiterations, numbers `first` ... for each repetition.
+    """`count` hyperiterations, numbers `first` ... for each repetition, and in it for each setting of lambda.
 
     keys: [repetitions]; the model is initialized anew in hyperiteration t from fold_in(key, t).
-    front, target: arrays with a leading repetition axis (columns of compressed blocks are shared).
-    Returns the new front, and the history: target loss [repetitions, count] before each step and log_lambda
-    [repetitions, count, h] after it, and the linear system's residual [repetitions, count].
+    front: arrays with leading axes [repetitions, settings], blocks before the last [repetitions]: the settings
+    share them, so that their rows are read once for all (columns of compressed blocks are shared by all).
+    target: the rows whose loss the points maximize, and log_lambda minimizes unless it has rows of its own,
+    `trusted`; arrays with a leading repetition axis.
+    Returns the new front, and the history: target loss [repetitions, settings, count] before each step and
+    log_lambda [repetitions, settings, count, h] after it, and the linear system's residual like the loss.
     """
 
-    def one(key: Array, front: Front, target: Data) -> tuple[Front, tuple[Array, Array, Array]]:
+    def one(
+        key: Array, front: Front, target: Data, trusted: Data | None, lambda_rate: Array
+    ) -> tuple[Front, tuple[Array, Array, Array]]:
+        own = step._replace(lambda_rate=lambda_rate)
+
         def body(front: Front, t: Array) -> tuple[Front, tuple[Array, Array, Array]]:
             at = jax.random.fold_in(key, t)
-            return _hyperiteration(at, objective, trainer, front, target, step, normalize, free, method)
+            return _hyperiteration(
+                at, objective, trainer, front, target, own, normalize, free, method, outer, trusted, t
+            )
 
         return jax.lax.scan(body, front, first + jnp.arange(count))
 
-    axes = Front(repetition_axes(front.rows), 0)  # type: ignore[arg-type]
-    return jax.vmap(one, in_axes=(0, axes, 0), out_axes=(axes, 0))(keys, front, target)
+    shared = tuple(Block(None, None, None) for _ in front.rows.blocks[1:])
+    within = Front(Rows((*shared, Block(0, 0, None)), 0, 0), 0, 0)  # type: ignore[arg-type]
+    axes = Front(repetition_axes(front.rows), 0, 0)  # type: ignore[arg-type]
+    settings = jax.vmap(one, in_axes=(None, within, None, None, 0), out_axes=(within, 0))
+    over = jax.vmap(settings, in_axes=(0, axes, 0, 0, None), out_axes=(axes, 0))
+    return over(keys, front, target, trusted, step.lambda_rate)
 
 
 def repetition_axes(rows: Rows) -> Rows:

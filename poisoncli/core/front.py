@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,31 +14,59 @@ from poisoncli.core.train import Block, Rows, compress
 from poisoncli.core.types import Array, Poison, Problem
 
 
+class Place(NamedTuple):
+    """Where a stage's results belong in a `Poison`: its entries [repetitions, settings], and which rows."""
+
+    entries: np.ndarray
+    batch: slice
+
+
 def stage_keys(key: Array, part: Part) -> Array:
     """A key for each repetition of a stage."""
     repetitions = jnp.arange(part.group.start, part.group.stop)
     return jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(key, r), part.stage))(repetitions)
 
 
-def stage_front(problem: Problem, poison: Poison, part: Part, free: int) -> tuple[Front, slice]:
-    """The training rows of a stage, its batch last, and which of the poison rows the batch is.
+def stage_front(problem: Problem, poison: Poison, part: Part, free: int) -> tuple[Front, Place]:
+    """The training rows of a stage, its batch last, and where that belongs.
 
-    The rows that no batch replaces come first, in a block of their own: they never change.
+    Arrays have leading axes [repetitions, settings], but for the first block of rows, which do not change and
+    which all settings share: [repetitions]. Before the first batch only those settings are there that learn.
     """
     x, y, weight = (np.asarray(leaf)[part.group] for leaf in problem.train)
-    index, stop = poison.replaced[part.group], part.stage * free
-    batch = slice(max(stop - free, 0), max(stop, free))
-    slots = np.r_[0 : batch.start, batch.stop : index.shape[1], batch]
-    clean_y = np.take_along_axis(y, index, axis=1)
-    slot_y = np.where(np.arange(index.shape[1]) < stop, poison.y[part.group], clean_y)[:, slots]
+    settings = np.arange(problem.settings) if part.stage else np.flatnonzero(problem.learn)
+    entries = np.arange(part.group.start, part.group.stop)[:, None] * problem.settings + settings
+    stop = part.stage * free
+    place = Place(entries, slice(max(stop - free, 0), stop))
+    # one setting keeps one shape through all stages, and is compiled once; several share what they can
+    held = poison.replaced.shape[1] if problem.settings == 1 else max(stop, free)
+    slots = np.r_[0 : place.batch.start, place.batch.stop : held, place.batch]
+    index = poison.replaced[part.group, :held]
+    clean_y = np.take_along_axis(y, index, axis=1)[:, None]
+    slot_y = np.where(np.arange(held) < stop, poison.y[entries, :held], clean_y)[..., slots]
     kept = np.stack([np.setdiff1d(np.arange(y.shape[1]), rows) for rows in index])
-    last = jnp.asarray(poison.x[part.group][:, slots])
+    last = jnp.asarray(poison.x[entries][:, :, slots])
+    kept_y = _for_each(np.take_along_axis(y, kept, axis=1), len(settings))
+    weights = np.take_along_axis(weight, np.concatenate([kept, index[:, slots]], axis=1), axis=1)
     rows = Rows(
         (
             compress(np.take_along_axis(x, kept[:, :, None], axis=1)),
-            Block(last, jnp.swapaxes(last, 1, 2), None),
+            Block(last, jnp.swapaxes(last, -1, -2), None),
         ),
-        jnp.asarray(np.concatenate([np.take_along_axis(y, kept, axis=1), slot_y], axis=1)),
-        jnp.asarray(np.take_along_axis(weight, np.concatenate([kept, index[:, slots]], axis=1), axis=1)),
+        jnp.asarray(np.concatenate([kept_y, slot_y], axis=2)),
+        jnp.asarray(_for_each(weights, len(settings))),
     )
-    return Front(rows, jnp.asarray(poison.log_lambda[part.group, part.stage])), batch
+    return Front(rows, jnp.asarray(poison.log_lambda[entries, part.stage])), place
+
+
+def _for_each(values: np.ndarray, settings: int) -> np.ndarray:
+    """`values` [repetitions, n] for each setting, [repetitions, settings, n]."""
+    return np.repeat(values[:, None], settings, axis=1)
+
+
+def only_setting(front: Front) -> Front:
+    """`front` of a problem with one setting, without the axis of the settings."""
+    *shared, last = front.rows.blocks
+    last = Block(last.x[:, 0], last.xt[:, 0], last.columns)
+    rows = Rows((*shared, last), front.rows.y[:, 0], front.rows.weight[:, 0])
+    return Front(rows, front.log_lambda[:, 0])

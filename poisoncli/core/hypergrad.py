@@ -28,9 +28,11 @@ from poisoncli.core.train import (
     fit,
     free_rows,
     gradient,
+    part_of,
     products,
     pull_back,
     replace_free,
+    steps_of,
     update,
 )
 from poisoncli.core.types import Array, Data, Params
@@ -114,32 +116,37 @@ def reverse(
     multiplied once at the end.
     """
 
-    def forward_step(state: tuple, _: None) -> tuple[tuple, tuple]:
-        grads, h = gradient(objective, state[0], log_lambda, rows)
-        return update(trainer, state, grads), (state, grads, h if store else None)
+    total = steps_of(trainer, rows.y.shape[0])
+    steps = jnp.arange(total)
+    undifferentiated = total - min(last or total, total)
 
-    def plain_step(state: tuple, _: None) -> tuple[tuple, None]:
-        return forward_step(state, None)[0], None
+    def forward_step(state: tuple, t: Array) -> tuple[tuple, tuple]:
+        grads, h = gradient(objective, state[0], log_lambda, part_of(rows, trainer, t))
+        return update(trainer, state, grads, total), (state, grads, h if store else None, t)
 
-    steps = min(last or trainer.epochs, trainer.epochs)
-    start = (params, trainer.optimizer().init(params))
-    start, _ = jax.lax.scan(plain_step, start, None, length=trainer.epochs - steps)
-    (trained, inner), trace = jax.lax.scan(forward_step, start, None, length=steps)
+    def plain_step(state: tuple, t: Array) -> tuple[tuple, None]:
+        return forward_step(state, t)[0], None
+
+    start = (params, trainer.optimizer(total).init(params))
+    start, _ = jax.lax.scan(plain_step, start, steps[:undifferentiated])
+    (trained, inner), trace = jax.lax.scan(forward_step, start, steps[undifferentiated:])
     loss, adjoint = jax.value_and_grad(objective.clean_loss)(trained, target)
 
     def backward_step(carry: tuple, saved: tuple) -> tuple[tuple, tuple]:
-        adjoint, total = carry
-        state, grads, h = saved
-        _, pull = jax.vjp(lambda s, g: update(trainer, s, g), state, grads)
+        adjoint, (sum_lambda, sum_y) = carry
+        state, grads, h, t = saved
+        _, pull = jax.vjp(lambda s, g: update(trainer, s, g, total), state, grads)
         adjoint, v = pull(jax.tree.map(_to_cotangent, adjoint))
         adjoint = jax.tree.map(_from_cotangent, adjoint, state)
         weights, h = state[0], products(state[0][0]["w"], rows) if h is None else h
-        direct, d_h, d_lambda, d_vh, d_y = _second_order(objective, weights, v, h, log_lambda, rows)
+        direct, d_h, d_lambda, d_vh, d_y = _second_order(
+            objective, weights, v, h, log_lambda, part_of(rows, trainer, t)
+        )
         direct = add_to_first(direct, pull_back(d_h, rows, v[0]["w"].shape[1]))
         adjoint = (jax.tree.map(jnp.add, adjoint[0], direct), adjoint[1])
         factors = (d_h[-free:], weights[0]["w"], d_vh[-free:], v[0]["w"])
-        moved = total[1] + d_y[-free:] if with_y else None
-        return (adjoint, (total[0] + d_lambda, moved)), factors
+        moved = sum_y + d_y[-free:] if with_y else None
+        return (adjoint, (sum_lambda + d_lambda, moved)), factors
 
     no_y = jnp.zeros(free, rows.y.dtype) if with_y else None
     ends = ((adjoint, jax.tree.map(jnp.zeros_like, inner)), (jnp.zeros_like(log_lambda), no_y))

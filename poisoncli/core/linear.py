@@ -10,6 +10,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from poisoncli.core.types import Array, FailedError
 
@@ -56,10 +57,30 @@ def fit(x: Array, y: Array, lambda_: float, loss: str = "hinge", bias: str = "fr
         try:
             solver.fit(x, y)
         except ConvergenceWarning:
-            raise FailedError(
-                "the victim's solver did not converge: raise --lambda, or add -o model.bias=penalized"
-            ) from None
+            # liblinear is slow where the free bias matters much; libsvm's dual has it as a constraint
+            solver = _other(loss, bias, strength, tol)
+            try:
+                solver.fit(x, y)
+            except ConvergenceWarning:
+                raise FailedError(
+                    "the victim's solver did not converge: raise --lambda, or add -o model.bias=penalized"
+                ) from None
+    if sp.issparse(solver.coef_):  # libsvm's, of sparse rows
+        return Linear(np.asarray(solver.coef_.toarray()[0], float), float(solver.intercept_[0]))
     return Linear(np.asarray(solver.coef_[0], float), float(solver.intercept_[0]))
+
+
+def _other(loss: str, bias: str, strength: float, tol: float) -> Any:
+    """A solver for what liblinear did not finish."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import SVC, LinearSVC
+
+    if loss == "logistic":
+        solver = "lbfgs" if bias == "free" else "liblinear"
+        return LogisticRegression(C=strength, solver=solver, tol=tol, max_iter=100_000, random_state=0)
+    if bias == "free":
+        return SVC(kernel="linear", C=strength, tol=tol, max_iter=100_000_000)
+    return LinearSVC(C=strength, loss="hinge", tol=tol, max_iter=50 * _ITERATIONS, random_state=0)
 
 
 def descend(x: Array, y: Array, lambda_: float, loss: str, passes: int) -> Linear:

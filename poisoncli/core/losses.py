@@ -30,6 +30,30 @@ ROW_LOSS: dict[Task, Callable[[Array, Array], Array]] = {
 }
 
 
+def toward(output: Array, y: Array) -> Array:
+    """Minus the binary cross-entropy [n]: it grows as rows come nearer to the label y that an attacker chose."""
+    return -cross_entropy(output, y)
+
+
+def away_margin(output: Array, y: Array) -> Array:
+    """The logit [n] against the target y in {0, 1}: unlike a loss it never saturates."""
+    return (1 - 2 * y) * output
+
+
+def toward_margin(output: Array, y: Array) -> Array:
+    """The logit [n] for the label y in {0, 1} that an attacker chose."""
+    return (2 * y - 1) * output
+
+
+# what an attack maximizes on its target rows, by name, and by whether it pushes them to a label; None: the row loss
+AIMS: dict[tuple[str, bool], Callable[[Array, Array], Array] | None] = {
+    ("training", False): None,
+    ("training", True): toward,
+    ("margin", False): away_margin,
+    ("margin", True): toward_margin,
+}
+
+
 def penalty(params: Params, reg: str) -> Array:
     """Omega(w) of each layer, [layers]: 1/2 ||w||_2^2 (`l2`) or ||w||_1 (`l1`); biases are free (HLP IV)."""
     weights = [layer["w"] for layer in params]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from poisoncli.core.types import PoisonError, Problem
 
@@ -60,12 +61,23 @@ def plan(problem: Problem, inner_steps: int, outer_steps: int) -> Plan:
     memory = _memory()
     store = store_products(inner_steps, n, m, width, free)
     each = number * (6 * n * m + 2 * inner_steps * width * (m + free) + inner_steps * n * width * store)
+    each *= problem.settings
     size = max(d for d in _divisors(repetitions) if d == 1 or d * each <= memory)
-    seconds = inner_steps * size * n * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
+    both = size * problem.settings
+    seconds = inner_steps * both * n * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
     span = max(d for d in _divisors(outer_steps) if d == 1 or d * seconds <= CALL_SECONDS)
     groups = tuple(slice(r, r + size) for r in range(0, repetitions, size))
-    stages = tuple(range(0 if problem.learn else 1, len(counts)))
+    stages = tuple(range(0 if np.any(problem.learn) else 1, len(counts)))
     return Plan(groups, stages, free, outer_steps, span, store)
+
+
+def settings_together(problem: Problem, inner_steps: int) -> int:
+    """How many settings of lambda may be solved together, at least 1: as many as the memory holds."""
+    _, n, m = problem.train.x.shape
+    layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
+    width, free = layers[0]["w"].shape[0], problem.threat.counts[1]
+    each = 4 * (6 * n * m + 2 * inner_steps * width * (m + free) + inner_steps * n * width)
+    return max(1, _memory() // each)
 
 
 def check_memory(hypergradient: str, problem: Problem, free: int) -> None:

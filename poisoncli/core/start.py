@@ -26,7 +26,7 @@ def copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
         replaced=index,
         counts=counts,
         log_lambda=np.repeat(problem.log_lambda[:, None], stages, axis=1).astype(x.dtype),
-        loss=np.full((repetitions, stages, outer_steps), np.nan, x.dtype),
+        loss=np.full((len(problem.log_lambda), stages, outer_steps), np.nan, x.dtype),
         done=0,
         total=0,
     )

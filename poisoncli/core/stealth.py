@@ -80,7 +80,7 @@ def _climb(
     relative: bool,
     free: int,
     store: bool,
-) -> tuple[Front, Aim, Array]:
+) -> tuple[Front, Aim, Array, Array]:
     rows = front.rows
     x, y = free_rows(rows, free), rows.y[-free:]
     start = objective.model.init(key, x.shape[1])
@@ -92,10 +92,11 @@ def _climb(
     up, down = aim.alpha / aim.damage_ref, (1 - aim.alpha) / aim.risk_ref
     total = jnp.concatenate([up * found.x - down * risk_x, (up * found.y - down * risk_y)[:, None]], axis=1)
     moved = aim.rate * direction(total, gradient)
+    place = jnp.append(x[0], y[0])
     x = jnp.clip(x + moved[:, :-1], aim.low, aim.high)
     y = jnp.clip(y + moved[:, -1], aim.y_low, aim.y_high)
     rows = replace_free(rows, x)
-    return front._replace(rows=rows._replace(y=rows.y.at[-free:].set(y))), aim, found.loss
+    return front._replace(rows=rows._replace(y=rows.y.at[-free:].set(y))), aim, found.loss, place
 
 
 @functools.partial(jax.jit, static_argnames=("gradient", "relative", "free", "store", "count"))
@@ -114,23 +115,54 @@ def climbs(
     free: int,
     store: bool,
     count: int,
-) -> tuple[Front, Aim, Array]:
+) -> tuple[Front, Aim, Array, Array]:
     """`count` hyperiterations, numbers `first` ... for each repetition; see `ascent.hyperiterations`.
 
-    band, aim: arrays with a leading repetition axis. Returns the new front, the aim with its reference, and the
-    target loss [repetitions, count] before each step.
+    band, aim: arrays with a leading repetition axis. Returns the new front, the aim with its reference, and before
+    each step the target loss [repetitions, count] and the first free row [repetitions, count, m + 1].
     """
 
-    def one(key: Array, front: Front, target: Data, band: Band, aim: Aim) -> tuple[Front, Aim, Array]:
-        def body(state: tuple[Front, Aim], t: Array) -> tuple[tuple[Front, Aim], Array]:
+    def one(key: Array, front: Front, target: Data, band: Band, aim: Aim) -> tuple[Front, Aim, Array, Array]:
+        def body(state: tuple[Front, Aim], t: Array) -> tuple[tuple[Front, Aim], tuple[Array, Array]]:
             at = jax.random.fold_in(key, t)
-            front, aim, loss = _climb(
+            front, aim, *seen = _climb(
                 at, objective, trainer, state[0], target, band, state[1], gradient, relative, free, store
             )
-            return (front, aim), loss
+            return (front, aim), tuple(seen)  # type: ignore[return-value]
 
-        (front, aim), losses = jax.lax.scan(body, (front, aim), first + jnp.arange(count))
-        return front, aim, losses
+        (front, aim), (losses, trail) = jax.lax.scan(body, (front, aim), first + jnp.arange(count))
+        return front, aim, losses, trail
 
     axes = Front(repetition_axes(front.rows), 0)  # type: ignore[arg-type]
-    return jax.vmap(one, in_axes=(0, axes, 0, 0, 0), out_axes=(axes, 0, 0))(keys, front, target, band, aim)
+    return jax.vmap(one, in_axes=(0, axes, 0, 0, 0), out_axes=(axes, 0, 0, 0))(keys, front, target, band, aim)
+
+
+@jax.jit
+def landscape(
+    key: Array,
+    objective: Objective,
+    trainer: Trainer,
+    train: Data,
+    log_lambda: Array,
+    batch: Array,
+    target: Data,
+    band: Band,
+    aim: Aim,
+    places: Array,
+) -> Array:
+    """What the ascent climbs, for each place [k, m + 1] of the first point of a batch (SPR Figs. 2 and 3).
+
+    train: the training rows of one repetition, poison included; batch: which of them are the batch [points].
+    Of `aim`, alpha and the references count.
+    """
+    start = objective.model.init(key, train.x.shape[1])
+    start = jax.tree.map(lambda leaf: leaf.astype(train.x.dtype), start)
+
+    def value(place: Array) -> Array:
+        x, y = train.x.at[batch[0]].set(place[:-1]), train.y.at[batch[0]].set(place[-1])
+        rows = lay_out(train._replace(x=x, y=y))
+        params = fit(objective, trainer, start, log_lambda, rows)
+        damage, danger = objective.clean_loss(params, target), risk(objective, band, x[batch], y[batch])
+        return aim.alpha * damage / aim.damage_ref - (1 - aim.alpha) * danger / aim.risk_ref
+
+    return jax.lax.map(value, places, batch_size=64)

@@ -1,4 +1,4 @@
-"""The victim's training: full-batch gradient descent on the mean loss plus the penalty.
+"""The victim's training: gradient descent on the mean loss plus the penalty, on all rows or in mini-batches.
 
 The training rows are laid out for speed. Each block of rows is kept twice, as `x` and as its transpose:
 products with the rows' gradient then read memory in order (4 times as fast on a CPU as `x.T @ d`), and
@@ -42,11 +42,13 @@ class Objective:
     """What the learner minimizes: mean row loss + sum over layers of e^log_lambda / n * Omega(w).
 
     n is the number of rows kept (the sum of the weights): see `penalty` for Omega, and README for the scale.
+    outer: what is looked at on other rows than those of the training; None for the row loss.
     """
 
     model: Model
     loss: Callable[[Array, Array], Array] = dataclasses.field(metadata={"static": True})
     reg: str = dataclasses.field(metadata={"static": True})
+    outer: Callable[[Array, Array], Array] | None = dataclasses.field(default=None, metadata={"static": True})
 
     def value(self, params: Params, h: Array, log_lambda: Array, rows: Rows) -> Array:
         """The objective as a function of the parameters and the first layer's products h [n, width]."""
@@ -57,60 +59,71 @@ class Objective:
         return mean + jnp.sum(scale * penalty(params, self.reg))
 
     def clean_loss(self, params: Params, data: Data) -> Array:
-        """Mean row loss on `data`, without the penalty: what attacker and learner look at."""
+        """Mean of the outer row loss on `data`, without the penalty: what attacker and learner look at."""
         output = self.model.output(params, data.x @ params[0]["w"].T)
-        return weighted_mean(self.loss(output, data.y), data.weight)
+        return weighted_mean((self.outer or self.loss)(output, data.y), data.weight)
+
+
+SCHEDULES = ("constant", "linear", "cosine")
 
 
 @method
 class SGD:
-    """Full-batch gradient descent (HLP V-A).
+    """Gradient descent, with all rows in every step (HLP V-A) or with mini-batches (RCH Table 3).
 
     rate: step size, in (0, 1].
-    epochs: number of steps, at least 1.
+    epochs: passes over the rows, at least 1.
+    size: rows of a mini-batch, in one fixed random order; 0 means all rows, one step a pass.
+    schedule: the step size stays `constant`, or falls to zero on a `linear` or a `cosine` way.
     """
 
     rate: float = option(0.1, above=0, high=1)
     epochs: int = option(140, low=1)
+    size: int = option(default=0, low=0)
+    schedule: str = option(default="constant", choices=SCHEDULES)
 
-    def optimizer(self) -> optax.GradientTransformation:
-        return optax.sgd(self.rate)
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
+        return optax.sgd(_scheduled(self, steps))
 
 
 @method
 class Momentum:
-    """Full-batch gradient descent with heavy-ball momentum (Polyak 1964).
+    """Gradient descent with heavy-ball momentum (Polyak 1964).
 
     rate: step size, in (0, 1].
     momentum: share of the last step that is kept, in [0, 1].
-    epochs: number of steps, at least 1.
+    epochs, size, schedule: as for `sgd`.
     """
 
     rate: float = option(0.1, above=0, high=1)
     momentum: float = option(0.9, low=0, high=1)
     epochs: int = option(140, low=1)
+    size: int = option(default=0, low=0)
+    schedule: str = option(default="constant", choices=SCHEDULES)
 
-    def optimizer(self) -> optax.GradientTransformation:
-        return optax.sgd(self.rate, momentum=self.momentum)
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
+        return optax.sgd(_scheduled(self, steps), momentum=self.momentum)
 
 
 @method
 class Adam:
-    """Full-batch Adam (Kingma and Ba 2015), with its usual decay rates; smooth where a gradient is zero.
+    """Adam (Kingma and Ba 2015), with its usual decay rates; smooth where a gradient is zero.
 
     rate: step size, in (0, 1].
-    epochs: number of steps, at least 1.
+    epochs, size, schedule: as for `sgd`.
     """
 
     rate: float = option(0.01, above=0, high=1)
     epochs: int = option(140, low=1)
+    size: int = option(default=0, low=0)
+    schedule: str = option(default="constant", choices=SCHEDULES)
 
-    def optimizer(self) -> optax.GradientTransformation:
-        return optax.adam(self.rate, eps_root=1e-12)  # else the root has no derivative at zero
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
+        return optax.adam(_scheduled(self, steps), eps_root=1e-12)  # else the root has no derivative at zero
 
 
 class Trainer(Protocol):
-    """How the victim is trained: `epochs` steps of an Optax optimizer; `rate` is its step size."""
+    """How the victim is trained: `epochs` passes over the rows, `size` rows a step (0: all); `rate`: step size."""
 
     @property
     def rate(self) -> float: ...
@@ -118,9 +131,34 @@ class Trainer(Protocol):
     @property
     def epochs(self) -> int: ...
 
-    def optimizer(self) -> optax.GradientTransformation:
-        """The Optax transformation of a step."""
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def schedule(self) -> str: ...
+
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
+        """The Optax transformation of a step, for a training of so many steps."""
         ...
+
+
+def _scheduled(trainer: Trainer, steps: int) -> Array | Callable[[Array], Array]:
+    """The step size, or as a function of the number of the step where it falls."""
+    if trainer.schedule == "linear":
+        return lambda t: trainer.rate * (1 - jnp.asarray(t, jnp.result_type(trainer.rate)) / steps)
+    if trainer.schedule == "cosine":
+        angle = np.pi / steps
+        return lambda t: trainer.rate * 0.5 * (1 + jnp.cos(angle * jnp.asarray(t, jnp.result_type(trainer.rate))))
+    return trainer.rate
+
+
+def steps_of(trainer: Trainer, n: int) -> int:
+    """Number of steps of a training on n rows."""
+    return trainer.epochs * _batches(trainer, n)
+
+
+def _batches(trainer: Trainer, n: int) -> int:
+    return -(-n // trainer.size) if trainer.size else 1
 
 
 def lay_out(data: Data) -> Rows:
@@ -188,19 +226,36 @@ def gradient(objective: Objective, params: Params, log_lambda: Array, rows: Rows
     return add_to_first(direct, pull_back(d, rows, params[0]["w"].shape[1])), h
 
 
-def update(trainer: Trainer, state: tuple, grads: Params) -> tuple:
-    """One optimizer step on (parameters, optimizer state)."""
+def part_of(rows: Rows, trainer: Trainer, t: Array) -> Rows:
+    """`rows` as step t of the training sees them: those outside its mini-batch have weight 0.
+
+    The weights keep their sum, which the penalty is divided by. Mini-batches follow one fixed random order.
+    """
+    n = rows.y.shape[-1]
+    batches = _batches(trainer, n)
+    if batches == 1:
+        return rows
+    batch = np.random.default_rng(0).permutation(n) // trainer.size
+    inside = jnp.where(jnp.asarray(batch) == t % batches, rows.weight, jnp.zeros_like(rows.weight))
+    kept = jnp.sum(inside)
+    scale = jnp.sum(rows.weight) / jnp.where(kept > 0, kept, jnp.ones_like(kept))
+    return rows._replace(weight=jnp.where(kept > 0, inside * scale, rows.weight))
+
+
+def update(trainer: Trainer, state: tuple, grads: Params, steps: int) -> tuple:
+    """One of `steps` optimizer steps on (parameters, optimizer state)."""
     params, inner = state
-    change, inner = trainer.optimizer().update(grads, inner, params)
+    change, inner = trainer.optimizer(steps).update(grads, inner, params)
     return optax.apply_updates(params, change), inner
 
 
 def fit(objective: Objective, trainer: Trainer, params: Params, log_lambda: Array, rows: Rows) -> Params:
-    """Parameters after `trainer.epochs` steps from `params`; log_lambda is [1] or [layers]."""
+    """Parameters after `trainer.epochs` passes from `params`; log_lambda is [1] or [layers]."""
+    steps = steps_of(trainer, rows.y.shape[-1])
 
-    def step(state: tuple, _: None) -> tuple[tuple, None]:
-        grads, _h = gradient(objective, state[0], log_lambda, rows)
-        return update(trainer, state, grads), None
+    def step(state: tuple, t: Array) -> tuple[tuple, None]:
+        grads, _h = gradient(objective, state[0], log_lambda, part_of(rows, trainer, t))
+        return update(trainer, state, grads, steps), None
 
-    start = (params, trainer.optimizer().init(params))
-    return jax.lax.scan(step, start, None, length=trainer.epochs)[0][0]
+    start = (params, trainer.optimizer(steps).init(params))
+    return jax.lax.scan(step, start, jnp.arange(steps))[0][0]

@@ -160,12 +160,17 @@ class Problem(NamedTuple):
     """What an attack sees; arrays have a leading repetition axis.
 
     train: the clean training rows, [repetitions, n, ...].
-    target: the rows whose loss the attack maximizes and a learned lambda minimizes.
-    objective, trainer: what the victim minimizes, and how.
+    target: the rows whose loss the attack maximizes, and a learned lambda minimizes if `trusted` is None.
+    objective, trainer: what the victim minimizes, and how; `objective.outer` is what the attack maximizes.
     log_lambda: the fixed values [repetitions, h], h = 1 or the number of layers, when lambda is not learned;
         where it is learned, only its shape counts.
-    learn: whether log_lambda is learned together with the poison.
+    learn: whether log_lambda is learned, [settings]: together with the poison, or where `clean_only` [settings]
+        says so on the clean rows before any poison, and then kept.
     task: what the targets are.
+    settings: how many problems these are, that share all but log_lambda and whether it is learned. They are
+        solved together, so that rows which they have in common are read once. log_lambda has repetitions *
+        settings rows, those of a repetition in a row, and so has the `Poison`.
+    trusted: the rows whose row loss a learned lambda minimizes, where the attack looks at others or otherwise.
     """
 
     train: Data
@@ -174,8 +179,11 @@ class Problem(NamedTuple):
     trainer: Trainer
     threat: Threat
     log_lambda: np.ndarray
-    learn: bool
+    learn: np.ndarray
     task: Task = "binary"
+    settings: int = 1
+    clean_only: np.ndarray | bool = False
+    trusted: Data | None = None
 
 
 class Poison(NamedTuple):
@@ -188,6 +196,9 @@ class Poison(NamedTuple):
     loss: target loss before each outer step [repetitions, stages, outer steps], NaN where there was none.
     done, total: steps of work; done == total when the poison is complete.
     scales: what an attack with two objectives divides them by [repetitions, stages, 2], NaN where not known.
+    memory: what an attack remembers between outer steps, until it is complete [repetitions, vectors, numbers].
+    trail: where the first point of each stage's batch was before each outer step, features and then target
+        [repetitions, stages, outer steps, m + 1]; empty where the attack does not tell.
     """
 
     x: Array
@@ -199,6 +210,8 @@ class Poison(NamedTuple):
     done: int
     total: int
     scales: np.ndarray = np.empty((0, 0, 2), np.float32)
+    memory: np.ndarray = np.empty((0, 0, 0), np.float32)
+    trail: np.ndarray = np.empty((0, 0, 0, 0), np.float32)
 
 
 class Attack(Protocol):

@@ -24,7 +24,8 @@ class File:
 
     path: ends in .csv, .parquet, .npz, .h5, .hdf5, .svm, .libsvm or .svmlight.
     target: the column of the targets; by default the only one called target, label or y. For .npz and .h5 the
-    array of the targets, by default y; the array x holds the features, one row each. svmlight needs none.
+    array of the targets, by default y; the array x holds the features, one row each. svmlight needs none; its
+    rows are held dense, 4 bytes a value, at most 2^30 values.
     classes: the target values to tell apart, in this order, compared as text; empty means all.
     """
 

@@ -37,11 +37,18 @@ class BayesClean:
         check_real("bayesclean", learner, data)
         x, y = np.asarray(dense(data.x), float), np.asarray(data.y, float)
         mean, std = bayesian_regression(x, y, self.rounds).predict(x)
-        inner, outer = (self._excess(y, mean, c * std) for c in (self.c1, max(self.c1, self.c2)))
+        inner, outer = (self._excess(y, *edges) for edges in self.regions(mean, std))
         number = np.where(inner <= 0, 1, np.where(outer <= 0, 2, 3))
         weight = (number <= (1 if self.flagged == "reject" else 2)).astype(np.float32)
         return Verdict(weight, inner / std, {"mean": mean, "std": std, "residual": y - mean, "set": number})
 
-    def _excess(self, y: np.ndarray, mean: np.ndarray, width: np.ndarray) -> np.ndarray:
+    def regions(self, mean: np.ndarray, std: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Lowest and highest target of I1, and of I1 and I2 together, for predictive means and deviations [n]."""
+        widths = [c * std for c in (self.c1, max(self.c1, self.c2))]
+        if self.rule == "printed":
+            return [(-np.abs(mean + width), np.abs(mean + width)) for width in widths]
+        return [(mean - width, mean + width) for width in widths]
+
+    def _excess(self, y: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """How far each row lies outside, in the unit of the target; at most 0 inside."""
-        return np.abs(y) - np.abs(mean + width) if self.rule == "printed" else np.abs(y - mean) - width
+        return np.maximum(low - y, y - high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 
@@ -11,8 +12,8 @@ import numpy as np
 
 from poisoncli.core.network import predict
 from poisoncli.core.reject import dense, rejected, share
-from poisoncli.core.train import SGD, Objective, fit, lay_out
-from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
+from poisoncli.core.train import SGD, Objective, Trainer, fit, lay_out
+from poisoncli.core.types import Array, Clues, Data, Learner, Params, Verdict, method, option
 
 
 @method
@@ -20,7 +21,8 @@ class Proda:
     """Trains on many random groups of rows, then on the rows that each of these models fits best.
 
     The model with the least mean loss on its rows decides which rows stay. There are so many groups that with
-    probability 1 - epsilon one holds no poison, if the fraction is right. All groups are trained as one batch.
+    probability 1 - epsilon one holds no poison, if the fraction is right. All groups are trained as one batch;
+    a group of a linear model on which the trainer's step size would diverge takes a smaller one.
 
     fraction: share of the rows to reject, in [0, 1) (SPR Appendix E: 0.4).
     size: rows in a group, at least 1 (gamma_Proda).
@@ -55,7 +57,7 @@ class Proda:
 
 @functools.partial(jax.jit, static_argnames="keep")
 def _proda(
-    key: Array, objective: Objective, trainer: SGD, log_lambda: Array, rows: Data, picked: Array, keep: int
+    key: Array, objective: Objective, trainer: Trainer, log_lambda: Array, rows: Data, picked: Array, keep: int
 ) -> tuple[Array, Array]:
     """Weights and losses [n] of the best of the groups `picked` [groups, size]."""
     n, m = rows.x.shape
@@ -63,8 +65,8 @@ def _proda(
     whole = lay_out(rows)
 
     def group(members: Array) -> tuple[Array, Array]:
-        few = lay_out(Data(rows.x[members], rows.y[members], rows.weight[members]))
-        params = fit(objective, trainer, start, log_lambda, few)
+        few = Data(rows.x[members], rows.y[members], rows.weight[members])
+        params = fit(objective, _stable(trainer, few.x, start), start, log_lambda, lay_out(few))
         _, kept = jax.lax.top_k(-losses(params), keep)
         weight = jnp.zeros(n, rows.x.dtype).at[kept].set(1)
         return weight, losses(fit(objective, trainer, start, log_lambda, whole._replace(weight=weight)))
@@ -76,3 +78,11 @@ def _proda(
     weight, loss = jax.vmap(group)(picked)
     best = jnp.argmin(jnp.sum(weight * loss, axis=1))
     return weight[best], loss[best]
+
+
+def _stable(trainer: Trainer, x: Array, params: Params) -> Trainer:
+    """`trainer` with a step size with which gradient descent on a line through the rows x [n, m] converges."""
+    if len(params) > 1 or not isinstance(trainer, SGD):
+        return trainer
+    curvature = jnp.linalg.eigvalsh(x @ x.T + 1)[-1] / len(x)  # the ones are the bias
+    return dataclasses.replace(trainer, rate=jnp.where(trainer.rate * curvature < 2, trainer.rate, 1 / curvature))

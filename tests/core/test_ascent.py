@@ -18,20 +18,25 @@ def climb(case):
     def run(x_rate=0.3, lambda_rate=0.3, low=0.0, high=1.0, bounds=(-8.0, 8.0), normalize="point", count=3):
         problem = case("logistic", "l2")
         rows = problem.rows()
-        front = jax.tree.map(lambda leaf: leaf[None], Front(rows, problem.log_lambda))
+        front = jax.tree.map(lambda leaf: leaf[None, None], Front(rows, problem.log_lambda))
         target = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], problem.target)
-        step = Step(*map(jnp.asarray, (x_rate, lambda_rate, low, high, *bounds)))
+        step = Step(*map(jnp.asarray, (x_rate, [lambda_rate], low, high, *bounds)))
         after, (loss, log_lambda, _) = hyperiterations(
             jax.random.split(jax.random.key(0), 1), problem.objective, SGD(0.1, 5), front, target, step,
             jnp.asarray(0), normalize=normalize, free=FREE, method=Method(), count=count,
         )  # fmt: skip
-        assert loss.shape == (1, count)
-        assert log_lambda.shape == (1, count, 1)
-        others = [block.x[0, :-FREE] for block in (after.rows.blocks[-1], front.rows.blocks[-1])]
+        assert loss.shape == (1, 1, count)
+        assert log_lambda.shape == (1, 1, count, 1)
+        others = [block.x[0, 0, :-FREE] for block in (after.rows.blocks[-1], front.rows.blocks[-1])]
         np.testing.assert_array_equal(*others)
         last = after.rows.blocks[-1]
-        np.testing.assert_array_equal(last.xt, jnp.swapaxes(last.x, 1, 2))
-        return free_rows(rows, FREE), last.x[0, -FREE:], np.asarray(log_lambda[0, :, 0]), np.asarray(loss[0])
+        np.testing.assert_array_equal(last.xt, jnp.swapaxes(last.x, -1, -2))
+        return (
+            free_rows(rows, FREE),
+            last.x[0, 0, -FREE:],
+            np.asarray(log_lambda[0, 0, :, 0]),
+            np.asarray(loss[0, 0]),
+        )
 
     return run
 

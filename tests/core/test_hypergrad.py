@@ -29,8 +29,10 @@ class Trainer:
 
     inner: optax.GradientTransformation
     epochs: int = 9
+    size: int = 0
+    schedule: str = "constant"
 
-    def optimizer(self):
+    def optimizer(self, steps):
         return self.inner
 
 

@@ -10,7 +10,7 @@ from poisoncli.core import plan as planning
 from poisoncli.core.losses import cross_entropy
 from poisoncli.core.plan import Plan, plan
 from poisoncli.core.train import SGD, Objective
-from poisoncli.core.types import Data, Problem, Threat
+from poisoncli.core.types import Data, PoisonError, Problem, Threat
 from poisoncli.models.logistic import Logistic
 
 sizes = st.integers(1, 12)
@@ -24,7 +24,7 @@ def problem(repetitions=1, n=40, m=6, counts=(0, 4, 8), learn=False):
     )
     objective = Objective(Logistic(), cross_entropy, "l2")
     threat = Threat(counts, np.float32(0), np.float32(1))
-    return Problem(data, data, objective, SGD(), threat, np.zeros(1, np.float32), learn)
+    return Problem(data, data, objective, SGD(), threat, np.zeros((repetitions, 1), np.float32), np.array([learn]))
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +81,21 @@ def test_memory_of_the_device_counts(monkeypatch):
 
     monkeypatch.setattr(jax, "devices", lambda: [Device()])
     assert len(plan(problem(3), 10, 7).groups) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "m", "says"),
+    [
+        # 350 points of 784 features and one lambda; 785 parameters, and the free block with its transpose
+        ("forward", 5000, 784, r"274,401 free numbers and 785 parameters need about 603 GB"),
+        ("exact", 400, 60_000, r"60,001 parameters need about 14 GB"),
+    ],
+)
+def test_a_method_that_cannot_fit_is_refused_with_its_memory(memory, name, n, m, says):
+    memory(2**30)
+    task = problem(n=n, m=m, counts=(0, 350))
+    planning.check_memory("reverse", task, 350)
+    planning.check_memory("cg", task, 350)
+    with pytest.raises(PoisonError, match=says):
+        planning.check_memory(name, task, 350)
+    planning.check_memory(name, problem(), 4)

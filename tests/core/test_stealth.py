@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from poisoncli.core.ascent import Front
 from poisoncli.core.hypergrad import reverse
 from poisoncli.core.losses import squared
-from poisoncli.core.stealth import Band, clean_band, risk
+from poisoncli.core.stealth import Aim, Band, clean_band, climbs, landscape, risk
 from poisoncli.core.train import SGD, Objective, fit, lay_out
 from poisoncli.core.types import Data
 from poisoncli.models import MODELS
@@ -79,3 +80,35 @@ def test_sigma_has_the_degrees_of_freedom_of_the_residuals():
     x = np.concatenate([np.asarray(rows.x[0]), np.ones((30, 1))], axis=1)
     _, squares, _, _ = np.linalg.lstsq(x, np.asarray(rows.y[0]), rcond=None)
     assert float(band.sigma[0]) == pytest.approx(float(np.sqrt(squares[0] / (30 - 3 - 1))), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp"])
+def test_a_step_climbs_the_whole_objective_by_its_finite_differences(name):
+    with jax.enable_x64(True):
+        model = MODELS[name](hidden=(4, 3)) if name == "mlp" else MODELS[name]()
+        objective, trainer = Objective(model, squared, "none"), SGD(0.1, 15)
+        train, target, log_lambda = real_rows(12, 2, 0), real_rows(7, 2, 1), jnp.full((1, 1), -jnp.inf)
+        key = jax.random.key(0)
+        one = jax.tree.map(lambda leaf: leaf[None], (train, target))
+        band = clean_band(key[None], objective, trainer, one[0], log_lambda)
+        far = jnp.full(1, 1e9)
+        half = {"alpha": jnp.full(1, 0.4), "damage_ref": jnp.full(1, 2.0), "risk_ref": jnp.full(1, 3.0)}
+        aim = Aim(**half, rate=jnp.ones(1), low=-far[:, None], high=far[:, None], y_low=-far, y_high=far)
+        front = Front(jax.vmap(lay_out)(one[0]), log_lambda)
+        options = {"gradient": "none", "relative": False, "free": FREE, "store": True, "count": 1}
+        moved, _, _, trail = climbs(
+            key[None], objective, trainer, front, one[1], band, aim, jnp.asarray(0), **options
+        )
+        x, y = train.x[-FREE:], train.y[-FREE:]
+        np.testing.assert_array_equal(trail[0, 0], jnp.append(x[0], y[0]))
+        slopes = jnp.append(moved.rows.blocks[-1].x[0, -FREE:] - x, (moved.rows.y[0, -FREE:] - y)[:, None], axis=1)
+
+        # the model starts from the key of the hyperiteration in both
+        at, batch, eps = jax.random.fold_in(key, 0), 12 - FREE + jnp.arange(FREE), 1e-5
+        own, goal = (jax.tree.map(lambda leaf: leaf[0], part) for part in (band, aim))
+        for i in range(FREE):
+            order = jnp.roll(batch, -i)  # the point that moves comes first
+            steps = jnp.concatenate([eps * jnp.eye(3), -eps * jnp.eye(3)])
+            places = jnp.append(x[i], y[i]) + steps
+            found = landscape(at, objective, trainer, train, log_lambda[0], order, target, own, goal, places)
+            np.testing.assert_allclose(slopes[i], (found[:3] - found[3:]) / (2 * eps), rtol=1e-6, atol=1e-8)

@@ -145,3 +145,8 @@ def test_real_files():
     assert data.x.shape == (12_000, 3072)
     assert np.bincount(data.y.astype(int)).tolist() == [6000, 6000]
     assert (data.x.min(), data.x.max()) == (-1, 1)
+
+
+def test_pair_of_the_paper():
+    """Airplane vs frog (HLP V-A)."""
+    assert [Cifar10.class_names[number] for number in Cifar10().classes] == ["airplane", "frog"]

@@ -106,3 +106,17 @@ def test_real_files(dataset, folder):
     assert np.bincount(data.y.astype(int)).tolist() == {"mnist": [6903, 6825], "fmnist": [7000, 7000]}[folder]
     parts = draw(np.random.default_rng(0), data.y, data.task, dataset.sizes)
     assert tuple(map(len, parts)) == (5000, 500, 3000)
+
+
+@pytest.mark.parametrize(
+    ("classes", "names"), [((0, 2), ("T-shirt", "pullover")), (FashionMnist().classes, ("trouser", "pullover"))]
+)
+def test_pairs_of_the_papers(classes, names):
+    """T-shirt vs pullover in RCH, trouser vs pullover in HLP."""
+    assert tuple(FashionMnist.class_names[number] for number in classes) == names
+    if not (Path(DATA_DIR) / "fmnist").is_dir():
+        pytest.skip("fmnist is not at hand: set POISON_DATA_DIR")
+    data = FashionMnist(classes=classes).load(str(DATA_DIR))
+    assert np.bincount(data.y.astype(int)).tolist() == [7000, 7000]
+    brightness = [data.x[data.y == label].mean() for label in (0, 1)]
+    assert brightness[1] > brightness[0]  # pullovers have long sleeves

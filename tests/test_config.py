@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from poisoncli import config
 from poisoncli.attacks import ATTACKS
-from poisoncli.config import Choice, Run, build, from_json, from_mapping, from_toml, named, resolve, to_json
+from poisoncli.config import (
+    Choice,
+    Run,
+    build,
+    from_json,
+    from_mapping,
+    from_toml,
+    named,
+    resolve,
+    same,
+    to_json,
+)
 from poisoncli.core.types import PoisonError
 from poisoncli.datasets import DATASETS
 
@@ -199,6 +210,8 @@ def test_infinity_is_written_as_a_text_and_read_from_older_files_too():
     for written in (run, bounded):
         older = to_json(written).replace('"-inf"', "-Infinity").replace('"inf"', "Infinity")
         assert from_json(older) == written
+        assert same(older, to_json(written))
+    assert not same(to_json(run), to_json(bounded))
 
 
 @pytest.mark.parametrize(("text", "number"), [("7", 7), ("1e3", 1000), (4.0, 4), (str(2**32 - 1), 2**32 - 1)])

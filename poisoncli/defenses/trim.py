@@ -81,8 +81,9 @@ def _trim(
         return (number < rounds) & jnp.any(weight != before)
 
     def run(key: Array) -> tuple[Array, Array]:
-        weight = smallest(jax.random.uniform(key, (n,), data.x.dtype))
-        state = (jnp.asarray(0), weight, jnp.full_like(weight, -1), losses(weight))
+        # the rows with the smallest of random losses are a random subset
+        drawn = jax.random.uniform(key, (n,), data.x.dtype)
+        state = (jnp.asarray(-1), jnp.full_like(drawn, -1), jnp.full_like(drawn, -2), drawn)
         _, weight, _, loss = jax.lax.while_loop(unsettled, step, state)
         return weight, loss
 

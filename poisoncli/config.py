@@ -59,6 +59,8 @@ _OTHER = {
 }
 # KSL Table 1: lambda of the svm
 LAMBDAS = {"enron": 0.09, "imdb": 0.01, "mnist-1-7": 0.01, "dogfish": 1.10}
+# KSL Appendix B.2: the grid of decoys, copies of flipped target rows and quantiles of their loss
+_DECOYS = {"imdb": ((1, 2, 3, 4, 5), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6))}
 _HIDDEN = {"cifar10": (64, 32)}
 
 
@@ -220,6 +222,7 @@ def _fields(kind: str, run: Run) -> dict[str, Any]:
             "inner_steps": trainer["epochs"],
             "inner_rate": trainer["rate"],
             "log_lambda_max": math.log(most),
+            **dict(zip(("repeats", "quantiles"), _DECOYS.get(run.dataset.name, ()), strict=False)),
             "batch": 0 if run.n_train else _BATCH.get(run.dataset.name, 0),
         },
         "model": {"hidden": _HIDDEN.get(run.dataset.name, (32, 8))},
@@ -233,10 +236,10 @@ def _check_whole(kind: str, choice: Choice) -> None:
     for field in dataclasses.fields(TABLES[kind][choice.name]):
         if field.name not in choice.options:
             raise PoisonError(f"{kind} {choice.name} needs a {field.name}: add -o {kind}.{field.name}=VALUE")
-    wanted = choice.options.get("target", "val") if kind == "attack" else "val"
-    rows, colon, name = str(wanted).partition(":")
+    target = choice.options.get("target", "val") if kind == "attack" else "val"
+    rows, colon, name = str(target).partition(":")
     if rows not in (("class", "rows") if colon else ("val", "test", "train")) or bool(colon) != bool(name):
-        raise PoisonError(f"target is {wanted!r}: choose one of val, test, train, class:K and rows:FILE")
+        raise PoisonError(f"target is {target!r}: choose one of val, test, train, class:K and rows:FILE")
     low, high = (choice.options.get(f"log_lambda_{end}", 0.0) for end in ("min", "max"))
     if low > high:
         raise PoisonError(f"log_lambda_min is {low}, above log_lambda_max, {high}: choose a smaller one")

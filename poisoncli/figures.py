@@ -1,4 +1,4 @@
-"""Run files to figures: curves against the fraction of poison, and histograms of the weights."""
+"""Run files to figures: which panels there are, how they are arranged, and which style each line has."""
 
 from __future__ import annotations
 
@@ -10,32 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli import config, maps, measures, report, store
+from poisoncli import measures, report, store
 from poisoncli.core.types import PoisonError
 from poisoncli.measures import QUANTITIES
+from poisoncli.panels import LAYERS, SEARCHES, STYLES, draw_histogram, draw_lines, draw_map, draw_search
 from poisoncli.store import RunFile
 
 FORMATS = (".png", ".pdf", ".svg")
-# Okabe and Ito's colors, which color-blind readers tell apart, each with a line and a marker of its own
-STYLES = [
-    ("#0072B2", "-", "o"),
-    ("#D55E00", "--", "s"),
-    ("#009E73", "-.", "^"),
-    ("#CC79A7", ":", "D"),
-    ("#E69F00", "-", "v"),
-    ("#56B4E9", "--", "P"),
-    ("#000000", "-.", "X"),
-    ("#8C6D31", ":", "<"),
-]
 # the style of each policy for lambda
 POLICIES = {"none": 0, "clean": 1, "fixed": 2, "learned": 3, "layers": 4, "learned-clean": 5}
-# of layers, and of two quantities on one panel: Tol's muted colors, which no policy has
-LAYERS = [("#332288", "-", "o"), ("#882255", "--", "s"), ("#44AA99", "-.", "^"), ("#999933", ":", "D")]
 SINGLE = ("histogram", "position")  # what shows one run on axes of its own
-SEARCHES = {  # what is not drawn against the fraction of poison, and what it is called on an axis
-    "time": "target error behind the best defense (%)",
-    "defenses": "test error (%)",
-}
 Panels = Mapping[str, Mapping[str, RunFile]]  # run files by panel and line
 
 
@@ -164,11 +148,12 @@ def _draw(
             if spot is None:
                 axis.set_axis_off()
             elif spot.quantities == ("histogram",):
-                legend.update(_draw_histogram(axis, spot, panels[spot.panel][spot.line]))
+                title = f"{spot.panel}: {spot.line}".removeprefix(": ")
+                legend.update(draw_histogram(axis, title, panels[spot.panel][spot.line]))
             elif spot.quantities == ("position",):
                 legend.update(draw_map(axis, spot.line, panels[spot.panel][spot.line], data_dir))
             elif spot.quantities[0] in SEARCHES:
-                legend.update(_draw_search(axis, spot, panels[spot.panel], styles))
+                legend.update(draw_search(axis, spot.quantities[0], spot.panel, panels[spot.panel], styles))
             else:
                 legend.update(_draw_spot(axis, spot, panels, layout, styles))
     _share_colors(drawing)
@@ -219,9 +204,9 @@ def _draw_spot(
             label = f"{name}: {quantity}" if several else name
             if found.shape[2] > 1 and len(lines) == 1:
                 label = ""
-            shown.update(_draw_lines(place, content, found * QUANTITIES[quantity].factor, label, style))
-        color = LAYERS[number][0] if several else "black"
-        place.set_ylabel(QUANTITIES[quantity].label.format(spot.k), color=color)
+            unit = measures.shown(content, quantity, spot.k)
+            shown.update(draw_lines(place, content, found * unit.factor, label, style))
+            place.set_ylabel(unit.label, color=LAYERS[number][0] if several else "black")
         if quantity in ("test_error", "norm"):
             place.set_ylim(bottom=0)
         if quantity == "layer_norm":
@@ -229,105 +214,6 @@ def _draw_spot(
     axis.set_title(spot.panel, fontsize=10)
     axis.set_xlabel("poison (% of the training rows)")
     axis.grid(alpha=0.3)
-    return shown
-
-
-def _draw_lines(
-    axis: Any, content: RunFile, values: np.ndarray, label: str, style: tuple[str, str, str]
-) -> dict[str, Any]:
-    """Mean and standard error of values [repetitions, stages, lines]; several lines are layers."""
-    x = 100 * content.poison.counts / config.from_json(content.run).n_train
-    shown = {}
-    for number in range(values.shape[2]):
-        layered = values.shape[2] > 1
-        color, line, marker = LAYERS[number % len(LAYERS)] if layered else style
-        spread = np.array([report.mean_and_error(values[:, s, number]) for s in range(values.shape[1])])
-        mean, error = spread[:, 0], spread[:, 1]
-        name = f"{label}, layer {number + 1}".removeprefix(", ") if layered else label
-        shown[name] = axis.plot(x, mean, line, color=color, marker=marker, markersize=4.5)[0]
-        axis.fill_between(x, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
-    return shown
-
-
-def _draw_search(
-    axis: Any, spot: _Spot, lines: Mapping[str, RunFile], styles: Mapping[str, tuple[str, str, str]]
-) -> dict[str, Any]:
-    """A search's best error so far against time (KSL Fig. 4), or bars of the error behind each defense (Fig. 3)."""
-    shown = {}
-    bars = list(dict.fromkeys(row["defense"] for one in lines.values() for row in report.all_rows(one)))
-    for number, (name, content) in enumerate(lines.items()):
-        color, line, _ = styles[name]
-        if spot.quantities == ("time",) and len(content.timeline):
-            seconds, best = content.timeline.T
-            shown[name] = axis.step(seconds / 60, 100 * best, line, color=color, where="post")[0]
-        elif spot.quantities == ("defenses",):
-            table = {row["defense"]: row for row in report.all_rows(content)}  # of each defense the last stage
-            width = 0.8 / len(lines)
-            at = [bars.index(defense) + width * (number - (len(lines) - 1) / 2) for defense in table]
-            errors, spread = ([100 * row[key] for row in table.values()] for key in ("test_error", "test_error_se"))
-            hatch = ("", "//", "..", "xx", "--", "\\\\")[number % 6]
-            look = {"color": color, "hatch": hatch, "edgecolor": "white"}
-            shown[name] = axis.bar(at, errors, width, yerr=spread, **look)
-    if spot.quantities == ("defenses",):
-        axis.set_xticks(range(len(bars)), bars)
-    axis.set_xlabel("minutes" if spot.quantities == ("time",) else "defense")
-    axis.set_ylabel(SEARCHES[spot.quantities[0]])
-    axis.set_ylim(bottom=0)
-    axis.set_title(spot.panel, fontsize=10)
-    axis.grid(alpha=0.3, axis="y")
-    return shown
-
-
-def _draw_histogram(axis: Any, spot: _Spot, content: RunFile) -> dict[str, Any]:
-    """Weights of the clean and of the poisoned victim (RCH Fig. 3); numbers on a log scale, for most are near 0."""
-    found = measures.histogram(content)
-    share = 100 * content.poison.counts[-1] / config.from_json(content.run).n_train
-    color, other = STYLES[0][0], STYLES[1][0]
-    shown = {
-        "clean victim": axis.stairs(found["clean"], found["edges"], fill=True, color=color, alpha=0.45),
-        "poisoned victim": axis.stairs(
-            found["poisoned"], found["edges"], edgecolor=other, linewidth=1.3, hatch="////", fill=False
-        ),
-    }
-    axis.set_yscale("log")
-    axis.set_ylim(bottom=0.7)
-    axis.set_title(f"{spot.panel}{': ' if spot.panel else ''}{spot.line}, {share:.0f} % poison", fontsize=10)
-    axis.set_xlabel("weight")
-    axis.set_ylabel("number of weights")
-    axis.grid(alpha=0.3)
-    return shown
-
-
-def draw_map(axis: Any, title: str, content: RunFile, data_dir: str | None) -> dict[str, Any]:
-    """Draw what the poison does at every place, with the training rows and the victims' boundaries (HLP Fig. 1)."""
-    found = maps.draw(content, data_dir)
-    extent = (found.across[0], found.across[-1], found.up[0], found.up[-1])
-    values = found.values if found.is_lambda else 100 * found.values
-    label = "best log_lambda" if found.is_lambda else "validation error (%)"
-    shade = axis.imshow(values, origin="lower", extent=extent, cmap="cividis", aspect="equal")
-    axis.figure.colorbar(shade, ax=axis, label=label, shrink=0.85)
-    shown = {}
-    for number, (name, color, marker) in enumerate(
-        zip(maps.names(content), ("#56B4E9", "#009E73"), ("o", "s"), strict=True)
-    ):
-        there = found.rows.y == number
-        look = {"color": color, "marker": marker, "linestyle": "", "markeredgecolor": "white", "markersize": 6}
-        shown[name] = axis.plot(*found.rows.x[there].T, **look)[0]
-    star = {"color": "#D55E00", "marker": "*", "linestyle": "", "markeredgecolor": "white", "markersize": 15}
-    shown["poison, where the attack put it"] = axis.plot(*found.point, **star)[0]
-    for name, logits, color, line in (
-        ("boundary of the clean victim", found.clean, "white", "--"),
-        ("boundary of the poisoned victim", found.poisoned, "#D55E00", "-"),
-    ):
-        axis.contour(found.across, found.up, logits, levels=[0], colors=color, linestyles=line, linewidths=2)
-        shown[name] = axis.plot([], [], line, color="gray" if color == "white" else color, linewidth=2)[0]
-    box = {"color": "gray", "linestyle": "-.", "linewidth": 1.2}
-    axis.plot([*extent[:2], *extent[1::-1], extent[0]], np.repeat(extent[2:], (2, 2))[[0, 1, 2, 3, 0]], **box)
-    wide, high = (0.06 * (ends[1] - ends[0]) for ends in (extent[:2], extent[2:]))
-    axis.set(xlim=(extent[0] - wide, extent[1] + wide), ylim=(extent[2] - high, extent[3] + high))
-    axis.set_title(title, fontsize=10)
-    axis.set_xlabel("first feature")
-    axis.set_ylabel("second feature")
     return shown
 
 

@@ -34,6 +34,13 @@ QUANTITIES = {
 }
 
 
+def shown(content: RunFile, quantity: str, k: int = 0) -> Quantity:
+    """How a quantity of a run is drawn: the test error of real targets is the NMSE, and no share."""
+    if quantity == "test_error" and content.real:
+        return Quantity("test NMSE")
+    return QUANTITIES[quantity]._replace(label=QUANTITIES[quantity].label.format(k))
+
+
 def evaluation(content: RunFile, name: str = "none") -> Evaluation:
     """The victim behind a defense. Raises `PoisonError` if the file was not evaluated."""
     if name not in content.evaluations:

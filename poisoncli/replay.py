@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli import run, store
+from poisoncli import config, run, store
 from poisoncli.config import Choice, Run
 from poisoncli.core.additive import Rows, stack
 from poisoncli.core.campaign import Rules, additions
 from poisoncli.core.collapse import Collapsed, collapse, collapse_several
 from poisoncli.core.multiclass import Machine
 from poisoncli.core.optimum import solve_and_score
+from poisoncli.core.sanitize import beyond
 from poisoncli.core.types import Data, Exact, Poison, PoisonError, Sparse
 from poisoncli.models.svm import SVM
 from poisoncli.prepare import Prepared, poisoned, problem, restore
@@ -26,11 +27,54 @@ from poisoncli.store import RunFile
 Report = Callable[[int, int, str], None]
 
 
-def given(wanted: Run, path: str, data_dir: str | None = None) -> RunFile:
-    """The run file of a data set with the poison of the file `path` added; none if it is empty."""
-    wanted = dataclasses.replace(wanted, attack=Choice("given", {"path": path}))
+def given(
+    data: Choice,
+    path: str,
+    *,
+    model: str = "svm",
+    lambda_: float | None = None,
+    seed: int = 0,
+    data_dir: str | None = None,
+) -> RunFile:
+    """The run file of a data set with the poison of the file `path` added; none if it is empty.
+
+    lambda_: of the victim; by default the papers' for the data set, else 0.01.
+    """
+    value = config.LAMBDAS.get(data.name, 0.01) if lambda_ is None else lambda_
+    wanted = Run(
+        dataset=data,
+        model=Choice(model),
+        attack=Choice("given", {"path": path}),
+        lambda_=None if model == "multisvm" and lambda_ is None else value,
+        fraction=0.5,
+        seed=seed,
+    )
     with tempfile.TemporaryDirectory() as folder:
         return store.read(run.attack(wanted, Path(folder) / "given.h5", data_dir=data_dir))
+
+
+@dataclasses.dataclass(frozen=True)
+class Caught:
+    """What a defense removes of n clean and of poison rows; counts."""
+
+    defense: str
+    knows: str
+    clean: int
+    clean_removed: int
+    poison: int
+    poison_removed: int
+
+
+def catch(content: RunFile, defenses: Sequence[Choice], data_dir: str | None = None) -> list[Caught]:
+    """Let each (resolved) defense weigh clean rows and added poison together, at the largest fraction."""
+    prepared = restore(content, data_dir)
+    clean, found = prepared.run.n_train, []
+    for choice in defenses:
+        defended = run.weigh(prepared, content.poison, choice, lambda done, total, what: None)
+        away = defended.weight[0, -1] == 0
+        sizes = (clean, int(away[:clean].sum()), len(away) - clean, int(away[clean:].sum()))
+        found.append(Caught(choice.name, defended.knows, *sizes))
+    return found
 
 
 def judge(
@@ -40,22 +84,26 @@ def judge(
     lambda_: float | None = None,
     loss: str = "",
     passes: int | None = None,
+    bias: str = "",
     data_dir: str | None = None,
     report: Report = lambda done, total, what: None,
 ) -> RunFile:
     """Weigh the rows by each (resolved) defense, and train and score the victim without and behind each.
 
-    lambda_, loss, passes: of the defender's svm, where they differ from the run's (KSL sections 6.1-6.3).
+    lambda_, loss, passes, bias: of the defender's svm, where they differ from the run's (KSL sections 6.1-6.3).
     Raises `PoisonError` if the run's model has no such options.
     """
     prepared = restore(content, data_dir)
     poison = content.poison
-    changes = {name: value for name, value in (("loss", loss), ("passes", passes)) if value not in ("", None)}
+    asked = {"loss": loss, "passes": passes, "bias": bias}
+    changes = {name: value for name, value in asked.items() if value not in ("", None)}
     if changes or lambda_ is not None:
         model = prepared.objective.model
         if not isinstance(model, SVM):
             raise PoisonError("another lambda, loss or number of passes is for an svm: craft with --model svm")
-        objective = dataclasses.replace(prepared.objective, model=dataclasses.replace(model, **changes))
+        kept = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+        changed = config.resolve(Run(model=Choice("svm", {**kept, **changes}))).model  # checks their ranges
+        objective = dataclasses.replace(prepared.objective, model=config.build(changed, "model"))
         prepared = prepared._replace(objective=objective)
     if lambda_ is not None:
         value = np.float32(np.log(lambda_ * prepared.run.n_train))
@@ -130,11 +178,33 @@ def _error(prepared: Prepared, poison: Poison, r: int, extra: Rows | None) -> fl
     return float(solve_and_score(prepared.objective.model, train, [lambda_], val, test).test_error[0])  # type: ignore[arg-type]
 
 
+def astray(content: RunFile, data_dir: str | None = None) -> dict[str, int]:
+    """How many added poison rows break what the attack promised, by what they break; empty if none does.
+
+    `domain`: below or above the features' range, or no whole numbers; `l2` and `slab`: beyond the attack's quantile
+    of the clean rows' scores, by integer rounding or after re-fits.
+    """
+    prepared, poison = restore(content, data_dir), content.poison
+    count = {"domain": outside(prepared, poison)}
+    if "quantile" not in prepared.run.attack.options:
+        return {name: number for name, number in count.items() if number}
+    quantile = prepared.run.attack.options["quantile"]
+    names = ("l2",) if prepared.task == "multiclass" or prepared.run.attack.name == "alfa" else ("l2", "slab")
+    for name in names:
+        count[name] = 0
+        for r in range(len(poison.y)):
+            clean = Data(*(leaf[r] for leaf in prepared.split.train))
+            count[name] += int(beyond(name, clean, poison.x[r], poison.y[r], quantile).sum())
+    return {name: number for name, number in count.items() if number}
+
+
 def outside(prepared: Prepared, poison: Poison) -> int:
     """How many poison points are not in the data set's domain: below or above it, or no whole numbers."""
     count = 0
     for part in poison.x:
-        rows = np.asarray(part.toarray() if sp.issparse(part) else part)
-        bad = (rows < prepared.low).any(axis=1) | (rows > prepared.high).any(axis=1)
-        count += int(np.sum(bad | (rows % 1 != 0).any(axis=1) if prepared.integer else bad))
+        for first in range(0, part.shape[0], 256):
+            some = part[first : first + 256]
+            rows = np.asarray(some.toarray() if sp.issparse(some) else some)
+            bad = (rows < prepared.low).any(axis=1) | (rows > prepared.high).any(axis=1)
+            count += int(np.sum(bad | (rows % 1 != 0).any(axis=1) if prepared.integer else bad))
     return count

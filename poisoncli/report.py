@@ -174,7 +174,8 @@ def measure(content: RunFile) -> str:
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    """Mean of `values` [repetitions] and its standard error, 0 for a single one."""
+    """Mean of `values` [repetitions] and its standard error, 0 for a single one; of those that are not NaN."""
     values = np.asarray(values, float)
+    values = values[~np.isnan(values)] if not np.all(np.isnan(values)) else values[:1]
     error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return float(values.mean()), float(error)

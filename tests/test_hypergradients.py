@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import poisoncli
+from poisoncli import Choice, Run
 from poisoncli.cli import app
 from poisoncli.core.hypergrad import NAMES, Method
 
@@ -35,9 +36,11 @@ def test_every_method_attacks(craft, name):
     assert poison.loss[0, 1, 1] > poison.loss[0, 1, 0]
 
 
-def test_conjugate_gradients_that_stop_early_warn(craft):
+def test_conjugate_gradients_that_stop_early_warn(tmp_path):
+    attack = Choice("rmd", {"hypergradient": "cg", "iterations": 1, "outer_steps": 2, "inner_steps": 30})
+    run = Run(attack=attack, lambda_=0.5, n_train=40, n_val=20, n_test=20, fraction=0.05)
     with pytest.warns(UserWarning, match=r"stopped at a relative residual of .*: raise -o iterations"):
-        craft("--hypergradient", "cg", "-o", "iterations=1", "--lambda", "0.5")
+        poisoncli.attack(run, tmp_path / "run.h5")
 
 
 def test_forward_mode_that_cannot_fit_is_refused(craft, monkeypatch):

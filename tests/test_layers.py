@@ -14,7 +14,7 @@ BOTTOM = {"core"}
 FILING = {"store", "files", "tables", "writing", "points"} | BOTTOM
 CONFIG = {"config", *METHODS} | FILING
 LIBRARY = {"aims", "prepare", "run", "together", "sweep", "screen", "exports", "replay"} | {
-    *("maps", "measures", "report", "figures", "pictures", "planes"),
+    *("maps", "measures", "panels", "report", "figures", "pictures", "planes"),
 }
 MAY_IMPORT = {  # part of the package -> parts that it may import, itself included
     "core": BOTTOM,

@@ -27,7 +27,7 @@ class Alfa:
     quantile: of the clean rows' scores under L2 and slab; poison keeps below it.
     refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
     remove: share of each class that the defender drops.
-    behind: the defenses behind which the winner is chosen.
+    behind: the defenses behind which the winner is chosen (svd only on at most 10,000 rows).
     target: the rows that are flipped and to be classified wrongly: `test`, `train` or `val`.
     """
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from poisoncli.core.additive import SIGNS, Addition, Rows, damage, mixed, packed, rounded, stack
+from poisoncli.core.additive import SIGNS, Addition, Rows, damage, drawn, mixed, packed, stack
 from poisoncli.core.campaign import BEHIND, REMOVE, TARGET, Rules, campaign
 from poisoncli.core.conjugate import solve
 from poisoncli.core.feasible import Region, project, violation
@@ -34,7 +34,7 @@ class Influence:
     relaxation: bound the expected length after rounding instead of the length before (eqs. 6-8).
     refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
     remove: share of each class that the defender drops.
-    behind: the defenses behind which the winner is chosen.
+    behind: the defenses behind which the winner is chosen (svd only on at most 10,000 rows).
     target: the rows to be classified wrongly: `test`, `train` or `val`.
     """
 
@@ -46,11 +46,11 @@ class Influence:
     smooth: float = option(0.001, above=0)
     quantile: float = option(0.9, low=0, high=1)
     copies: int = option(2, low=1)
-    relaxation: bool = True
-    refits: int = option(default=0, low=0)
+    refits: int = option(0, low=0)
     remove: float = REMOVE
     behind: tuple[str, ...] = BEHIND
     target: str = TARGET
+    relaxation: bool = True
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
@@ -128,8 +128,7 @@ class InfluenceBasic:
             gradient = influence(world, packed(world, x, y), x, y, self.smooth)
             found = project(each, x + self.rates[number] * gradient, z)
             x, z = found.x, found.multipliers
-        drawn = np.concatenate([rounded(point, 1, 1, world.integer, rng) for point in x])
-        return packed(world, drawn, y)
+        return drawn(world, x, y, [1] * len(y), 1, rng)
 
 
 def flipped(world: Addition, region: Region, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -31,7 +31,7 @@ class KKT:
     copies: rows that stand for each rounded point (section 3.3).
     refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
     remove: share of each class that the defender drops.
-    behind: the defenses behind which the winner is chosen.
+    behind: the defenses behind which the winner is chosen (svd only on at most 10,000 rows).
     target: the rows to be classified wrongly: `test`, `train` or `val`.
     """
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from poisoncli.core.additive import SIGNS, Addition, Rows, packed, rounded, under
+from poisoncli.core.additive import SIGNS, Addition, Rows, drawn, under
 from poisoncli.core.campaign import BEHIND, REMOVE, TARGET, Rules, campaign
 from poisoncli.core.decoys import QUANTILES, REPEATS, Decoy, decoys
 from poisoncli.core.feasible import Region, maximize
@@ -32,7 +32,7 @@ class MinMax:
     points: distinct poison points with more than two classes, at most; each stands for as many rows.
     refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
     remove: share of each class that the defender drops.
-    behind: the defenses behind which the winner is chosen.
+    behind: the defenses behind which the winner is chosen (svd only on at most 10,000 rows).
     target: the rows to be classified wrongly: `test`, `train` or `val`.
     """
 
@@ -136,7 +136,7 @@ def chase(
         worst = int(np.argmin(margin))
         sign, x = SIGNS[worst], near[worst]
         if step >= round(burn_in * points):
-            rows.append(rounded(x, min(copies, world.size - copies * len(rows)), copies, world.integer, rng))
+            rows.append(x.copy())
             labels.append(sign)
         push = slope(clean.y * (np.asarray(clean.x @ w).ravel() + b), world.loss) * clean.y
         mine = eps * sign * float(slope(margin[worst : worst + 1], world.loss)[0])
@@ -146,4 +146,6 @@ def chase(
         seen_b += by_b**2
         w = w - rate * by_w / np.sqrt(seen_w)
         b = b - rate * by_b / np.sqrt(seen_b)
-    return packed(world, np.concatenate(rows), np.repeat(labels, [len(part) for part in rows]))
+    sizes = np.full(points, copies)
+    sizes[-1] = world.size - copies * (points - 1)
+    return drawn(world, np.stack(rows), np.array(labels), sizes.tolist(), copies, rng)

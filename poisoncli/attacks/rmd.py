@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import jax
@@ -15,10 +16,10 @@ from poisoncli.core.ascent import NORMALIZE, Front, Step, hyperiterations
 from poisoncli.core.front import Place, stage_front, stage_keys
 from poisoncli.core.hypergrad import NAMES, Method
 from poisoncli.core.outer import OUTER, REMEMBERED
-from poisoncli.core.plan import Part, check_memory, plan
-from poisoncli.core.start import flipped_copies
+from poisoncli.core.plan import Part, Plan, check_memory, plan
+from poisoncli.core.start import flipped_copies, generator
 from poisoncli.core.train import steps_of
-from poisoncli.core.types import Array, Fixed, Poison, Problem, method, option
+from poisoncli.core.types import Array, Data, Fixed, Poison, Problem, method, option
 
 
 @method
@@ -41,6 +42,8 @@ class RMD:
     then normalized.
     log_lambda_start: where a learned log_lambda starts, in the papers' scale (lambda = e^log_lambda / n).
     warm: with each batch a learned log_lambda starts where the last one left it, and not anew.
+    restarts: more random starts for a log_lambda that is learned on the clean rows; the best validation loss wins
+    (RCH Appendix C.2).
     log_lambda_min: its lower bound; -8 has no effect any more, and -inf is the paper's.
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
     target: the rows to be classified wrongly: `val`, `test` or `train`, `class:K` for the validation rows of class
@@ -62,6 +65,7 @@ class RMD:
     tolerance: Fixed = option(1e-6, above=0)
     iterations: int = option(200, low=1)
     outer: str = option("plain", choices=OUTER)
+    restarts: int = option(0, low=0)
     target_loss: str = option("training", choices=("training", "margin"))
     log_lambda_start: float = 0.0
     warm: bool = False
@@ -76,34 +80,28 @@ class RMD:
         trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
         work = plan(problem, steps_of(trainer, problem.train.y.shape[1]), self.outer_steps)
         check_memory(self.hypergradient, problem, work.free)
-        method = Method(self.hypergradient, work.store, self.last, self.tolerance, self.iterations)
+        climb = functools.partial(
+            hyperiterations,
+            normalize=self.normalize,
+            free=work.free,
+            method=Method(self.hypergradient, work.store, self.last, self.tolerance, self.iterations),
+            count=work.span,
+            outer=self.outer,
+        )
         poison = resume or self._start(jax.random.fold_in(key, 0), problem)._replace(total=work.total)
+        if resume is None and self.restarts and np.any(problem.learn):
+            poison = self._restarted(key, problem, poison, work, functools.partial(climb, trainer=trainer))
         for part in work.parts(poison.done):
             if part.first == 0 and part.stage > 0:
                 poison = self._kept(problem, poison, part)
             front, place = stage_front(problem, poison, part, work.free)
             front = front._replace(memory=self._memory(problem, poison, part, place, work.free))
-            target, trusted = (
-                jax.tree.map(lambda leaf, group=part.group: jnp.asarray(leaf[group]), rows)
-                for rows in (problem.target, problem.trusted)
-            )
+            target, trusted = _of_group(problem.target, part), _of_group(problem.trusted, part)
             keys = stage_keys(jax.random.fold_in(key, 1), part)
             step = self._step(problem, part.stage, place)
             for t in range(part.first, self.outer_steps, work.span):
-                front, (loss, log_lambda, residual) = hyperiterations(
-                    keys,
-                    problem.objective,
-                    trainer,
-                    front,
-                    target,
-                    step,
-                    jnp.asarray(t),
-                    normalize=self.normalize,
-                    free=work.free,
-                    method=method,
-                    count=work.span,
-                    outer=self.outer,
-                    trusted=trusted,
+                front, (loss, log_lambda, residual) = climb(
+                    keys, problem.objective, trainer, front, target, step, jnp.asarray(t), trusted=trusted
                 )
                 poison = _advanced(poison, place, part.stage, t, front, log_lambda, loss)
                 self._check(residual)
@@ -142,15 +140,57 @@ class RMD:
         numbers = free * problem.train.x.shape[2] + problem.log_lambda.shape[1]
         return jnp.zeros((*place.entries.shape, REMEMBERED[self.outer], numbers), problem.train.x.dtype)
 
+    def _restarted(
+        self, key: Array, problem: Problem, poison: Poison, work: Plan, climb: Callable[..., tuple[Front, tuple]]
+    ) -> Poison:
+        """`poison` with the best log_lambda for the clean rows that any of the starts leads to, to begin with."""
+        values = poison.log_lambda.copy()
+        shape = (self.restarts, *np.shape(values[:, 0]))
+        bounds = max(self.log_lambda_min, -8.0), self._bound(problem)
+        drawn = generator(jax.random.fold_in(key, 2)).uniform(*bounds, shape).astype(values.dtype)
+        objective = dataclasses.replace(problem.objective, outer=None)
+        for group in work.groups:
+            part = Part(group, 0, 0)
+            front, place = stage_front(problem, poison, part, work.free)
+            front = front._replace(memory=self._memory(problem, poison, part, place, work.free))
+            keys, step = stage_keys(jax.random.fold_in(key, 1), part), self._step(problem, 0, place)
+            target = _of_group(problem.target if problem.trusted is None else problem.trusted, part)
+            least = np.full(place.entries.shape, np.inf)
+            for start in (values[:, 0], *drawn):
+                now = front._replace(log_lambda=jnp.asarray(start[place.entries]))
+                loss = least
+                for t in range(0, self.outer_steps, work.span):
+                    now, (losses, _, _) = climb(
+                        keys, objective, front=now, target=target, step=step, first=jnp.asarray(t)
+                    )
+                    loss = np.asarray(losses)[:, :, -1]
+                better = loss < least
+                values[place.entries[better], 0] = np.asarray(now.log_lambda)[better]
+                least = np.minimum(loss, least)
+        return poison._replace(log_lambda=values)
+
+    def _bound(self, problem: Problem) -> float:
+        return float(np.log(problem.train.y.shape[1])) if np.isinf(self.log_lambda_max) else self.log_lambda_max
+
     def _step(self, problem: Problem, stage: int, place: Place) -> Step:
-        n = problem.train.y.shape[1]
-        bound = np.log(n) if np.isinf(self.log_lambda_max) else self.log_lambda_max
         x_rate = self.outer_rate if stage > 0 else 0.0
         settings = place.entries[0] % problem.settings
         learns = problem.learn & ((stage == 0) | ~np.asarray(problem.clean_only))
         lambda_rate = np.where(learns[settings], self.outer_rate, 0.0)
-        values = (x_rate, lambda_rate, problem.threat.low, problem.threat.high, self.log_lambda_min, bound)
+        values = (
+            x_rate,
+            lambda_rate,
+            problem.threat.low,
+            problem.threat.high,
+            self.log_lambda_min,
+            self._bound(problem),
+        )
         return Step(*(jnp.asarray(value, problem.train.x.dtype) for value in values))
+
+
+def _of_group(rows: Data | None, part: Part) -> Data | None:
+    """The rows of a group of repetitions."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), rows)
 
 
 def _advanced(

@@ -202,7 +202,20 @@ def attack(
     with progress(quiet) as report:
         path = craft(run, out, data_dir=data_dir, force=force, resume=resume, report=report)
     print(as_json({"run": str(path)}) if json else path)
+    _note_strays(path, data_dir, quiet or json)
     note(f"next: poison evaluate {path}", quiet or json)
+
+
+def _note_strays(path: Any, data_dir: str | None, quiet: bool) -> None:
+    """Say how many added rows are not in the set that the attack keeps to."""
+    from poisoncli import replay, store
+
+    content = store.read(path)
+    if quiet or not content.poison.replaced.size or content.poison.replaced.max() >= 0:
+        return
+    found = ", ".join(f"{count} ({name})" for name, count in replay.astray(content, data_dir).items())
+    rows = content.poison.y.size
+    note(f"of {rows} poison rows {found or 'none'} lie outside the attack's feasible set as written")
 
 
 def _run(

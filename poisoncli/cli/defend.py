@@ -21,6 +21,12 @@ def defend(
     dataset: Annotated[
         str | None, typer.Option(help="Instead of run files: your own data, or a data set, without an attack.")
     ] = None,
+    poison: Annotated[
+        str | None,
+        typer.Option(
+            help="For --dataset: poison of another tool to add (.npz, .mat, .csv, .h5); counts what is caught."
+        ),
+    ] = None,
     target: Annotated[str | None, typer.Option(help="For --dataset: the column of the targets.")] = None,
     classes: Annotated[str | None, typer.Option(help="For --dataset: the two classes, such as ham,spam.")] = None,
     trusted: Annotated[
@@ -64,6 +70,8 @@ def defend(
     from poisoncli.core.types import PoisonError
 
     files = paths(runs) if runs else []
+    if poison is not None and dataset is None:
+        raise PoisonError("--poison goes with --dataset: name the data that the poison is added to")
     if (dataset is None) == (not files):
         raise PoisonError("give either run files of `poison attack`, or --dataset with your own data")
     if dataset is not None:
@@ -72,6 +80,9 @@ def defend(
         data = _dataset(dataset, target, classes)
         real = "all" in (defense or []) and screen.load(data, data_dir).task == "real"
         choices = chosen(defense or [], options or [], real)
+        if poison is not None:
+            _catch(data, poison, choices, json, data_dir)
+            return
         _screen(data, choices, trusted or "", export, figure, csv, json, data_dir)
         return
     wanted = {path: chosen(defense or [], options or [], store.read(path).real) for path in files}
@@ -125,6 +136,29 @@ def _dataset(name: str, target: str | None, classes: str | None) -> Any:
     choice = config.named("dataset", name)
     given = {key: value for key, value in (("target", target), ("classes", classes)) if value is not None}
     return config.Choice(choice.name, {**choice.options, **given})
+
+
+def _catch(data: Any, poison: str, choices: list, json: bool, data_dir: str | None) -> None:
+    """Print what each defense removes of a data set's rows and of poison added to them."""
+    import dataclasses
+
+    from poisoncli import replay
+    from poisoncli.cli.evaluate import console, new_grid
+
+    found = replay.catch(replay.given(data, poison, data_dir=data_dir), choices, data_dir)
+    if json:
+        for one in found:
+            print(as_json(dataclasses.asdict(one)))
+        return
+    shown = new_grid(f"{poison} added to {data.name}: {found[0].poison} to {found[0].clean} rows")
+    for name in ("defense", "poison removed", "clean removed", "was told"):
+        shown.add_column(name, justify="left" if name == "defense" else "right")
+    for one in found:
+        caught = f"{one.poison_removed} ({100 * one.poison_removed / max(one.poison, 1):.0f} %)"
+        shown.add_row(
+            one.defense, caught, f"{one.clean_removed} ({100 * one.clean_removed / one.clean:.1f} %)", one.knows
+        )
+    console().print(shown)
 
 
 def _screen(

@@ -36,7 +36,10 @@ def evaluate(
     target: Annotated[str | None, typer.Option(help="With --dataset: the column of the targets.")] = None,
     classes: Annotated[str | None, typer.Option(help="With --dataset: the two classes.")] = None,
     model: Annotated[str, typer.Option(help="With --dataset: the victim.")] = "svm",
-    bias: Annotated[str, typer.Option(help="With --dataset: the svm's bias, free or penalized.")] = "free",
+    bias: Annotated[
+        str,
+        typer.Option(help="The defender's svm has a free or a penalized bias, where it differs; default: free."),
+    ] = "",
     lambda_: Annotated[
         float | None,
         typer.Option("--lambda", help="The defender's penalty, where it differs from the attacker's."),
@@ -66,13 +69,13 @@ def evaluate(
         raise PoisonError(
             f"--fail-above {fail_above} is outside [0, 1]: give a share of the test rows, such as 0.10"
         )
-    options = {"lambda_": lambda_, "loss": loss, "passes": passes}
+    options = {"lambda_": lambda_, "loss": loss, "passes": passes, "bias": bias}
     differs = any(value not in (None, "") for value in options.values())
     if dataset is not None:
         if runs:
             raise PoisonError("run files bring their own data: leave out --dataset, or the run files")
         names = {"target": target, "classes": classes}
-        contents = [_stranger(dataset, names, model, bias, seed, poison, defense, options, data_dir, quiet)]
+        contents = [_stranger(dataset, names, model, seed, poison, defense, options, data_dir, quiet)]
     elif not runs:
         raise PoisonError(
             "nothing to evaluate: give RUNS, run files of `poison attack`, or --dataset with --poison FILE"
@@ -119,7 +122,6 @@ def _stranger(
     dataset: str,
     names: dict[str, str | None],
     model: str,
-    bias: str,
     seed: int,
     poison: str | None,
     defense: list[str] | None,
@@ -133,10 +135,9 @@ def _stranger(
 
     data = config.named("dataset", dataset)
     data = config.Choice(data.name, {**data.options, **{k: v for k, v in names.items() if v is not None}})
-    victim = config.Choice(model, {"bias": bias} if model == "svm" else {})
-    lambda_ = config.LAMBDAS.get(data.name, 0.01) if options["lambda_"] is None else options["lambda_"]
-    wanted = config.Run(dataset=data, model=victim, lambda_=lambda_, seed=seed, fraction=0.5)
-    content = replay.given(wanted, poison or "", data_dir)
+    content = replay.given(
+        data, poison or "", model=model, lambda_=options["lambda_"], seed=seed, data_dir=data_dir
+    )
     stray = replay.outside(restore(content, data_dir), content.poison)
     if stray:
         note(f"poison: {stray} of {content.poison.y.size} points are outside the data set's domain", quiet)

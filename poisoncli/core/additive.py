@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import cpu_count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,6 +23,7 @@ _TOLERANCE = 1e-3  # of liblinear; the victim itself is trained to 1e-5
 SLOW = ("svd",)  # defenses that are asked last
 # candidates judged against the same best so far, 2 where there are few; fixed, so that cores do not change results
 BATCH = 8
+_ROWS = 64  # rounded at a time
 
 
 class Rows(NamedTuple):
@@ -131,23 +132,52 @@ def under(region: Region, decoy: Linear, caps: np.ndarray, support: bool = False
     return region.cut(normal, bounds)
 
 
-def rounded(x: np.ndarray, copies: int, repeat: int, integer: bool, rng: np.random.Generator) -> np.ndarray:
+def rounded(
+    x: np.ndarray, copies: int, repeat: int, integer: bool, rng: np.random.Generator, sparse: bool = False
+) -> Array:
     """`copies` rows of the point x [d]; integer features are rounded at random with mean x (KSL section 3.3).
 
-    repeat: each rounded row stands there that many times, as far as `copies` goes.
+    repeat: each rounded row stands there that many times, as far as `copies` goes. sparse: give them as CSR.
     """
+    used = np.flatnonzero(x)
+    kept = np.arange(copies) // repeat
     distinct = -(-copies // repeat)
-    low = np.floor(x) if integer else x
-    drawn = low + (rng.random((distinct, len(x))) < x - low) if integer else np.repeat(x[None], distinct, axis=0)
-    return np.repeat(drawn, repeat, axis=0)[:copies]
+    low = np.floor(x[used]) if integer else x[used]
+    parts = []
+    for first in range(0, distinct, _ROWS):  # a whole array of random numbers would be large
+        size = (min(_ROWS, distinct - first), len(used))
+        part = low + (rng.random(size) < x[used] - low) if integer else np.tile(low, (size[0], 1))
+        parts.append(sp.csr_matrix(part) if sparse else part)
+    if sparse:
+        every: Any = sp.vstack(parts, format="csr")
+        rows = every[kept]
+        return sp.csr_matrix((rows.data, used[rows.indices], rows.indptr), shape=(copies, len(x)))
+    whole = np.zeros((copies, len(x)))
+    whole[:, used] = np.concatenate(parts)[kept]
+    return whole
 
 
 def mixed(
     problem: Addition, points: np.ndarray, copies: Sequence[int], repeat: int, rng: np.random.Generator
 ) -> Rows:
     """Poison of copies[0] rows of points[0] in class -1 and copies[1] of points[1] in class 1."""
-    parts = [rounded(x, k, repeat, problem.integer, rng) for x, k in zip(points, copies, strict=True)]
-    return packed(problem, np.concatenate(parts), np.repeat(SIGNS, copies))
+    return drawn(problem, points, SIGNS, copies, repeat, rng)
+
+
+def drawn(
+    problem: Addition,
+    points: np.ndarray,
+    labels: np.ndarray,
+    copies: Sequence[int],
+    repeat: int,
+    rng: np.random.Generator,
+) -> Rows:
+    """Poison of copies[i] rounded rows of points[i] [p, d] with labels[i]; CSR if the clean rows are."""
+    sparse = sp.issparse(problem.clean.x)
+    some = [(x, label, k) for x, label, k in zip(points, labels, copies, strict=True) if k]
+    parts = [rounded(x, k, repeat, problem.integer, rng, sparse) for x, _, k in some]
+    x: Any = sp.vstack(parts, format="csr") if sparse else np.concatenate(parts)
+    return Rows(x, np.repeat([label for _, label, _ in some], [k for _, _, k in some]))
 
 
 def packed(problem: Addition, x: np.ndarray, y: np.ndarray) -> Rows:
@@ -212,9 +242,9 @@ def search(
     def judge(number: int) -> tuple[Rows | None, float]:
         try:
             poison = candidate(number)
+            return poison, damage(problem, poison, quick, best.error)
         except FailedError:
             return None, -1.0
-        return poison, damage(problem, poison, quick, best.error)
 
     with ThreadPoolExecutor(cpu_count()) as pool:
         size = BATCH if count > 2 * BATCH else 2

@@ -18,6 +18,7 @@ from poisoncli.core.types import Array, Exact, Poison, PoisonError, Problem, Spa
 
 REMOVE: Any = option(0.05, low=0, high=0.5)
 BEHIND: Any = option(SANITIZERS, choices=SANITIZERS)
+_LARGE = 10_000  # rows, beyond which the svd defense is too slow to be asked in a search
 QUICK_FIRST = ("loss", "l2", "slab", "knn", "svd")
 TARGET: Any = option("test", choices=("test", "train", "val"))
 Plan = Callable[[Addition], tuple[int, Any]]  # number of candidates, and what they share
@@ -47,6 +48,7 @@ def additions(problem: Problem, rules: Rules) -> list[Addition]:
     if not np.all((coefficient > 0) & np.isfinite(coefficient)):
         raise PoisonError("this attack needs a victim with a penalty: give --lambda, such as 0.09")
     threat = problem.threat
+    small = len(problem.train.y[0]) <= _LARGE
     return [
         Addition(
             clean=Rows(problem.train.x[r], 2.0 * np.asarray(problem.train.y[r]) - 1),
@@ -59,7 +61,7 @@ def additions(problem: Problem, rules: Rules) -> list[Addition]:
             high=threat.high,
             integer=threat.integer,
             remove=rules.remove,
-            defenses=tuple(name for name in QUICK_FIRST if name in rules.behind),
+            defenses=tuple(name for name in QUICK_FIRST if name in rules.behind and (name != "svd" or small)),
         )
         for r in range(len(problem.train.y))
     ]

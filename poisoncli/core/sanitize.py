@@ -15,7 +15,8 @@ from poisoncli.core.types import Array, Data, FailedError, Learner, PoisonError
 
 SANITIZERS = ("l2", "slab", "loss", "svd", "knn")
 _FIRST = 128  # singular vectors that are tried first
-_BLOCK = 2**24  # distances held at a time
+_LARGE = 10_000  # rows and columns, beyond which they are found by random projection
+_BLOCK = 2**21  # distances held at a time
 _FREQUENT = 0.03  # share of the rows from which a column is multiplied as a dense one
 
 
@@ -82,6 +83,25 @@ def slab_scores(x: Array, y: Array) -> np.ndarray:
     return _by_class(y, labels, score)
 
 
+def beyond(name: str, clean: Data, x: Array, y: Array, quantile: float) -> np.ndarray:
+    """Which rows x [p, d] with labels y [p] have scores above the clean rows' quantile in their class [p].
+
+    name: l2 or slab (two classes), both fitted on the clean rows.
+    """
+    labels, means = centroids(clean.x, clean.y)
+    outside = np.zeros(len(y), bool)
+    for k, label in enumerate(labels):
+        own, rows = np.flatnonzero(np.asarray(clean.y) == label), np.flatnonzero(np.asarray(y) == label)
+        if name == "l2":
+            known, new = (distances(part, means[k]) for part in (clean.x[own], x[rows]))
+        else:
+            v = means[1] - means[0]
+            known, new = (np.abs(np.asarray(part @ v).ravel() - means[k] @ v) for part in (clean.x[own], x[rows]))
+        limit = np.quantile(known, quantile)
+        outside[rows] = new > limit * (1 + 1e-5) + 1e-9
+    return outside
+
+
 def _by_class(y: Array, labels: np.ndarray, score: Any) -> np.ndarray:
     y = np.asarray(y)
     scores = np.empty(len(y))
@@ -92,12 +112,16 @@ def _by_class(y: Array, labels: np.ndarray, score: Any) -> np.ndarray:
 
 
 def right_singular(x: Array, share: float = 0.05, seed: int = 0) -> np.ndarray:
-    """The top k right singular vectors of x [n, d] as rows [k, d]; the least k that leaves < share of |x|_F^2."""
+    """The top k right singular vectors of x [n, d] as rows [k, d]; the least k that leaves < share of |x|_F^2.
+
+    Of more than 10,000 rows and columns they are found by random projection, in float32.
+    """
     total = squared_norms(x).sum()
     most = min(x.shape)
-    k = min(most, _FIRST)
+    find = _top if most <= _LARGE else _sketch
+    k = min(most, _FIRST if most <= _LARGE else 8 * _FIRST)
     while True:
-        s, v = _top(x, k, seed)
+        s, v = find(x, k, seed)
         enough = np.flatnonzero(1 - np.cumsum(s**2) / total < share)
         if len(enough) or k == most:
             return v[: enough[0] + 1] if len(enough) else v
@@ -117,6 +141,19 @@ def _top(x: Array, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     _, s, v = found
     order = np.argsort(-s)
     return s[order], v[order]
+
+
+def _sketch(x: Array, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Like `_top`, by a random projection and one power iteration (Halko, Martinsson and Tropp 2011)."""
+    rows: Any = sp.csr_matrix(x, dtype=np.float32) if sp.issparse(x) else np.asarray(x, np.float32)
+    columns = rows.T.tocsr() if sp.issparse(x) else rows.T
+    start = np.random.default_rng(seed).standard_normal((x.shape[1], k), dtype=np.float32)
+    for _ in range(2):
+        span = np.linalg.qr(np.asarray(rows @ start))[0]
+        start = np.asarray(columns @ span)
+    values, vectors = np.linalg.eigh(start.T @ start)
+    s = np.sqrt(np.maximum(values[::-1], 1e-12))
+    return s, (start @ vectors[:, ::-1] / s).T
 
 
 def right_singular_near(x: Array, basis: np.ndarray, known: int, share: float = 0.05) -> np.ndarray:
@@ -183,7 +220,9 @@ def neighbors(x: Array, k: int) -> np.ndarray:
     size = max(1, _BLOCK // n)
     for first in range(0, n, size):
         block = slice(first, min(n, first + size))
-        squared = norms[block, None] - 2 * _inner(_rows(split, block), split) + norms
+        squared = _inner(_rows(split, block), split)
+        squared *= -2
+        squared += norms[block, None] + norms
         rows = np.arange(squared.shape[0])
         squared[rows, first + rows] = np.inf
         nearest[block] = np.sort(np.partition(squared, k - 1, axis=1)[:, :k], axis=1)
@@ -230,4 +269,7 @@ def _rows(split: _Split, rows: slice) -> _Split:
 def _inner(a: _Split, b: _Split) -> np.ndarray:
     """All inner products of the rows of a with those of b."""
     product = a.frequent @ b.frequent.T
-    return product if a.rare is None else product + (a.rare @ b.rare.T).toarray()
+    if a.rare is not None:
+        rare = (a.rare @ b.rare.T).tocoo()
+        product[rare.row, rare.col] += rare.data
+    return product

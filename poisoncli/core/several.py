@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy.sparse as sp
 
 from poisoncli.core import sanitize
 from poisoncli.core.additive import Rows, rounded, stack
@@ -162,9 +163,10 @@ def pursue(world: World, region: Region, chase: Chase, rng: np.random.Generator)
             value -= chase.rate * change / np.sqrt(total)
     numbers = np.arange(world.size) % len(kept)
     copies = np.bincount(numbers, minlength=len(kept))
-    rows = [rounded(point, n, 2, world.integer, rng) for point, n in zip(kept, copies, strict=True)]
-    dense = Rows(np.concatenate(rows), np.repeat(labels, copies))
-    return Rows(stack(Rows(world.clean.x[:0], dense.y[:0]), dense).x, dense.y)
+    sparse = sp.issparse(world.clean.x)
+    parts = [rounded(point, n, 2, world.integer, rng, sparse) for point, n in zip(kept, copies, strict=True)]
+    whole: Any = sp.vstack(parts, format="csr") if sparse else np.concatenate(parts)
+    return Rows(whole, np.repeat(labels, copies))
 
 
 def least_error(world: World, poison: Rows, behind: Sequence[str], remove: float) -> float:

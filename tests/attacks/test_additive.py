@@ -1,5 +1,6 @@
 """Attacks that add rows, from the command line's functions down to the file, on small data and on Enron."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -65,6 +66,11 @@ def test_poison_is_whole_within_its_box_counted_and_the_same_again(name, words, 
     np.testing.assert_array_equal(first.y, second.y)
     content = store.read(paths[0])
     assert replay.outside(restore(content, words), first) == 0
+    strays = replay.astray(content, words)
+    assert set(strays) <= {"l2", "slab"}
+    far = store.read(paths[0]).poison
+    moved = dataclasses.replace(content, poison=far._replace(x=Sparse([far.x[0] * 50])))
+    assert replay.astray(moved, words)["l2"] == 11
 
 
 def test_the_attacks_beat_flips_of_the_same_number(words, tmp_path):
@@ -175,8 +181,7 @@ def write(path, x, y):
 def test_poison_of_a_stranger_is_judged(suffix, name, words, tmp_path):
     x = np.tile(np.r_[np.full(20, 3.0), np.zeros(20)], (10, 1))
     path = write(tmp_path / f"p{suffix}", x, np.where(np.arange(10) % 2, 1, -1))
-    wanted = Run(dataset="enron", model="svm", lambda_=0.05, fraction=0.5)  # type: ignore[arg-type]
-    content = replay.given(wanted, path, words)
+    content = replay.given(Choice("enron"), path, lambda_=0.05, data_dir=words)
     np.testing.assert_array_equal(content.poison.x[0].toarray(), x)
     judged = replay.judge(content, [resolve_defense(Choice(name))], data_dir=words)
     assert judged.evaluations[name].test_error.shape == (1, 2)
@@ -188,8 +193,7 @@ def test_points_outside_the_domain_are_counted(words, tmp_path):
     x = np.ones((4, 40))
     x[0, 0], x[1, 1] = -1, 0.5
     path = write(tmp_path / "p.npz", x, np.array([0, 1, 0, 1]))
-    wanted = Run(dataset="enron", model="svm", lambda_=0.05, fraction=0.5)  # type: ignore[arg-type]
-    content = replay.given(wanted, path, words)
+    content = replay.given(Choice("enron"), path, lambda_=0.05, data_dir=words)
     assert replay.outside(restore(content, words), content.poison) == 2
 
 
@@ -206,9 +210,8 @@ def test_points_outside_the_domain_are_counted(words, tmp_path):
 )
 def test_bad_poison_files_are_said(arrays, complaint, words, tmp_path):
     np.savez(tmp_path / "p.npz", **arrays)
-    wanted = Run(dataset="enron", model="svm", lambda_=0.05, fraction=0.5)  # type: ignore[arg-type]
     with pytest.raises(PoisonError, match=complaint):
-        replay.given(wanted, str(tmp_path / "p.npz"), words)
+        replay.given(Choice("enron"), str(tmp_path / "p.npz"), lambda_=0.05, data_dir=words)
 
 
 def test_evaluate_verb_with_poison_and_without(words, tmp_path):
@@ -222,6 +225,13 @@ def test_evaluate_verb_with_poison_and_without(words, tmp_path):
     assert shown.exit_code == 0, shown.output
     rows = json.loads(shown.stdout.splitlines()[0])["rows"]
     assert {row["defense"] for row in rows} == {"none", *SANITIZERS}
+    caught = CliRunner().invoke(
+        app, ["defend", "--dataset", "enron", "--data-dir", words, "--poison", path, "-d", "all", "--json"]
+    )
+    assert caught.exit_code == 0, caught.output
+    counts = [json.loads(line) for line in caught.stdout.splitlines()]
+    assert [row["defense"] for row in counts] == list(SANITIZERS)
+    assert all(row["poison"] == 6 and 0 < row["clean_removed"] < 20 for row in counts)
     clean = CliRunner().invoke(app, [*common, "--defense", "l2"])
     assert clean.exit_code == 0, clean.output
     assert CliRunner().invoke(app, ["evaluate"]).exit_code == 2
@@ -335,9 +345,8 @@ def test_a_sweep_draws_bars_and_time(words, tmp_path):
 
 @needs_enron
 def test_the_clean_victim_on_enron():
-    wanted = Run(dataset="enron", model=Choice("svm", {"bias": "penalized"}), lambda_=0.09, fraction=0.5)  # type: ignore[arg-type]
-    content = replay.given(wanted, "", str(DATA_DIR))
-    judged = replay.judge(content, [resolve_defense(Choice("l2"))], data_dir=str(DATA_DIR))
+    content = replay.given(Choice("enron"), "", data_dir=str(DATA_DIR))
+    judged = replay.judge(content, [resolve_defense(Choice("l2"))], bias="penalized", data_dir=str(DATA_DIR))
     assert judged.evaluations["none"].test_error[0, 0] == pytest.approx(0.029, abs=0.003)
 
 

@@ -61,7 +61,7 @@ def test_the_learner_keeps_to_rows_of_his_own(case):
     case = case("logistic", "l2")
     trainer, trusted = SGD(0.3, 12), digits(12, 7)
     objective = dataclasses.replace(case.objective, outer=AIMS["margin", True])
-    target = case.target._replace(y=np.ones_like(case.target.y))
+    target = case.target._replace(y=np.zeros_like(case.target.y))
     rows = case.rows()
     last = jax.tree.map(lambda leaf: leaf[None], rows.blocks[-1])
     whole = rows._replace(blocks=(last,), y=rows.y[None], weight=rows.weight[None])

@@ -91,3 +91,14 @@ def test_neighbors_of_added_rows_need_not_start_anew(rows):
     x, _, _ = rows
     near = sanitize.neighbors(x[:50], 5)
     np.testing.assert_allclose(sanitize.neighbor_scores_with(x, near), sanitize.neighbor_scores(x, 5), atol=1e-6)
+
+
+def test_random_projection_finds_nearly_the_same_subspace(monkeypatch):
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(400, 90)) * 0.97 ** np.arange(90)
+    exact = sanitize.residuals(x, sanitize.right_singular(x, 0.2))
+    monkeypatch.setattr(sanitize, "_LARGE", 10)
+    monkeypatch.setattr(sanitize, "_FIRST", 9)
+    near = sanitize.residuals(x, sanitize.right_singular(x, 0.2))
+    assert np.sum(near**2) < 0.2 * np.sum(x**2)
+    assert np.corrcoef(exact, near)[0, 1] > 0.95

@@ -130,3 +130,23 @@ def test_as_many_settings_as_the_memory_holds(monkeypatch):
     for memory, expected in ((2.5 * each, 2), (each / 2, 1)):
         monkeypatch.setattr(plan, "CPU_MEMORY", int(memory))
         assert plan.settings_together(whole, 6) == expected
+
+
+def test_restarts_find_a_better_lambda_for_the_clean_rows(strict):
+    """From a start that is far off, few steps lead nowhere; the best of other starts is nearer."""
+    import jax
+
+    far = dataclasses.replace(ATTACK, log_lambda_start=3.0, outer_rate=np.float64(0.05))
+    for learn in (np.array([True]), np.array([True, False])):
+        whole = problem(Logistic(), np.array([[0.0], [1.0]])[: len(learn)], learn)
+        ends = [
+            list(dataclasses.replace(far, restarts=restarts).craft(jax.random.key(3), whole))[-1]
+            for restarts in (0, 6, 6)
+        ]
+        plain, better, again = (end.loss[:: len(learn), 0, -1] for end in ends)
+        np.testing.assert_array_equal(better, again)
+        assert np.all(better <= plain)
+        assert np.any(better < plain - 1e-3)
+        assert np.all(ends[1].log_lambda[:: len(learn), 0] <= np.log(20))
+        if len(learn) == 2:
+            np.testing.assert_array_equal(ends[1].log_lambda[1::2], 1.0)

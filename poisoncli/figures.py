@@ -77,7 +77,7 @@ def figure(
     draw = tuple(draw) or usual
     layout, panels = Layout(draw), {"": lines}
     spots = [spot for row in _rows(layout, panels) for spot in row if spot]
-    columns = 3 if len(spots) > 4 else len(spots)
+    columns = 3 if len(spots) > 4 else max(1, len(spots))
     rows: list[list[_Spot | None]] = [list(spots[i : i + columns]) for i in range(0, len(spots), columns)]
     return _draw(panels, rows, layout, heading, Path(out), data_dir)
 

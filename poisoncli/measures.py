@@ -74,8 +74,8 @@ def sizes(content: RunFile) -> list[int]:
 
 
 def selected(content: RunFile) -> tuple[int, ...]:
-    """Numbers of features to select for the consistency index; none for networks, whose features have no weight."""
-    if len(evaluation(content).params) > 1:
+    """Numbers of features to select for the consistency index; none where a feature has more than one weight."""
+    if not _has_one_weight_each(content):
         return ()
     m = content.poison.x.shape[2]
     usual = (math.ceil(share * m) for share in (0.025, 0.05, 0.1))
@@ -83,15 +83,20 @@ def selected(content: RunFile) -> tuple[int, ...]:
     return tuple(dict.fromkeys(k for k in wanted if 0 < k < m))
 
 
+def _has_one_weight_each(content: RunFile) -> bool:
+    """Whether the victim is a linear model with a single output."""
+    layers = evaluation(content).params
+    return len(layers) == 1 and layers[0]["w"].shape[2] == 1
+
+
 def consistency(content: RunFile, k: int, name: str = "none") -> np.ndarray:
     """Kuncheva's index of the k largest weights at each stage against the clean victim's [repetitions, stages].
 
     Raises `PoisonError` for a network, and unless 0 < k < number of features.
     """
-    layers = evaluation(content, name).params
-    weights, clean = layers[0]["w"], evaluation(content).params[0]["w"]
+    weights, clean = (evaluation(content, which).params[0]["w"] for which in (name, "none"))
     m = weights.shape[-1]
-    if len(layers) > 1 or not 0 < k < m:
+    if not (_has_one_weight_each(content) and 0 < k < m):
         raise PoisonError(f"{k} of {m} features cannot be selected: take a linear model, and between 1 and {m - 1}")
     repetitions, stages = weights.shape[:2]
     return np.array(

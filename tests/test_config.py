@@ -24,6 +24,7 @@ from poisoncli.config import (
 )
 from poisoncli.core.types import PoisonError
 from poisoncli.datasets import DATASETS
+from poisoncli.values import range_of
 
 # HLP Table IV: outer steps, alpha, eta, T, log of the largest lambda; Table V: eta, epochs, the same eta and T.
 PAPER = {
@@ -278,4 +279,4 @@ def test_a_path_is_a_file(name, expected):
 @pytest.mark.parametrize("attack", ATTACKS.values())
 def test_ranges_are_told_in_words(attack):
     for field in dataclasses.fields(attack):
-        assert (config.range_of(field) != "") == bool(field.metadata)
+        assert (range_of(field) != "") == bool(field.metadata)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "poisoncli").rglob("*.py"))
 METHODS = ("attacks", "defenses", "models", "datasets")
 BOTTOM = {"core"}
-FILING = {"store", "files", "tables", "writing", "points"} | BOTTOM
+FILING = {"store", "files", "tables", "writing", "points", "values"} | BOTTOM
 CONFIG = {"config", *METHODS} | FILING
 LIBRARY = {"aims", "prepare", "run", "together", "sweep", "screen", "exports", "replay"} | {
     *("maps", "measures", "panels", "report", "figures", "pictures", "planes"),
@@ -22,6 +22,7 @@ MAY_IMPORT = {  # part of the package -> parts that it may import, itself includ
     "files": FILING,
     "tables": FILING,
     "writing": FILING,
+    "values": FILING,
     "points": FILING,
     **{kind: {kind, *FILING} for kind in METHODS},
     "config": CONFIG,

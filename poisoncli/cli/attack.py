@@ -279,12 +279,13 @@ def _method_help(name: str) -> str:
     import inspect
 
     from poisoncli import config
+    from poisoncli.values import range_of
 
     config.known(name, config.TABLES["attack"], "attack")
     method = config.TABLES["attack"][name]
     lines = [inspect.getdoc(method) or "", "", f"Options of attack {name}, set with -o name=value:"]
     for field in dataclasses.fields(method):
-        limits = config.range_of(field)
+        limits = range_of(field)
         lines.append(f"  {field.name} = {field.default}" + (f"    in {limits}" if limits else ""))
     lines.append("The defaults for a data set and model of the papers are the papers' values.")
     return "\n".join(lines)

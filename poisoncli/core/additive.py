@@ -238,6 +238,7 @@ def search(
     first = int(np.sum(~np.isnan(best.trace)))
 
     quick = [name for name in problem.defenses if name not in SLOW]
+    slow = [name for name in problem.defenses if name in SLOW]
 
     def judge(number: int) -> tuple[Rows | None, float]:
         try:
@@ -258,7 +259,7 @@ def search(
                 poison = judged[number - start][0]
                 if poison is None or trace[number] <= found.error:
                     break
-                trace[number] = min(trace[number], damage(problem, poison, SLOW, found.error))
+                trace[number] = min(trace[number], damage(problem, poison, slow, found.error))
                 if trace[number] > found.error:
                     found = Judged(poison, float(trace[number]), trace)
             best = found._replace(trace=trace)

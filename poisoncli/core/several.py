@@ -57,18 +57,26 @@ class World(NamedTuple):
 def campaign_several(
     key: Array, problem: Problem, resume: Poison | None, rules: Rules, chase: Chase
 ) -> Iterator[Poison]:
-    """Try every decoy, none where `chase.decoys` is empty, and yield the best poison so far of each repetition."""
+    """Try every decoy, none where `chase.decoys` is empty, and yield the best poison so far of each repetition.
+
+    rules.refits: after all decoys, the balls are fitted on clean rows and the best poison, and all are tried again.
+    """
     worlds = [_world(problem, r) for r in range(len(problem.train.y))]
-    count = max(1, len(chase.decoys))
+    count, rounds = max(1, len(chase.decoys)), rules.refits + 1
     behind = [name for name in JUDGES if name in rules.behind]
-    poison = resume or blank(problem, [world.clean.x for world in worlds], count, count * len(worlds))
+    poison = blank(problem, [world.clean.x for world in worlds], rounds * count, rounds * count * len(worlds))
+    if resume is not None and resume.done <= count:  # later the set of this round is no longer known
+        poison = resume
     for r, world in enumerate(worlds):
         region = _region(world, rules.quantile)
-        for number in range(count):
+        for number in range(rounds * count):
+            if number % count == 0 and number:
+                best = Rows(poison.x[r], np.asarray(poison.y[r], int))
+                region = _region(world, rules.quantile, best)
             if not np.isnan(poison.loss[r, 1, number]):
                 continue
             rng = generator(jax.random.fold_in(jax.random.fold_in(key, r), number))
-            decoy = decoy_of(world, *chase.decoys[number]) if chase.decoys else None
+            decoy = decoy_of(world, *chase.decoys[number % count]) if chase.decoys else None
             try:
                 found = pursue(world, _under(region, decoy, chase.cap), chase, rng)
                 error = least_error(world, found, behind, rules.remove)
@@ -102,10 +110,10 @@ def pairs(k: int) -> tuple[np.ndarray, np.ndarray]:
     return label, rival
 
 
-def _region(world: World, quantile: float) -> Region:
-    """The ball round the centroid of each pair's label, within the box."""
+def _region(world: World, quantile: float, poison: Rows | None = None) -> Region:
+    """The ball round the centroid of each pair's label, within the box; centroids of clean rows and poison."""
     x, y = world.clean
-    _, center = sanitize.centroids(x, y)
+    _, center = sanitize.centroids(*(world.clean if poison is None else stack(world.clean, poison)))
     radius = np.array([np.quantile(sanitize.distances(x[y == c], center[c]), quantile) for c in range(world.k)])
     label, _ = pairs(world.k)
     none = np.zeros((len(label), 0))

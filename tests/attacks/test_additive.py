@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from poisoncli import replay, run, store, sweep
 from poisoncli.config import Choice, Run, resolve_defense
+from poisoncli.core import sanitize
 from poisoncli.core.additive import Addition, Rows, search
 from poisoncli.core.types import FailedError, PoisonError, Sparse
 from poisoncli.defenses import SANITIZERS
@@ -94,6 +95,16 @@ def test_what_the_attack_reports_is_what_the_defender_sees(words, tmp_path):
     for defended in content.defenses.values():
         away = defended.weight[0, 1] == 0
         assert 0.03 < away.mean() < 0.07
+
+
+def test_a_defense_that_is_not_asked_costs_nothing(words, tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("the svd defense was asked")
+
+    monkeypatch.setattr(sanitize, "right_singular", never)
+    run.attack(small("kkt", options={"behind": ("l2", "loss")}), tmp_path / "a.h5", data_dir=words)
+    with pytest.raises(AssertionError):
+        run.attack(small("kkt", options={"behind": ("svd",)}), tmp_path / "b.h5", data_dir=words)
 
 
 def test_interrupted_and_resumed_poison_is_the_same(words, tmp_path, monkeypatch):
@@ -285,6 +296,16 @@ def test_minmax_on_several_classes(name, digits, any_content, tmp_path):
     content = run.evaluate(path, data_dir=digits)
     assert all(np.all(np.isfinite(found.test_error)) for found in content.evaluations.values())
     assert content.evaluations["none"].params[0]["w"].shape == (1, 2, 4, 784)
+
+
+def test_refits_on_several_classes_never_lose_what_was_found(digits, any_content, tmp_path):
+    found = []
+    for k in (0, 1):
+        (tmp_path / str(k)).mkdir()
+        path = ten("minmax-basic", digits, tmp_path / str(k), points=4, burn_in=1.0, refits=k)
+        found.append(store.read(path).poison.loss[0, 1])
+    assert [len(trace) for trace in found] == [1, 2]
+    assert found[1][0] == found[0][0]
 
 
 def test_several_classes_need_their_model_and_attack(digits, any_content, tmp_path):

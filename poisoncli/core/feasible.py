@@ -182,8 +182,11 @@ def _apply(rows: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def _squared(region: Region, x: np.ndarray) -> np.ndarray:
     """Squared distance to the center, expected after rounding where the features are integer [p]."""
+    if not region.integer:
+        away = x - region.center
+        return np.einsum("pd,pd->p", away, away)
     inner = np.einsum("pd,pd->p", x, region.center)
-    return energy(x, region.integer) - 2 * inner + np.einsum("pd,pd->p", region.center, region.center)
+    return energy(x, True) - 2 * inner + np.einsum("pd,pd->p", region.center, region.center)
 
 
 def _constraints(problem: _Problem, x: np.ndarray) -> np.ndarray:
@@ -199,7 +202,11 @@ def _pull(problem: _Problem, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Multiplier of the squared distance [p, 1], and the linear term that z adds to -cost [p, d]."""
     region = problem.region
     nu = (z[:, 0] * problem.weight)[:, None]
-    return nu, -problem.cost - np.matmul(z[:, None, 1:], region.rows)[:, 0] + 2 * nu * region.center
+    q = 2 * nu * region.center
+    q -= problem.cost
+    if region.rows.shape[1]:
+        q -= np.matmul(np.ascontiguousarray(z[:, None, 1:]), region.rows)[:, 0]
+    return nu, q
 
 
 def _evaluate(problem: _Problem, anchor: np.ndarray, rho: np.ndarray, z: np.ndarray) -> _Point:
@@ -219,9 +226,10 @@ def _evaluate(problem: _Problem, anchor: np.ndarray, rho: np.ndarray, z: np.ndar
         x = np.clip(raw, region.low, region.high)
         free = x == raw
     gradient = _constraints(problem, x)
+    away = x - anchor
     value = (
-        0.5 * rho * np.sum((x - anchor) ** 2, axis=1)
-        + np.sum(problem.cost * x, axis=1)
+        0.5 * rho * np.einsum("pd,pd->p", away, away)
+        + np.einsum("pd,pd->p", problem.cost, x)
         + np.sum(z * gradient, axis=1)
     )
     return _Point(value, gradient, x, free)
@@ -231,11 +239,16 @@ def _curvature(problem: _Problem, rho: np.ndarray, z: np.ndarray, at: _Point) ->
     """Minus the generalized Hessian of the dual [p, m, m]."""
     region = problem.region
     nu = z[:, 0] * problem.weight
-    slope = (2 * np.floor(at.x) + 1 if region.integer else 2 * at.x) - 2 * region.center
-    normals = np.concatenate([(problem.weight[:, None] * slope)[:, None], region.rows], axis=1)
-    normals *= problem.on[:, :, None]
+    slope = np.floor(at.x) + 0.5 if region.integer else at.x - region.center
+    if region.integer:
+        slope -= region.center
+    normals = np.empty((len(z), problem.on.shape[1], slope.shape[1]))
+    np.multiply(slope, 2 * problem.weight[:, None], out=normals[:, 0])
+    normals[:, 1:] = region.rows
+    normals *= at.free[:, None]
     stiff = rho if region.integer else rho + 2 * nu
-    return np.matmul(normals * at.free[:, None], np.swapaxes(normals, 1, 2)) / stiff[:, None, None]
+    on = problem.on / np.sqrt(stiff)[:, None]
+    return np.matmul(normals, np.swapaxes(normals, 1, 2)) * on[:, :, None] * on[:, None]
 
 
 def _ascend(
@@ -252,11 +265,12 @@ def _ascend(
         held = (z[left] <= 0) & (at.gradient <= 0)
         push = np.where(held, 0.0, at.gradient)
         size = 1 + np.abs(z[left]).max(axis=1)
-        going = np.abs(push).max(axis=1) > TOLERANCE * np.maximum(1, np.linalg.norm(at.x, axis=1))
-        x[left] = at.x
-        if not going.any():
-            return z, x
+        norm = np.sqrt(np.einsum("pd,pd->p", at.x, at.x))
+        going = np.abs(push).max(axis=1) > TOLERANCE * np.maximum(1, norm)
         if not going.all():
+            x[left[~going]] = at.x[~going]
+            if not going.any():
+                return z, x
             left, push, held, size = left[going], push[going], held[going], size[going]
             at, part = _Point(*(a[going] for a in at)), problem.pick(left)
         h = _curvature(part, rho[left], z[left], at)
@@ -282,7 +296,7 @@ def _search(
     problem: _Problem, anchor: np.ndarray, rho: np.ndarray, z: np.ndarray, at: _Point, step: np.ndarray
 ) -> tuple[np.ndarray, _Point, np.ndarray]:
     """Backtrack along `step` until the dual rises enough; where it never does, stay. Third: where soon."""
-    best, point = z.copy(), _Point(*(a.copy() for a in at))
+    best, point = z, at
     length, left, worked = np.ones(len(z)), np.arange(len(z)), np.zeros(len(z), bool)
     part = problem
     for attempt in range(30):
@@ -291,6 +305,10 @@ def _search(
         rise = np.sum(at.gradient[left] * (trial - z[left]), axis=1)
         slack = 1e-14 * (1 + np.abs(at.value[left]))
         good = found.value >= at.value[left] + 1e-4 * rise - slack
+        if attempt == 0:
+            if good.all():
+                return trial, found, ~worked
+            best, point = z.copy(), _Point(*(a.copy() for a in at))
         taken = left[good]
         best[taken] = trial[good]
         for mine, new in zip(point, found, strict=True):

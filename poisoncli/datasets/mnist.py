@@ -58,8 +58,37 @@ CONTENT_MD5 = {
 LARGEST = 2**28  # bytes of an IDX file's content; the largest part has 47 million
 
 
+class _Images:
+    """Two classes or all of one folder's images; `apart` keeps the published division into training and test."""
+
+    classes: tuple[int, ...]
+
+    folder: ClassVar[str] = "mnist"
+    apart: ClassVar[bool] = False
+    sizes: ClassVar[tuple[int, int, int] | None] = (5000, 500, 3000)
+    rows: ClassVar[int] = 70_000
+    features: ClassVar[int] = 784
+    class_names: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows of the classes. Raises `PoisonError` for missing, damaged or different files."""
+        parts = [_part(self.folder, number, data_dir) for number in range(4)]
+        images, labels = np.concatenate(parts[::2]), np.concatenate(parts[1::2])
+        rows, y, task = select(labels, self.classes)
+        x = images[rows].reshape(len(rows), -1).astype(np.float32) / 255
+        first = int(np.sum(rows < len(parts[1])))
+        divided = (np.arange(first), np.arange(first, len(rows))) if self.apart else None
+        return Dataset(x, y, 0.0, 1.0, task, fingerprint(x, y), parts=divided)
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        names = [f"{cls.folder}/{part}" for part in PARTS]
+        return files.where([name if files.find(name, data_dir) else f"{name}.gz" for name in names], data_dir)
+
+
 @method
-class Mnist:
+class Mnist(_Images):
     """Handwritten digits (LeCun, Cortes and Burges 1998), training and test images in one pool.
 
     Pixels 0 ... 255 become features in [0, 1]. The sizes are those of "Hyperparameter Learning under Data
@@ -71,23 +100,10 @@ class Mnist:
     classes: tuple[int, ...] = (0, 8)
 
     description: ClassVar[str] = "handwritten digits of 28 x 28 pixels"
-    sizes: ClassVar[tuple[int, int, int]] = (5000, 500, 3000)
-    rows: ClassVar[int] = 70_000
-    features: ClassVar[int] = 784
-    class_names: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
-
-    def load(self, data_dir: str | None = None) -> Dataset:
-        """All rows of the classes. Raises `PoisonError` for missing, damaged or different files."""
-        return _load("mnist", self.classes, data_dir)
-
-    @classmethod
-    def where(cls, data_dir: str | None = None) -> str:
-        """Where the data lie, for the listing."""
-        return _where("mnist", data_dir)
 
 
 @method
-class MnistPair:
+class MnistPair(_Images):
     """Handwritten digits in the published division into training and test images (KSL Table 1).
 
     classes: the digits to tell apart; empty means all ten.
@@ -96,23 +112,12 @@ class MnistPair:
     classes: tuple[int, ...] = (1, 7)
 
     description: ClassVar[str] = "handwritten digits 1 and 7 in their published parts"
-    sizes: ClassVar[None] = None
-    rows: ClassVar[int] = 70_000
-    features: ClassVar[int] = 784
-    class_names: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
-
-    def load(self, data_dir: str | None = None) -> Dataset:
-        """All rows of the classes. Raises `PoisonError` for missing, damaged or different files."""
-        return _load("mnist", self.classes, data_dir, apart=True)
-
-    @classmethod
-    def where(cls, data_dir: str | None = None) -> str:
-        """Where the data lie, for the listing."""
-        return _where("mnist", data_dir)
+    sizes: ClassVar[tuple[int, int, int] | None] = None
+    apart: ClassVar[bool] = True
 
 
 @method
-class MnistTen:
+class MnistTen(MnistPair):
     """Handwritten digits, all ten, in the published division into training and test images (KSL section 5.7).
 
     classes: the digits to tell apart; empty means all ten.
@@ -121,23 +126,10 @@ class MnistTen:
     classes: tuple[int, ...] = ()
 
     description: ClassVar[str] = "handwritten digits, ten classes, in their published parts"
-    sizes: ClassVar[None] = None
-    rows: ClassVar[int] = 70_000
-    features: ClassVar[int] = 784
-    class_names: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
-
-    def load(self, data_dir: str | None = None) -> Dataset:
-        """All rows of the classes. Raises `PoisonError` for missing, damaged or different files."""
-        return _load("mnist", self.classes, data_dir, apart=True)
-
-    @classmethod
-    def where(cls, data_dir: str | None = None) -> str:
-        """Where the data lie, for the listing."""
-        return _where("mnist", data_dir)
 
 
 @method
-class FashionMnist:
+class FashionMnist(_Images):
     """Articles of clothing (Xiao, Rasul and Vollgraf 2017), training and test images in one pool.
 
     Pixels 0 ... 255 become features in [0, 1]. The sizes are those of "Hyperparameter Learning under Data
@@ -148,10 +140,8 @@ class FashionMnist:
 
     classes: tuple[int, ...] = (1, 2)
 
+    folder: ClassVar[str] = "fmnist"
     description: ClassVar[str] = "articles of clothing, 28 x 28 pixels (Fashion-MNIST)"
-    sizes: ClassVar[tuple[int, int, int]] = (5000, 500, 3000)
-    rows: ClassVar[int] = 70_000
-    features: ClassVar[int] = 784
     class_names: ClassVar[tuple[str, ...]] = (
         "T-shirt",
         "trouser",
@@ -164,15 +154,6 @@ class FashionMnist:
         "bag",
         "ankle boot",
     )
-
-    def load(self, data_dir: str | None = None) -> Dataset:
-        """All rows of the classes. Raises `PoisonError` for missing, damaged or different files."""
-        return _load("fmnist", self.classes, data_dir)
-
-    @classmethod
-    def where(cls, data_dir: str | None = None) -> str:
-        """Where the data lie, for the listing."""
-        return _where("fmnist", data_dir)
 
 
 def read_idx(path: Path, dimensions: int, content_md5: str | None = None) -> np.ndarray:
@@ -216,24 +197,9 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _load(folder: str, classes: tuple[int, ...], data_dir: str | None, apart: bool = False) -> Dataset:
-    parts = [_part(folder, number, data_dir) for number in range(4)]
-    images, labels = np.concatenate(parts[::2]), np.concatenate(parts[1::2])
-    rows, y, task = select(labels, classes)
-    x = images[rows].reshape(len(rows), -1).astype(np.float32) / 255
-    first = int(np.sum(rows < len(parts[1])))
-    divided = (np.arange(first), np.arange(first, len(rows))) if apart else None
-    return Dataset(x, y, 0.0, 1.0, task, fingerprint(x, y), parts=divided)
-
-
 def _part(folder: str, number: int, data_dir: str | None) -> np.ndarray:
     name = f"{folder}/{PARTS[number]}"
     path = files.find(name, data_dir) or files.obtain(
         f"{name}.gz", [f"{MIRRORS[folder]}{PARTS[number]}.gz"], f"md5:{GZIP_MD5[folder][number]}", data_dir
     )
     return read_idx(path, 1 if "labels" in name else 3, CONTENT_MD5[folder][number])
-
-
-def _where(folder: str, data_dir: str | None) -> str:
-    names = [f"{folder}/{part}" for part in PARTS]
-    return files.where([name if files.find(name, data_dir) else f"{name}.gz" for name in names], data_dir)

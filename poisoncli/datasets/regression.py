@@ -64,113 +64,93 @@ class Diabetes:
         return "embedded"
 
 
+class _Filed:
+    """A table of numbers in one file, .csv with a header line or .npy, whose column `target` is the target."""
+
+    rows: ClassVar[int | None]
+    features: ClassVar[int]
+    file: ClassVar[str]
+    target: ClassVar[int] = 0
+    class_names: ClassVar[tuple[str, ...]] = ()
+
+    def load(self, data_dir: str | None = None) -> Dataset:
+        """All rows. Raises `PoisonError` if the file is missing or damaged."""
+        path = _find(self.file, data_dir)
+        values = (_read_npy if path.suffix == ".npy" else _read_csv)(path)
+        shape = values.shape
+        if len(shape) != 2 or shape[1] != self.features + 1 or self.rows not in (None, shape[0]):
+            wanted = f"{self.rows or 'some'} rows of {self.features} features and a target"
+            raise PoisonError(f"{path} holds an array of shape {shape}, not {wanted}: get it anew")
+        if values.dtype.kind not in "fiu" or not np.all(np.isfinite(values)):
+            raise PoisonError(f"{path} holds values that are no finite numbers: get it anew")
+        return _real(np.delete(values, self.target % shape[1], axis=1), values[:, self.target])
+
+    @classmethod
+    def where(cls, data_dir: str | None = None) -> str:
+        """Where the data lie, for the listing."""
+        return files.where([cls.file], data_dir)
+
+
 @method
-class Boston:
+class Boston(_Filed):
     """Boston housing (Harrison and Rubinfeld 1978): the median price by 13 measures of the town."""
 
     description: ClassVar[str] = "house prices in 506 towns near Boston (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (253, 76, 177)
-    rows: ClassVar[int] = 506
+    rows: ClassVar[int | None] = 506
     features: ClassVar[int] = 13
-    class_names: ClassVar[tuple[str, ...]] = ()
+    target: ClassVar[int] = -1
     file: ClassVar[str] = "boston/boston.csv"
-
-    def load(self, data_dir: str | None = None) -> Dataset:
-        """All rows. Raises `PoisonError` if the file is missing or damaged."""
-        return _from_csv(self.file, -1, self.rows, self.features, data_dir)
-
-    @classmethod
-    def where(cls, data_dir: str | None = None) -> str:
-        """Where the data lie, for the listing."""
-        return files.where([cls.file], data_dir)
 
 
 @method
-class Appliances:
+class Appliances(_Filed):
     """Energy use of appliances (Candanedo et al. 2017), in the form of BIG-LID (Weerasinghe et al. 2021)."""
 
     description: ClassVar[str] = "energy use of the appliances in a house, 19,735 times (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (9868, 2960, 6907)
-    rows: ClassVar[int] = 19_735
+    rows: ClassVar[int | None] = 19_735
     features: ClassVar[int] = 16
-    class_names: ClassVar[tuple[str, ...]] = ()
+    target: ClassVar[int] = -1
     file: ClassVar[str] = "biglid/appliances.npy"
-
-    def load(self, data_dir: str | None = None) -> Dataset:
-        """All rows. Raises `PoisonError` if the file is missing or damaged."""
-        return _from_npy(self.file, self.rows, self.features, data_dir)
-
-    @classmethod
-    def where(cls, data_dir: str | None = None) -> str:
-        """Where the data lie, for the listing."""
-        return files.where([cls.file], data_dir)
 
 
 @method
-class Heart:
+class Heart(_Filed):
     """Heart disease by county, in the form of BIG-LID (Weerasinghe et al. 2021)."""
 
     description: ClassVar[str] = "heart disease in 3,198 counties (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (1599, 480, 1119)
-    rows: ClassVar[int] = 3198
+    rows: ClassVar[int | None] = 3198
     features: ClassVar[int] = 28
-    class_names: ClassVar[tuple[str, ...]] = ()
+    target: ClassVar[int] = -1
     file: ClassVar[str] = "biglid/heart_disease.npy"
-
-    def load(self, data_dir: str | None = None) -> Dataset:
-        """All rows. Raises `PoisonError` if the file is missing or damaged."""
-        return _from_npy(self.file, self.rows, self.features, data_dir)
-
-    @classmethod
-    def where(cls, data_dir: str | None = None) -> str:
-        """Where the data lie, for the listing."""
-        return files.where([cls.file], data_dir)
 
 
 @method
-class House:
+class House(_Filed):
     """House prices in Ames by 274 features, as processed by Jagielski et al. (2018)."""
 
     description: ClassVar[str] = "1,460 house prices in Ames (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (730, 219, 511)
-    rows: ClassVar[int] = 1460
+    rows: ClassVar[int | None] = 1460
     features: ClassVar[int] = 274
-    class_names: ClassVar[tuple[str, ...]] = ()
     file: ClassVar[str] = "house/house-processed.csv"
-
-    def load(self, data_dir: str | None = None) -> Dataset:
-        """All rows. Raises `PoisonError` if the file is missing or damaged."""
-        return _from_csv(self.file, 0, self.rows, self.features, data_dir)
-
-    @classmethod
-    def where(cls, data_dir: str | None = None) -> str:
-        """Where the data lie, for the listing."""
-        return files.where([cls.file], data_dir)
 
 
 @method
-class Pharm:
+class Pharm(_Filed):
     """Doses of warfarin by 204 features of the patient, as processed by Jagielski et al. (2018)."""
 
     description: ClassVar[str] = "4,683 doses of warfarin (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (2341, 702, 1640)
-    rows: ClassVar[int] = 4683
+    rows: ClassVar[int | None] = 4683
     features: ClassVar[int] = 204
-    class_names: ClassVar[tuple[str, ...]] = ()
     file: ClassVar[str] = "pharm/pharm-preproc.csv"
-
-    def load(self, data_dir: str | None = None) -> Dataset:
-        """All rows. Raises `PoisonError` if the file is missing or damaged."""
-        return _from_csv(self.file, 0, self.rows, self.features, data_dir)
-
-    @classmethod
-    def where(cls, data_dir: str | None = None) -> str:
-        """Where the data lie, for the listing."""
-        return files.where([cls.file], data_dir)
 
 
 @method
-class Loan:
+class Loan(_Filed):
     """Interest rates of loans by 88 features, as processed by Jagielski et al. (2018); target first.
 
     The file may have more rows than SPR's 6,722: the splits are drawn from all of them.
@@ -178,19 +158,9 @@ class Loan:
 
     description: ClassVar[str] = "interest rates of Lending Club loans (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (3361, 1008, 2353)
-    rows: ClassVar[None] = None
+    rows: ClassVar[int | None] = None
     features: ClassVar[int] = 88
-    class_names: ClassVar[tuple[str, ...]] = ()
     file: ClassVar[str] = "loan/loan-processed.csv"
-
-    def load(self, data_dir: str | None = None) -> Dataset:
-        """All rows. Raises `PoisonError` if the file is missing or damaged."""
-        return _from_csv(self.file, 0, None, self.features, data_dir)
-
-    @classmethod
-    def where(cls, data_dir: str | None = None) -> str:
-        """Where the data lie, for the listing."""
-        return files.where([cls.file], data_dir)
 
 
 def _real(x: np.ndarray, y: np.ndarray) -> Dataset:
@@ -209,35 +179,19 @@ def _find(name: str, data_dir: str | None) -> Path:
     return path
 
 
-def _from_csv(name: str, target: int, rows: int | None, features: int, data_dir: str | None) -> Dataset:
-    """Read a CSV file of numbers with a header line, whose column `target` is the target."""
+def _read_csv(path: Path) -> np.ndarray:
     import pandas
 
-    path = _find(name, data_dir)
     try:
-        values = pandas.read_csv(path).to_numpy(np.float64)
+        return pandas.read_csv(path).to_numpy(np.float64)
     except (ValueError, OSError) as error:
         raise PoisonError(
             f"{path} is not a CSV file of numbers ({str(error).splitlines()[0]}): get it anew"
         ) from None
-    return _parted(values, target, rows, features, path)
 
 
-def _from_npy(name: str, rows: int, features: int, data_dir: str | None) -> Dataset:
-    """Read a NumPy array whose last column is the target."""
-    path = _find(name, data_dir)
+def _read_npy(path: Path) -> np.ndarray:
     try:
-        values = np.load(path, allow_pickle=False)
+        return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError):
         raise PoisonError(f"{path} is not a NumPy array of numbers: get it anew") from None
-    return _parted(values, -1, rows, features, path)
-
-
-def _parted(values: np.ndarray, target: int, rows: int | None, features: int, path: Path) -> Dataset:
-    shape = values.shape
-    if len(shape) != 2 or shape[1] != features + 1 or rows not in (None, shape[0]):
-        wanted = f"{rows or 'some'} rows of {features} features and a target"
-        raise PoisonError(f"{path} holds an array of shape {shape}, not {wanted}: get it anew")
-    if values.dtype.kind not in "fiu" or not np.all(np.isfinite(values)):
-        raise PoisonError(f"{path} holds values that are no finite numbers: get it anew")
-    return _real(np.delete(values, target % shape[1], axis=1), values[:, target])

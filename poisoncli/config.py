@@ -78,14 +78,15 @@ class Run:
     """Everything that determines a result.
 
     dataset, model, trainer, attack: the methods, as names or `Choice`s; without a name, model and attack are
-    logistic and rmd, or linear and stealthy for data sets with real targets.
+    logistic and rmd, linear and stealthy for data sets with real targets, and svm and kkt, or with ten classes
+    multisvm and minmax, for those of KSL and for attacks that add rows.
     reg: penalty on the weights, `none`, `l2` or `l1`; by default `l2` where a lambda is given or learned.
-    lambda_: fixed coefficient of the penalty in the mean loss, at least 0.
+    lambda_: fixed coefficient of the penalty in the mean loss, at least 0; svm takes KSL's where there is one.
     clean_lambda: take the one that cross-validation on the clean training rows selects (HLP's lambda_CLEAN).
     learn_lambda: learn it together with the poison (HLP eq. 3), or with clean_lambda on the clean rows before
     there is poison; per_layer: one for each layer.
-    fraction: of the training rows that the attacker replaces, in (0, 1); None means 0.35, or 0.45 for real
-    targets.
+    fraction: of the training rows that the attacker replaces or adds, in (0, 1); None means 0.35, 0.45 for real
+    targets, and 0.03 for added rows.
     n_train, n_val, n_test: rows; 0 means the data set's default.
     repetitions: random splits; seed: a non-negative integer.
     """
@@ -135,15 +136,31 @@ def resolve(run: Run) -> Run:
 
 
 def named_by_task(run: Run) -> Run:
-    """`run` with model, attack and fraction filled in where it leaves them to the data set."""
-    real = run.dataset.name in REAL
-    model, attack, fraction = ("linear", "stealthy", 0.45) if real else ("logistic", "rmd", 0.35)
-    return dataclasses.replace(
+    """`run` with model, attack, fraction and KSL's lambda filled in where it leaves them to the data set."""
+    model, attack, fraction = _usual(run)
+    policy = run.reg or run.lambda_ is not None or run.clean_lambda or run.learn_lambda
+    run = dataclasses.replace(
         run,
         model=run.model if run.model.name else Choice(model, run.model.options),
         attack=run.attack if run.attack.name else Choice(attack, run.attack.options),
         fraction=fraction if run.fraction is None else run.fraction,
     )
+    if run.model.name == "svm" and not policy:
+        run = dataclasses.replace(run, lambda_=LAMBDAS.get(run.dataset.name))
+    return run
+
+
+def _usual(run: Run) -> tuple[str, str, float]:
+    """The model, the attack and the fraction that fit what the run names."""
+    data, model, attack = run.dataset.name, run.model.name, run.attack.name
+    if data in REAL:
+        return "linear", "stealthy", 0.45
+    adds = attack in ATTACKS and ATTACKS[attack].adds
+    if model == "multisvm" or (data == "mnist-10" and (adds or not attack)):
+        return "multisvm", "minmax", 0.03
+    if adds or (not attack and (model == "svm" or (not model and data in LAMBDAS))):
+        return "svm", "kkt", 0.03
+    return "logistic", "rmd", 0.35
 
 
 def build(choice: Choice, kind: str) -> Any:

@@ -63,6 +63,22 @@ def test_lambda_brings_the_penalty():
     assert resolve(Run(learn_lambda=True, reg="l1")).reg == "l1"
 
 
+def test_what_is_not_named_fits_the_data_set():
+    cases = (
+        (Run(), "logistic", "rmd", 0.35, None),
+        (Run(dataset="boston"), "linear", "stealthy", 0.45, None),  # type: ignore[arg-type]
+        (Run(dataset="enron"), "svm", "kkt", 0.03, 0.09),  # type: ignore[arg-type]
+        (Run(dataset="imdb", attack="minmax"), "svm", "minmax", 0.03, 0.01),  # type: ignore[arg-type]
+        (Run(dataset="enron", lambda_=0.5), "svm", "kkt", 0.03, 0.5),  # type: ignore[arg-type]
+        (Run(dataset="mnist-10"), "multisvm", "minmax", 0.03, None),  # type: ignore[arg-type]
+        (Run(dataset="mnist-1-7", attack="rmd"), "logistic", "rmd", 0.35, None),  # type: ignore[arg-type]
+        (Run(model="svm", lambda_=0.1), "svm", "kkt", 0.03, 0.1),  # type: ignore[arg-type]
+    )
+    for run, *expected in cases:
+        found = resolve(run)
+        assert [found.model.name, found.attack.name, found.fraction, found.lambda_] == expected
+
+
 @pytest.mark.parametrize("kind", config.TABLES)
 def test_resolving_fills_in_every_option(kind):
     for name, made in config.TABLES[kind].items():

@@ -31,7 +31,7 @@ def attack(
         typer.Option(help="The column (or array) of the targets in your own file.", rich_help_panel=DATA),
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="The two classes to tell apart, such as 0,8.", rich_help_panel=DATA)
+        str | None, typer.Option(help="The classes to tell apart, such as 0,8.", rich_help_panel=DATA)
     ] = None,
     n_train: Annotated[
         int | None, typer.Option(help="Training rows; the defaults are the papers'.", rich_help_panel=DATA)
@@ -53,7 +53,7 @@ def attack(
     model: Annotated[
         str | None,
         typer.Option(
-            help="logistic, linear or mlp. Default: logistic, or linear for the data sets with real targets.",
+            help="logistic, mlp, svm or multisvm; with real targets linear, mlp. Default: what fits the data.",
             rich_help_panel=MODEL,
         ),
     ] = None,
@@ -96,7 +96,8 @@ def attack(
     method: Annotated[
         str | None,
         typer.Option(
-            help="rmd or flip (random labels); with real targets stealthy, flip, statp. With --help: options.",
+            help="rmd or flip (random labels); with real targets stealthy, flip, statp; to pass filters kkt, "
+            "minmax, influence, alfa. With --help: its options.",
             rich_help_panel=ATTACK,
         ),
     ] = None,
@@ -123,7 +124,8 @@ def attack(
     fraction: Annotated[
         float | None,
         typer.Option(
-            help="Share of the training rows that the attacker replaces, in (0, 1). Default: 0.35, or 0.45.",
+            help="Share of the training rows that the attacker replaces or adds, in (0, 1). Default: 0.35, "
+            "0.45 with real targets, 0.03 where he adds.",
             rich_help_panel=ATTACK,
         ),
     ] = None,

@@ -53,25 +53,37 @@ def draw_search(
     shown = {}
     bars = list(dict.fromkeys(row["defense"] for one in lines.values() for row in report.all_rows(one)))
     for number, (name, content) in enumerate(lines.items()):
-        color, line, _ = styles[name]
+        color, line, marker = styles[name]
         if kind == "time" and len(content.timeline):
             seconds, best = content.timeline.T
-            shown[name] = axis.step(seconds / 60, 100 * best, line, color=color, where="post")[0]
+            look = {"color": color, "marker": marker, "markersize": 4.5}
+            shown[name] = axis.step(seconds / 60, 100 * best, line, where="post", **look)[0]
         elif kind == "defenses":
-            table = {row["defense"]: row for row in report.all_rows(content)}  # of each defense the last stage
+            rows = report.all_rows(content)
+            table = {row["defense"]: row for row in rows}  # of each defense the last stage
+            clean = {row["defense"]: row for row in reversed(rows)}  # and the first
             width = 0.8 / len(lines)
             at = [bars.index(defense) + width * (number - (len(lines) - 1) / 2) for defense in table]
             errors, spread = ([100 * row[key] for row in table.values()] for key in ("test_error", "test_error_se"))
             hatch = ("", "//", "..", "xx", "--", "\\\\")[number % 6]
             look = {"color": color, "hatch": hatch, "edgecolor": "white"}
             shown[name] = axis.bar(at, errors, width, yerr=spread, **look)
+            level = [100 * clean[defense]["test_error"] for defense in table]
+            ends = np.array(at) - width / 2, np.array(at) + width / 2
+            shown["without poison"] = axis.hlines(level, *ends, color="black", linewidth=1.5)
     if kind == "defenses":
         axis.set_xticks(range(len(bars)), bars)
+    else:
+        axis.set_xlim(left=0)
     axis.set_xlabel("minutes" if kind == "time" else "defense")
     axis.set_ylabel(SEARCHES[kind])
+    axis.margins(y=0.1)
+    axis.autoscale(axis="y")
     axis.set_ylim(bottom=0)
     axis.set_title(title, fontsize=10)
     axis.grid(alpha=0.3, axis="y")
+    if "without poison" in shown:  # last in the legend
+        shown["without poison"] = shown.pop("without poison")
     return shown
 
 

@@ -50,8 +50,6 @@ def draw_search(
     axis: Any, kind: str, title: str, lines: Mapping[str, RunFile], styles: Mapping[str, tuple[str, str, str]]
 ) -> dict[str, Any]:
     """A search's best error so far against time (KSL Fig. 4), or bars of the error behind each defense (Fig. 3)."""
-    from matplotlib.patheffects import withStroke
-
     shown = {}
     bars = list(dict.fromkeys(row["defense"] for one in lines.values() for row in report.all_rows(one)))
     for number, (name, content) in enumerate(lines.items()):
@@ -72,12 +70,8 @@ def draw_search(
             shown[name] = axis.bar(at, errors, width, yerr=spread, **look)
             level = [100 * clean[defense]["test_error"] for defense in table]
             ends = np.array(at) - width / 2, np.array(at) + width / 2
-            level_line = {
-                "color": "black",
-                "linewidth": 1.5,
-                "path_effects": [withStroke(linewidth=4, foreground="w")],
-            }
-            shown["without poison"] = axis.hlines(level, *ends, **level_line)
+            axis.hlines(level, *ends, color="white", linewidth=4)  # to be seen on black bars
+            shown["without poison"] = axis.hlines(level, *ends, color="black", linewidth=1.5)
     if kind == "defenses":
         axis.set_xticks(range(len(bars)), bars)
     else:

@@ -31,6 +31,7 @@ class RMD:
 
     outer_steps: hyperiterations for each batch, at least 1 (T_mul).
     outer_rate: step size of points and log_lambda, positive (alpha).
+    lambda_rate: step size of log_lambda if not that of the points; 0 means the same.
     inner_steps: training steps that are differentiated through, at least 1 (T).
     inner_rate: step size of these training steps, in (0, 1] (eta).
     batch: points optimized together, at most; 0 means 7 % of the training rows.
@@ -56,6 +57,7 @@ class RMD:
 
     outer_steps: int = option(140, low=1)
     outer_rate: float = option(0.3, above=0)
+    lambda_rate: float = option(0.0, low=0)
     inner_steps: int = option(140, low=1)
     inner_rate: float = option(0.1, above=0, high=1)
     batch: int = option(0, low=0)
@@ -176,7 +178,7 @@ class RMD:
         x_rate = self.outer_rate if stage > 0 else 0.0
         settings = place.entries[0] % problem.settings
         learns = problem.learn & ((stage == 0) | ~np.asarray(problem.clean_only))
-        lambda_rate = np.where(learns[settings], self.outer_rate, 0.0)
+        lambda_rate = np.where(learns[settings], self.lambda_rate or self.outer_rate, 0.0)
         values = (
             x_rate,
             lambda_rate,

@@ -230,9 +230,8 @@ def search(
 ) -> Iterator[Judged]:
     """Craft and judge candidates 0 ... count - 1 on all cores, and yield the best so far after every few.
 
-    candidate: the poison of one number; it raises `FailedError` where its set is empty. begun: go on
-    from there. The result does
-    not depend on the number of cores. Raises `FailedError` if no candidate could be crafted.
+    candidate: the poison of one number; it raises `FailedError` where its set is empty. begun: go on from there.
+    The result does not depend on the number of cores. Raises `FailedError` if no candidate could be crafted.
     """
     best = begun or Judged(None, -1.0, np.full(count, np.nan))
     first = int(np.sum(~np.isnan(best.trace)))

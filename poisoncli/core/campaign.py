@@ -83,7 +83,7 @@ def campaign(
     total = rounds * sum(count for count, _ in plans)
     most = rounds * max(count for count, _ in plans)
     poison = blank(problem, [world.clean.x for world in worlds], most, total)
-    if resume is not None and resume.done <= plans[0][0]:  # later the set of this round is no longer known
+    if resume is not None and (rounds == 1 or resume.done <= plans[0][0]):  # else the set of the round is not known
         poison = resume
     done = 0
     for r, (world, (count, shared)) in enumerate(zip(worlds, plans, strict=True)):

@@ -72,10 +72,8 @@ class Solution(NamedTuple):
     multipliers: np.ndarray
 
 
-def energy(x: np.ndarray, integer: bool) -> np.ndarray:
-    """|x|^2 [p], or its expectation after randomized rounding (KSL eq. 6)."""
-    if not integer:
-        return np.einsum("pd,pd->p", x, x)
+def rounded_energy(x: np.ndarray) -> np.ndarray:
+    """The expectation of |x|^2 [p] after randomized rounding (KSL eq. 6)."""
     k = np.floor(x)
     return np.sum((2 * k + 1) * x - k * (k + 1), axis=1)
 
@@ -186,7 +184,7 @@ def _squared(region: Region, x: np.ndarray) -> np.ndarray:
         away = x - region.center
         return np.einsum("pd,pd->p", away, away)
     inner = np.einsum("pd,pd->p", x, region.center)
-    return energy(x, True) - 2 * inner + np.einsum("pd,pd->p", region.center, region.center)
+    return rounded_energy(x) - 2 * inner + np.einsum("pd,pd->p", region.center, region.center)
 
 
 def _constraints(problem: _Problem, x: np.ndarray) -> np.ndarray:
@@ -239,9 +237,7 @@ def _curvature(problem: _Problem, rho: np.ndarray, z: np.ndarray, at: _Point) ->
     """Minus the generalized Hessian of the dual [p, m, m]."""
     region = problem.region
     nu = z[:, 0] * problem.weight
-    slope = np.floor(at.x) + 0.5 if region.integer else at.x - region.center
-    if region.integer:
-        slope -= region.center
+    slope = (np.floor(at.x) + 0.5 if region.integer else at.x) - region.center
     normals = np.empty((len(z), problem.on.shape[1], slope.shape[1]))
     np.multiply(slope, 2 * problem.weight[:, None], out=normals[:, 0])
     normals[:, 1:] = region.rows

@@ -65,7 +65,7 @@ def campaign_several(
     count, rounds = max(1, len(chase.decoys)), rules.refits + 1
     behind = [name for name in JUDGES if name in rules.behind]
     poison = blank(problem, [world.clean.x for world in worlds], rounds * count, rounds * count * len(worlds))
-    if resume is not None and resume.done <= count:  # later the set of this round is no longer known
+    if resume is not None and (rounds == 1 or resume.done <= count):  # else the set of the round is not known
         poison = resume
     for r, world in enumerate(worlds):
         region = _region(world, rules.quantile)

@@ -5,18 +5,19 @@ import json
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse as sp
 
-from poisoncli import replay, run, store, sweep
+from poisoncli import config, replay, run, store, sweep
 from poisoncli.config import Choice, Run, resolve_defense
 from poisoncli.core import sanitize
 from poisoncli.core.additive import Addition, Rows, search
 from poisoncli.core.types import FailedError, PoisonError, Sparse
 from poisoncli.defenses import SANITIZERS
-from poisoncli.prepare import restore
+from poisoncli.prepare import prepare, problem, restore
 
 DATA_DIR = Path(os.environ.get("POISON_DATA_DIR", "data"))
 needs_enron = pytest.mark.skipif(
@@ -125,6 +126,18 @@ def test_interrupted_and_resumed_poison_is_the_same(words, tmp_path, monkeypatch
     resumed = store.read(run.attack(wanted, tmp_path / "cut.h5", data_dir=words, resume=True)).poison
     np.testing.assert_array_equal(resumed.x[0].toarray(), whole.x[0].toarray())
     np.testing.assert_array_equal(resumed.loss, whole.loss)
+
+
+def test_several_repetitions_go_on_from_a_checkpoint(words):
+    prepared = prepare(config.resolve(small("kkt", repetitions=2)), words)
+    attack, task = config.build(prepared.run.attack, "attack"), problem(prepared)
+    whole = list(attack.craft(jax.random.key(0), task))
+    for part in range(len(whole) - 1):
+        rest = list(attack.craft(jax.random.key(0), task, whole[part]))
+        assert len(rest) == len(whole) - part - 1
+        np.testing.assert_array_equal(rest[-1].loss, whole[-1].loss)
+        for one, other in zip(rest[-1].x, whole[-1].x, strict=True):
+            np.testing.assert_array_equal(one.toarray(), other.toarray())
 
 
 def test_refits_never_lose_what_was_found(words, tmp_path):
@@ -300,13 +313,17 @@ def test_minmax_on_several_classes(name, digits, any_content, tmp_path):
 
 
 def test_refits_on_several_classes_never_lose_what_was_found(digits, any_content, tmp_path):
-    found = []
+    found, errors = [], []
     for k in (0, 1):
         (tmp_path / str(k)).mkdir()
-        path = ten("minmax-basic", digits, tmp_path / str(k), points=4, burn_in=1.0, refits=k)
+        path = ten("minmax-basic", digits, tmp_path / str(k), points=4, burn_in=1.0, refits=k, behind=("l2",))
         found.append(store.read(path).poison.loss[0, 1])
+        run.defend(path, "l2", data_dir=digits)
+        judged = run.evaluate(path, data_dir=digits).evaluations
+        errors.append(judged["l2"].test_error[0, -1])
     assert [len(trace) for trace in found] == [1, 2]
     assert found[1][0] == found[0][0]
+    np.testing.assert_allclose(errors, [trace.max() for trace in found], rtol=1e-6)
 
 
 def test_several_classes_need_their_model_and_attack(digits, any_content, tmp_path):

@@ -124,6 +124,20 @@ def test_a_warm_lambda_goes_on_from_the_last_batch(strict):
         np.testing.assert_allclose(np.abs(steps), 0.25)
 
 
+def test_lambda_may_have_a_step_size_of_its_own(strict):
+    import jax
+
+    whole = problem(Logistic(), STARTS[2:], LEARN[2:])
+    *_, usual = dataclasses.replace(ATTACK, outer_steps=2).craft(jax.random.key(3), whole)
+    *_, end = dataclasses.replace(ATTACK, outer_steps=2, lambda_rate=np.float64(0.125)).craft(
+        jax.random.key(3), whole
+    )
+    assert set(np.abs(end.log_lambda.ravel())) <= {0.0, 0.25}
+    assert 0.25 in np.abs(end.log_lambda)
+    assert set(np.round(np.abs(usual.log_lambda.ravel()), 12)) <= {0.0, 0.6}
+    assert not np.array_equal(end.x, usual.x)  # the points met another lambda in the second step
+
+
 def test_as_many_settings_as_the_memory_holds(monkeypatch):
     whole = problem(Logistic(), STARTS, LEARN)
     each = 4 * (6 * 20 * 64 + 2 * 6 * (64 + 2) + 6 * 20)

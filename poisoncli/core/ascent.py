@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -73,12 +72,8 @@ def _hyperiteration(
     x = free_rows(rows, free)
     start = objective.model.init(key, x.shape[1])
     start = jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
-    found = method(objective, trainer, start, front.log_lambda, rows, target, free)
-    by_lambda = found.log_lambda
-    if trusted is not None:  # the learner looks at rows of his own (HLP eq. 2)
-        learner = dataclasses.replace(objective, outer=None)
-        by_lambda = method(learner, trainer, start, front.log_lambda, rows, trusted, free).log_lambda
-    slope, memory = follow(outer, jnp.concatenate([found.x.ravel(), by_lambda]), front.memory, t)
+    found = method(objective, trainer, start, front.log_lambda, rows, target, free, trusted)
+    slope, memory = follow(outer, jnp.concatenate([found.x.ravel(), found.log_lambda]), front.memory, t)
     climb, by_lambda = slope[: x.size].reshape(x.shape), slope[x.size :]
     x = jnp.clip(x + step.x_rate * direction(climb, normalize), step.low, step.high)
     # each log_lambda's hypergradient is divided by its own size, so it moves by its sign (HLP V-A)

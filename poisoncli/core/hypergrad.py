@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -79,16 +79,24 @@ class Method:
         rows: Rows,
         target: Data,
         free: int,
+        trusted: Data | None = None,
     ) -> Hypergradient:
-        """The hypergradient for the last `free` rows and log_lambda, after training from `params`."""
-        problem = (objective, trainer, params, log_lambda, rows, target, free)
-        if self.name == "forward":
-            return forward(*problem)
-        if self.name == "cg":
-            return conjugate_gradient(*problem, self.tolerance, self.iterations)
-        if self.name == "exact":
-            return exact(*problem)
-        return reverse(*problem, self.store, self.last)
+        """The hypergradient for the last `free` rows and log_lambda, after training from `params`.
+
+        trusted: rows whose row loss log_lambda is differentiated for, in place of the target (HLP eq. 2).
+        """
+        problem = (objective, trainer, params, log_lambda, rows)
+        if self.name == "reverse":
+            return reverse(*problem, target, free, self.store, self.last, trusted=trusted)
+        methods = {"forward": forward, "cg": self._conjugate_gradient, "exact": exact}
+        found = methods[self.name](*problem, target, free)
+        if trusted is None:
+            return found
+        learner = methods[self.name](dataclasses.replace(objective, outer=None), *problem[1:], trusted, free)
+        return found._replace(log_lambda=learner.log_lambda)
+
+    def _conjugate_gradient(self, *problem: Any) -> Hypergradient:
+        return conjugate_gradient(*problem, self.tolerance, self.iterations)
 
 
 def reverse(
@@ -102,13 +110,15 @@ def reverse(
     store: bool,
     last: int = 0,
     with_y: bool = False,
+    trusted: Data | None = None,
 ) -> Hypergradient:
     """Reverse-mode differentiation through all training steps (HLP Algorithm 1, for any Optax optimizer).
 
     The last `free` rows (at least 1, all in the last block) are the ones differentiated. `store` keeps the
     first layer's products of every step, n * width numbers each; otherwise they are computed again. `last`
     truncates: only so many steps, the last ones, are differentiated through; 0 means all. `with_y` asks for the
-    gradient of the free rows' targets too (SPR Algorithm 3).
+    gradient of the free rows' targets too (SPR Algorithm 3). `trusted`: see `Method`; one backward pass
+    serves both.
 
     For a step s' = U(s, g(w, x)) with adjoint a of s', the backward step takes (a_s, v) from U's own vjp and
     adds the gradient of the scalar <v, g(w, x)>: the Hessian-vector products of Algorithm 1, lines 8-10.
@@ -148,9 +158,20 @@ def reverse(
         moved = sum_y + d_y[-free:] if with_y else None
         return (adjoint, (sum_lambda + d_lambda, moved)), factors
 
-    no_y = jnp.zeros(free, rows.y.dtype) if with_y else None
-    ends = ((adjoint, jax.tree.map(jnp.zeros_like, inner)), (jnp.zeros_like(log_lambda), no_y))
-    (_, (d_lambda, d_y)), (d_h, w, d_vh, v) = jax.lax.scan(backward_step, ends, trace, reverse=True)
+    def backward(adjoint: Params) -> tuple[tuple, tuple]:
+        no_y = jnp.zeros(free, rows.y.dtype) if with_y else None
+        ends = ((adjoint, jax.tree.map(jnp.zeros_like, inner)), (jnp.zeros_like(log_lambda), no_y))
+        (_, sums), factors = jax.lax.scan(backward_step, ends, trace, reverse=True)
+        return sums, factors
+
+    if trusted is None:
+        (d_lambda, d_y), factors = backward(adjoint)
+    else:
+        learner = jax.grad(dataclasses.replace(objective, outer=None).clean_loss)(trained, trusted)
+        both = jax.vmap(backward)(jax.tree.map(lambda *leaves: jnp.stack(leaves), adjoint, learner))
+        (_, d_y), factors = jax.tree.map(lambda leaf: leaf[0], both)
+        d_lambda = both[0][0][1]
+    d_h, w, d_vh, v = factors
     d_x = jnp.einsum("tkw,twm->km", d_h, w) + jnp.einsum("tkw,twm->km", d_vh, v)
     return Hypergradient(loss, d_x, d_lambda, trained, jnp.zeros_like(loss), d_y)
 

@@ -9,9 +9,9 @@ import pytest
 from cases import FREE, digits
 
 from poisoncli.core.ascent import Front, Step, hyperiterations
-from poisoncli.core.hypergrad import Method
+from poisoncli.core.hypergrad import NAMES, Method
 from poisoncli.core.losses import AIMS
-from poisoncli.core.train import SGD, fit, free_rows
+from poisoncli.core.train import SGD, Momentum, fit, free_rows
 
 
 def test_what_is_maximized_on_a_row():
@@ -83,3 +83,26 @@ def test_the_learner_keeps_to_rows_of_his_own(case):
     own, other = found(case.objective, trusted).log_lambda, found(objective, target).log_lambda
     assert np.sign(own) != np.sign(other)
     np.testing.assert_allclose(after.log_lambda.ravel(), case.log_lambda - 0.25 * np.sign(own))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("trainer", [SGD(0.3, 12), Momentum(0.05, epochs=12, size=5)])
+def test_rows_of_the_learner_change_the_hypergradient_of_lambda_alone(case, name, trainer):
+    case = case("mlp", "l2", 3) if isinstance(trainer, Momentum) else case("logistic", "l2")
+    objective, trusted = dataclasses.replace(case.objective, outer=AIMS["margin", False]), digits(12, 7)
+    method = Method(name, iterations=500)
+    if name in ("cg", "exact"):
+        trainer = SGD(0.3, 200)
+
+    def found(objective, target, *more):
+        return method(objective, trainer, case.start, case.log_lambda, case.rows(), target, FREE, *more)
+
+    both, points, learner = (
+        found(objective, case.target, trusted),
+        found(objective, case.target),
+        found(case.objective, trusted),
+    )
+    np.testing.assert_allclose(both.x, points.x, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(both.log_lambda, learner.log_lambda, rtol=1e-9)
+    np.testing.assert_array_equal(both.loss, points.loss)
+    assert np.all(np.abs(both.log_lambda - points.log_lambda) > 1e-9)

@@ -88,11 +88,13 @@ class Method:
         problem = (objective, trainer, params, log_lambda, rows)
         if self.name == "reverse":
             return reverse(*problem, target, free, self.store, self.last, trusted=trusted)
-        methods = {"forward": forward, "cg": self._conjugate_gradient, "exact": exact}
-        found = methods[self.name](*problem, target, free)
+        find: Callable[..., Hypergradient] = {"forward": forward, "cg": self._conjugate_gradient, "exact": exact}[
+            self.name
+        ]
+        found = find(*problem, target, free)
         if trusted is None:
             return found
-        learner = methods[self.name](dataclasses.replace(objective, outer=None), *problem[1:], trusted, free)
+        learner = find(dataclasses.replace(objective, outer=None), *problem[1:], trusted, free)
         return found._replace(log_lambda=learner.log_lambda)
 
     def _conjugate_gradient(self, *problem: Any) -> Hypergradient:

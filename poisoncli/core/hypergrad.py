@@ -88,9 +88,9 @@ class Method:
         problem = (objective, trainer, params, log_lambda, rows)
         if self.name == "reverse":
             return reverse(*problem, target, free, self.store, self.last, trusted=trusted)
-        find: Callable[..., Hypergradient] = {"forward": forward, "cg": self._conjugate_gradient, "exact": exact}[
-            self.name
-        ]
+        methods: dict[str, Callable[..., Hypergradient]]
+        methods = {"forward": forward, "cg": self._conjugate_gradient, "exact": exact}
+        find = methods[self.name]
         found = find(*problem, target, free)
         if trusted is None:
             return found

@@ -52,7 +52,8 @@ def attack(
     first = prepare(config.resolve(runs[0]), data_dir)
     alike = [_alike(first, one) for one in runs]
     each = [problem(one) for one in alike]
-    most = settings_together(each[0], first.run.attack.options["inner_steps"])
+    options = first.run.attack.options
+    most = max(1, settings_together(each[0], options["inner_steps"]) // (1 + options["restarts"]))
     for start in range(0, len(runs), most):
         part = slice(start, start + most)
         if not all(path.exists() for path in paths[part]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar
 
 import jax
@@ -16,8 +16,8 @@ from poisoncli.core.ascent import NORMALIZE, Front, Step, hyperiterations
 from poisoncli.core.front import Place, stage_front, stage_keys
 from poisoncli.core.hypergrad import NAMES, Method
 from poisoncli.core.outer import OUTER, REMEMBERED
-from poisoncli.core.plan import Part, Plan, check_memory, plan
-from poisoncli.core.start import flipped_copies, generator
+from poisoncli.core.plan import Part, check_memory, plan
+from poisoncli.core.start import flipped_copies, generator, other_class
 from poisoncli.core.train import steps_of
 from poisoncli.core.types import Array, Data, Fixed, Poison, Problem, method, option
 
@@ -43,8 +43,9 @@ class RMD:
     then normalized.
     log_lambda_start: where a learned log_lambda starts, in the papers' scale (lambda = e^log_lambda / n).
     warm: with each batch a learned log_lambda starts where the last one left it, and not anew.
-    restarts: more random starts for a log_lambda that is learned on the clean rows; the best validation loss wins
-    (RCH Appendix C.2).
+    restarts: more starts, solved together, of which the best is kept: random ones for a log_lambda that is learned
+    on the clean rows (least validation loss), and random validation rows, flipped, for each batch (largest target
+    loss; RCH Appendix C.2).
     log_lambda_min: its lower bound; -8 has no effect any more, and -inf is the paper's.
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
     target: the rows to be classified wrongly: `val`, `test` or `train`, `class:K` for the validation rows of class
@@ -80,6 +81,7 @@ class RMD:
         """See `Attack.craft`; stage 0 learns lambda on the clean rows, stage s adds the s-th batch."""
         inner = {"rate": self.inner_rate, "epochs": self.inner_steps}
         trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
+        problem = _with_starts(problem, self.restarts + 1)
         work = plan(problem, steps_of(trainer, problem.train.y.shape[1]), self.outer_steps)
         check_memory(self.hypergradient, problem, work.free)
         climb = functools.partial(
@@ -91,23 +93,26 @@ class RMD:
             outer=self.outer,
         )
         poison = resume or self._start(jax.random.fold_in(key, 0), problem)._replace(total=work.total)
-        if resume is None and self.restarts and np.any(problem.learn):
-            poison = self._restarted(key, problem, poison, work, functools.partial(climb, trainer=trainer))
         for part in work.parts(poison.done):
-            if part.first == 0 and part.stage > 0:
-                poison = self._kept(problem, poison, part)
+            if part.first == 0:
+                poison = self._begun(jax.random.fold_in(key, 2), problem, poison, part)
             front, place = stage_front(problem, poison, part, work.free)
             front = front._replace(memory=self._memory(problem, poison, part, place, work.free))
-            target, trusted = _of_group(problem.target, part), _of_group(problem.trusted, part)
+            objective, target, trusted = problem.objective, problem.target, problem.trusted
+            if part.stage == 0:  # the learner is alone
+                objective, target, trusted = dataclasses.replace(objective, outer=None), _seen(problem), None
+            target, trusted = _of_group(target, part), _of_group(trusted, part)
             keys = stage_keys(jax.random.fold_in(key, 1), part)
             step = self._step(problem, part.stage, place)
             for t in range(part.first, self.outer_steps, work.span):
                 front, (loss, log_lambda, residual) = climb(
-                    keys, problem.objective, trainer, front, target, step, jnp.asarray(t), trusted=trusted
+                    keys, objective, trainer, front, target, step, jnp.asarray(t), trusted=trusted
                 )
                 poison = _advanced(poison, place, part.stage, t, front, log_lambda, loss)
                 self._check(residual)
-                yield poison
+                if t + work.span == self.outer_steps:
+                    poison = self._best(poison, place, part.stage)
+                yield poison if poison.done < poison.total else _every(poison, self.restarts + 1)
 
     def _check(self, residual: Array) -> None:
         """Warn where conjugate gradients stopped early."""
@@ -126,12 +131,38 @@ class RMD:
         x, y = (np.repeat(leaf, problem.settings, axis=0) for leaf in (poison.x, poison.y))
         return poison._replace(x=x, y=y)
 
-    def _kept(self, problem: Problem, poison: Poison, part: Part) -> Poison:
-        """`poison` at the start of a stage, with the log_lambda of the last stage where that one goes on."""
-        keeps = np.tile(problem.learn & (problem.clean_only | self.warm), problem.train.y.shape[0])
-        values = poison.log_lambda.copy()
-        values[keeps, part.stage] = values[keeps, part.stage - 1]
-        return poison._replace(log_lambda=values)
+    def _begun(self, key: Array, problem: Problem, poison: Poison, part: Part) -> Poison:
+        """`poison` at the start of a stage: log_lambda goes on from the last one, or not; and the other starts."""
+        x, values, stage, starts = poison.x.copy(), poison.log_lambda.copy(), part.stage, self.restarts + 1
+        if stage:
+            keeps = np.tile(problem.learn & (problem.clean_only | self.warm), problem.train.y.shape[0])
+            values[keeps, stage] = values[keeps, stage - 1]
+        rows, bounds = _seen(problem), (max(self.log_lambda_min, -8.0), self._bound(problem))
+        for r in range(part.group.start, part.group.stop):
+            for number in range(1, starts):
+                rng = generator(functools.reduce(jax.random.fold_in, (stage, r, number), key))
+                entries = np.arange(r * problem.settings + number, (r + 1) * problem.settings, starts)
+                if stage:
+                    batch = slice(*poison.counts[stage - 1 : stage + 1])
+                    start = other_class(rng, rows.x[r], rows.y[r], poison.y[entries[0], batch])
+                    x[entries, batch] = x[entries, batch] if start is None else start
+                else:
+                    learned = entries[problem.learn[entries % problem.settings]]
+                    values[learned, 0] = rng.uniform(*bounds, values.shape[2])
+        return poison._replace(x=x, log_lambda=values)
+
+    def _best(self, poison: Poison, place: Place, stage: int) -> Poison:
+        """`poison` at the end of a stage, where all starts of a setting go on from the best."""
+        starts = self.restarts + 1
+        if starts == 1:
+            return poison
+        entries = place.entries.reshape(-1, starts)
+        loss = poison.loss[entries, stage, -1]
+        best = entries[np.arange(len(entries)), np.argmax(loss if stage else -loss, axis=1)][:, None]
+        x, values, losses = poison.x.copy(), poison.log_lambda.copy(), poison.loss.copy()
+        x[entries, place.batch] = x[best, place.batch]
+        values[entries, stage], losses[entries, stage] = values[best, stage], losses[best, stage]
+        return poison._replace(x=x, log_lambda=values, loss=losses)
 
     def _memory(self, problem: Problem, poison: Poison, part: Part, place: Place, free: int) -> Array | tuple:
         """What the rule of the outer steps remembers, [repetitions, settings, vectors, numbers]."""
@@ -141,35 +172,6 @@ class RMD:
             return jnp.asarray(poison.memory[place.entries])
         numbers = free * problem.train.x.shape[2] + problem.log_lambda.shape[1]
         return jnp.zeros((*place.entries.shape, REMEMBERED[self.outer], numbers), problem.train.x.dtype)
-
-    def _restarted(
-        self, key: Array, problem: Problem, poison: Poison, work: Plan, climb: Callable[..., tuple[Front, tuple]]
-    ) -> Poison:
-        """`poison` with the best log_lambda for the clean rows that any of the starts leads to, to begin with."""
-        values = poison.log_lambda.copy()
-        shape = (self.restarts, *np.shape(values[:, 0]))
-        bounds = max(self.log_lambda_min, -8.0), self._bound(problem)
-        drawn = generator(jax.random.fold_in(key, 2)).uniform(*bounds, shape).astype(values.dtype)
-        objective = dataclasses.replace(problem.objective, outer=None)
-        for group in work.groups:
-            part = Part(group, 0, 0)
-            front, place = stage_front(problem, poison, part, work.free)
-            front = front._replace(memory=self._memory(problem, poison, part, place, work.free))
-            keys, step = stage_keys(jax.random.fold_in(key, 1), part), self._step(problem, 0, place)
-            target = _of_group(problem.target if problem.trusted is None else problem.trusted, part)
-            least = np.full(place.entries.shape, np.inf)
-            for start in (values[:, 0], *drawn):
-                now = front._replace(log_lambda=jnp.asarray(start[place.entries]))
-                loss = least
-                for t in range(0, self.outer_steps, work.span):
-                    now, (losses, _, _) = climb(
-                        keys, objective, front=now, target=target, step=step, first=jnp.asarray(t)
-                    )
-                    loss = np.asarray(losses)[:, :, -1]
-                better = loss < least
-                values[place.entries[better], 0] = np.asarray(now.log_lambda)[better]
-                least = np.minimum(loss, least)
-        return poison._replace(log_lambda=values)
 
     def _bound(self, problem: Problem) -> float:
         return float(np.log(problem.train.y.shape[1])) if np.isinf(self.log_lambda_max) else self.log_lambda_max
@@ -188,6 +190,27 @@ class RMD:
             self._bound(problem),
         )
         return Step(*(jnp.asarray(value, problem.train.x.dtype) for value in values))
+
+
+def _with_starts(problem: Problem, starts: int) -> Problem:
+    """`problem` with every setting that often."""
+    return problem._replace(
+        log_lambda=np.repeat(problem.log_lambda, starts, axis=0),
+        learn=np.repeat(problem.learn, starts),
+        clean_only=np.repeat(np.broadcast_to(problem.clean_only, problem.learn.shape), starts),
+        settings=problem.settings * starts,
+    )
+
+
+def _every(poison: Poison, starts: int) -> Poison:
+    """The first start of each setting."""
+    x, y, values, loss = (leaf[::starts] for leaf in (poison.x, poison.y, poison.log_lambda, poison.loss))
+    return poison._replace(x=x, y=y, log_lambda=values, loss=loss)
+
+
+def _seen(problem: Problem) -> Data:
+    """The rows that the learner looks at."""
+    return problem.target if problem.trusted is None else problem.trusted
 
 
 def _of_group(rows: Data | None, part: Part) -> Data | None:

@@ -46,6 +46,20 @@ def opposite(y: np.ndarray, problem: Problem) -> np.ndarray:
     return np.where(y - low > high - y, low, high).astype(y.dtype)
 
 
+def other_class(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    """For each of `labels` [k] a random row of x [n, m] that has the other label, none twice if there are enough.
+
+    Labels are 0 and 1. Returns [k, m], or None where x lacks a class that is needed.
+    """
+    chosen = np.empty(len(labels), int)
+    for label in np.unique(labels):
+        others = rng.permutation(np.flatnonzero(y != label))
+        if not len(others):
+            return None
+        chosen[labels == label] = np.resize(others, np.sum(labels == label))
+    return x[chosen]
+
+
 def generator(key: Array) -> np.random.Generator:
     """A NumPy generator seeded by a JAX key, for draws on the host."""
     return np.random.default_rng(np.asarray(jax.random.key_data(key)))

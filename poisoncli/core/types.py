@@ -193,7 +193,8 @@ class Poison(NamedTuple):
     replaced: the training row [repetitions, points] that each poison row replaces; -1 where it is added.
     counts: poison rows in all at each stage [stages].
     log_lambda: hyperparameters at the end of each stage [repetitions, stages, h].
-    loss: target loss before each outer step [repetitions, stages, outer steps], NaN where there was none.
+    loss: target loss before each outer step [repetitions, stages, outer steps], NaN where there was none; before
+        there is poison (stage 0) that of the learner's rows.
     done, total: steps of work; done == total when the poison is complete.
     scales: what an attack with two objectives divides them by [repetitions, stages, 2], NaN where not known.
     memory: what an attack remembers between outer steps, until it is complete [repetitions, vectors, numbers].

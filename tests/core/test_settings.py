@@ -11,6 +11,7 @@ from poisoncli.attacks.rmd import RMD
 from poisoncli.core import plan
 from poisoncli.core.losses import cross_entropy
 from poisoncli.core.outer import OUTER, follow
+from poisoncli.core.start import other_class
 from poisoncli.core.train import SGD, Objective
 from poisoncli.core.types import Data, Problem, Threat
 from poisoncli.models.logistic import Logistic
@@ -164,3 +165,39 @@ def test_restarts_find_a_better_lambda_for_the_clean_rows(strict):
         assert np.all(ends[1].log_lambda[:: len(learn), 0] <= np.log(20))
         if len(learn) == 2:
             np.testing.assert_array_equal(ends[1].log_lambda[1::2], 1.0)
+
+
+@pytest.mark.parametrize("model", [Logistic(), MLP(hidden=(4, 3), leak=np.float64(0.1))])
+def test_restarts_find_stronger_points(strict, model):
+    """The first start of the first batch is that without restarts, so the best of all is at least as strong."""
+    import jax
+
+    whole = problem(model, STARTS, LEARN)
+    *_, plain = ATTACK.craft(jax.random.key(3), whole)
+    *_, best = dataclasses.replace(ATTACK, restarts=3).craft(jax.random.key(3), whole)
+    assert [leaf.shape for leaf in best[:6]] == [leaf.shape for leaf in plain[:6]]
+    np.testing.assert_array_equal(best.y, plain.y)
+    assert np.all(best.loss[:, 1, -1] >= plain.loss[:, 1, -1] - 1e-9)
+    assert np.any(best.loss[:, 1, -1] > plain.loss[:, 1, -1] + 1e-6)
+    assert np.all((best.x >= 0) & (best.x <= 1))
+
+
+def test_restarts_go_on_from_any_step_to_the_same_bits(strict):
+    import jax
+
+    attack, whole = dataclasses.replace(ATTACK, restarts=2), problem(Logistic(), STARTS[1:], LEARN[1:])
+    history = list(attack.craft(jax.random.key(3), whole))
+    for begun in history[:-1]:
+        *_, end = attack.craft(jax.random.key(3), whole, begun)
+        for one, other in zip(end, history[-1], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_other_starts_are_rows_of_the_other_class():
+    x, y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 0, 1, 1, 0])
+    rng = np.random.default_rng(0)
+    found = other_class(rng, x, y, np.array([1, 0, 1, 0, 1]))
+    assert [y[int(row[0]) // 2] for row in found] == [0, 1, 0, 1, 0]
+    assert len(np.unique(found, axis=0)) == 5
+    assert len(other_class(rng, x, y, np.ones(7))) == 7  # more than there are
+    assert other_class(rng, x, np.zeros(6), np.array([1, 0])) is None

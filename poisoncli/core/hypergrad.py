@@ -12,8 +12,9 @@ differentiate for (k free rows of m features and h lambdas), they take, beside t
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -88,17 +89,13 @@ class Method:
         problem = (objective, trainer, params, log_lambda, rows)
         if self.name == "reverse":
             return reverse(*problem, target, free, self.store, self.last, trusted=trusted)
-        methods: dict[str, Callable[..., Hypergradient]]
-        methods = {"forward": forward, "cg": self._conjugate_gradient, "exact": exact}
-        find = methods[self.name]
+        cg = functools.partial(conjugate_gradient, tolerance=self.tolerance, iterations=self.iterations)
+        find = {"forward": forward, "cg": cg, "exact": exact}[self.name]
         found = find(*problem, target, free)
         if trusted is None:
             return found
         learner = find(dataclasses.replace(objective, outer=None), *problem[1:], trusted, free)
         return found._replace(log_lambda=learner.log_lambda)
-
-    def _conjugate_gradient(self, *problem: Any) -> Hypergradient:
-        return conjugate_gradient(*problem, self.tolerance, self.iterations)
 
 
 def reverse(

@@ -112,7 +112,7 @@ class RMD:
                 self._check(residual)
                 if t + work.span == self.outer_steps:
                     poison = self._best(poison, place, part.stage)
-                yield poison if poison.done < poison.total else _every(poison, self.restarts + 1)
+                yield poison if poison.done < poison.total else _first_starts(poison, self.restarts + 1)
 
     def _check(self, residual: Array) -> None:
         """Warn where conjugate gradients stopped early."""
@@ -202,8 +202,8 @@ def _with_starts(problem: Problem, starts: int) -> Problem:
     )
 
 
-def _every(poison: Poison, starts: int) -> Poison:
-    """The first start of each setting."""
+def _first_starts(poison: Poison, starts: int) -> Poison:
+    """The first start of each setting, where all stand at the best."""
     x, y, values, loss = (leaf[::starts] for leaf in (poison.x, poison.y, poison.log_lambda, poison.loss))
     return poison._replace(x=x, y=y, log_lambda=values, loss=loss)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from poisoncli import config, measures
+from poisoncli.config import Run
 from poisoncli.store import RunFile
 
 
@@ -26,7 +27,10 @@ def policy(content: RunFile) -> str:
 
     `none`, `fixed`, `clean` (cross-validation), `learned-clean`, `learned`, or `layers` (one for each layer).
     """
-    run = config.from_json(content.run)
+    return _policy(config.from_json(content.run))
+
+
+def _policy(run: Run) -> str:
     if run.reg == "none":
         return "none"
     if run.learn_lambda and run.clean_lambda:
@@ -36,9 +40,8 @@ def policy(content: RunFile) -> str:
     return "clean" if run.clean_lambda else "fixed"
 
 
-def label(content: RunFile) -> str:
-    """The attack and the learner's policy, in a few words."""
-    run = config.from_json(content.run)
+def in_words(run: Run) -> str:
+    """The penalty and the learner's policy for lambda, in a few words."""
     words = {
         "none": "no penalty",
         "learned": f"{run.reg}, lambda learned",
@@ -47,7 +50,13 @@ def label(content: RunFile) -> str:
         "learned-clean": f"{run.reg}, lambda learned on clean rows",
         "fixed": f"{run.reg}, lambda = {run.lambda_ or 0:g}",
     }
-    return f"{run.attack.name}{_variant(run.attack)}{_aim(run)}: {words[policy(content)]}"
+    return words[_policy(run)]
+
+
+def label(content: RunFile) -> str:
+    """The attack and the learner's policy, in a few words."""
+    run = config.from_json(content.run)
+    return f"{run.attack.name}{_variant(run.attack)}{_aim(run)}: {in_words(run)}"
 
 
 def _variant(attack: config.Choice) -> str:

@@ -75,13 +75,9 @@ def _plan(preset: str | None, config_file: str | None, changes: dict[str, Any]) 
 
 def _summary(run: Any) -> str:
     """A run in a line."""
-    if run.learn_lambda:
-        policy = "lambda learned" + (" on clean rows" if run.clean_lambda else "")
-    elif run.clean_lambda:
-        policy = "lambda by cross-validation"
-    else:
-        policy = "no penalty" if run.reg == "none" else f"lambda = {run.lambda_:g}"
+    from poisoncli.report import in_words
+
     return (
-        f"{run.dataset.name}, {run.model.name}, {run.reg}, {policy}; {run.attack.name}, {run.fraction:.0%} poison, "
+        f"{run.dataset.name}, {run.model.name}, {in_words(run)}; {run.attack.name}, {run.fraction:.0%} poison, "
         f"{run.repetitions} repetition{'s' if run.repetitions > 1 else ''}"
     )

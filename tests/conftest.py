@@ -21,3 +21,10 @@ def strict():
 def no_data_at_hand(monkeypatch):
     """Tests bring their data: what lies on this machine must not decide what they see."""
     monkeypatch.delenv("POISON_DATA_DIR", raising=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten_programs():
+    """Compiled programs hold memory maps, and a process that uses up those it may have (65,530) crashes."""
+    yield
+    jax.clear_caches()

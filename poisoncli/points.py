@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli import tables
+from poisoncli.tables import read as read_table
 from poisoncli.core.types import PoisonError
 
 _LARGEST = 2**31  # bytes of a file unpacked
@@ -34,7 +34,7 @@ def read(path: Path, classes: int = 2) -> tuple[Any, np.ndarray]:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise PoisonError(f"{path} cannot be read as {suffix} ({reason}): check the file") from error
     else:
-        table = tables.read(path, "")
+        table = read_table(path, "")
         x, y, chosen = table.x, np.asarray(table.y), None
         if "poison" in table.names:  # columns that `poison export` adds
             chosen = x[:, table.names.index("poison")]

@@ -464,33 +464,33 @@ def test_full_disk_exits_with_1(plain, monkeypatch, words):
 
 
 def test_interruption_exits_with_1_and_names_the_cure(monkeypatch):
-    from poisoncli import run
+    from poisoncli import run as stages
 
     def interrupted(*_, **__):
         raise FailedError("interrupted: the same command with --resume goes on from run.h5.partial")
 
-    monkeypatch.setattr(run, "attack", interrupted)
+    monkeypatch.setattr(stages, "attack", interrupted)
     refused("attack", *FLIP, says="--resume goes on", status=1)
 
 
 def test_ctrl_c_exits_with_1(monkeypatch):
-    from poisoncli import run
+    from poisoncli import run as stages
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "attack", interrupted)
+    monkeypatch.setattr(stages, "attack", interrupted)
     result = poison("attack", *FLIP)
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "poison: interrupted\n")
 
 
 def test_the_unexpected_is_no_traceback_unless_asked_for(monkeypatch):
-    from poisoncli import run
+    from poisoncli import run as stages
 
     def broken(*_, **__):
         raise ValueError("too bad\nfor words")
 
-    monkeypatch.setattr(run, "attack", broken)
+    monkeypatch.setattr(stages, "attack", broken)
     refused("attack", *FLIP, says="failed unexpectedly (too bad): --debug shows where", status=1)
     result = CliRunner().invoke(app, ["attack", "--debug"])
     assert result.exit_code == 1

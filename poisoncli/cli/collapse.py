@@ -30,11 +30,14 @@ def collapse(
 
     KSL Theorem 1 and Proposition 10; says where their conditions do not hold.
     """
-    from poisoncli import exports, replay, store
+    from pathlib import Path
+
+    from poisoncli import replay, store
     from poisoncli.cli.common import paths
+    from poisoncli.exports import check_free
 
     if out:
-        exports.check_free(exports.Path(out), force)
+        check_free(Path(out), force)
     content = store.read(paths([run])[0])
     found = replay.shrink(content, repetition, data_dir)
     points = found.points

@@ -66,7 +66,11 @@ def defend(
     `poison evaluate` then trains the victim behind each defense. Prints the run files' paths. With --dataset
     it looks at your own data instead, and prints the suspicious rows and why they are.
     """
-    from poisoncli import exports, run, screen, store
+    from pathlib import Path
+
+    from poisoncli import run, screen, store
+    from poisoncli.exports import check_free
+    from poisoncli.exports import export as export_rows
     from poisoncli.core.types import PoisonError
 
     files = paths(runs) if runs else []
@@ -76,7 +80,7 @@ def defend(
         raise PoisonError("give either run files of `poison attack`, or --dataset with your own data")
     if dataset is not None:
         for out in filter(None, (export, figure)):
-            exports.check_free(exports.Path(out), force)
+            check_free(Path(out), force)
         data = _dataset(dataset, target, classes)
         real = "all" in (defense or []) and screen.load(data, data_dir).task == "real"
         choices = chosen(defense or [], options or [], real)
@@ -89,7 +93,7 @@ def defend(
     if export and (len(files) > 1 or len(wanted[files[0]]) > 1):
         raise PoisonError("--export writes one table: give one run file and one --defense")
     if export:
-        exports.check_free(exports.Path(export), force)
+        check_free(Path(export), force)
     for path, choices in wanted.items():
         contents = []
         for choice in choices:
@@ -97,7 +101,7 @@ def defend(
                 contents.append(run.defend(path, choice, data_dir=data_dir, report=report))
         if export:
             place = {"fraction": fraction, "repetition": repetition, "data_dir": data_dir}
-            exports.export(contents[-1], export, defense=choices[0].name, **place)
+            export_rows(contents[-1], export, defense=choices[0].name, **place)
             note(f"wrote the rows that {choices[0].name} keeps to {export}", quiet)
         names = [choice.name for choice in choices]
         print(as_json({"run": path, "defenses": names}) if json else path)

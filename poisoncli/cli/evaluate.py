@@ -86,18 +86,19 @@ def evaluate(
         contents = [_differently(path, defense, options, data_dir, quiet) for path in paths(runs)]
     else:
         contents = evaluated(paths(runs), data_dir, quiet)
-    from poisoncli import measures, report
+    from poisoncli import measures
+    from poisoncli import report as summary
 
-    tables = [report.all_rows(content) for _, content in contents]
-    report.add_decreases([content for _, content in contents], tables)
+    tables = [summary.all_rows(content) for _, content in contents]
+    summary.add_decreases([content for _, content in contents], tables)
     if json:
         for (path, content), table in zip(contents, tables, strict=True):
             print(
                 as_json(
                     {
                         "run": path,
-                        "title": report.title(content),
-                        "label": report.label(content),
+                        "title": summary.title(content),
+                        "label": summary.label(content),
                         "weights": measures.histogram(content),
                         "rows": table,
                     }
@@ -215,12 +216,12 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
-    from poisoncli import report
+    from poisoncli import report as summary
 
     times = table[0]["repetitions"]
     spread = f"; mean ± standard error of {times} repetitions" if times > 1 else ""
-    grid = new_grid(f"{report.title(content)}\n{report.label(content)}{spread}")
-    columns = ["poison", "rows", report.measure(content), "val loss", "lambda", "log_lambda", "||w||^2/d"]
+    grid = new_grid(f"{summary.title(content)}\n{summary.label(content)}{spread}")
+    columns = ["poison", "rows", summary.measure(content), "val loss", "lambda", "log_lambda", "||w||^2/d"]
     selected = table[0].get("selected", [])
     columns += ["target rows hit"] if "target_rate" in table[0] else []
     columns += [f"I_c of {selected[len(selected) // 2]}"] if selected else []
@@ -276,10 +277,10 @@ def _share(value: float) -> str:
 
 def _print_several(contents: list[Any], tables: list[list[dict[str, Any]]]) -> None:
     """Test errors side by side, a column for each run; and what a penalty takes from that without one."""
-    from poisoncli import report
+    from poisoncli import report as summary
 
-    titles = list(dict.fromkeys(map(report.title, contents)))
-    labels = [report.label(content) for content in contents]
+    titles = list(dict.fromkeys(map(summary.title, contents)))
+    labels = [summary.label(content) for content in contents]
     bare = [[row for row in table if row["defense"] == "none"] for table in tables]
     _print_columns("Test error\n" + "\n".join(titles), labels, bare, percent)
     compared = [(label, table) for label, table in zip(labels, bare, strict=True) if "decrease" in table[0]]

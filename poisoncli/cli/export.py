@@ -29,9 +29,13 @@ def export(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Write the poisoned training rows, with columns that mark the poison and the rows it replaced."""
-    from poisoncli import exports, store
+    from pathlib import Path
+
+    from poisoncli import store
+    from poisoncli.exports import check_free
+    from poisoncli.exports import export as export_rows
     from poisoncli.cli.common import paths
 
-    exports.check_free(exports.Path(out), force)
+    check_free(Path(out), force)
     content = store.read(paths([run])[0])
-    print(exports.export(content, out, fraction=fraction, repetition=repetition, params=params, data_dir=data_dir))
+    print(export_rows(content, out, fraction=fraction, repetition=repetition, params=params, data_dir=data_dir))

@@ -152,7 +152,7 @@ def _attack(folder: str) -> dict[str, Any]:
 
     import poisoncli
     from poisoncli.attacks import rmd
-    from poisoncli.config import Choice, Run
+    from poisoncli.runs.description import Choice, Run
 
     plain, inside = rmd.hyperiterations, 0.0
 

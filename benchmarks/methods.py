@@ -14,12 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.hypergrad import Hypergradient, Method
+from poisoncli.bilevel.hypergradient import Hypergradient, HypergradientMethod
+from poisoncli.core.data import Data
 from poisoncli.core.losses import cross_entropy
-from poisoncli.core.network import zeros
-from poisoncli.core.train import SGD, Objective, lay_out
-from poisoncli.core.types import Data
+from poisoncli.core.victim import Objective
 from poisoncli.models import MODELS
+from poisoncli.training.layers import zeros
+from poisoncli.training.layout import lay_out
+from poisoncli.training.trainers import SGD
 
 ROWS, REPEATS = 600, 3
 
@@ -35,7 +37,7 @@ class Size(NamedTuple):
 class Series(NamedTuple):
     """A method with one size varied, and the exponents of its time and memory by Table II."""
 
-    method: Method
+    method: HypergradientMethod
     label: str
     field: str
     values: tuple[int, ...]
@@ -47,21 +49,23 @@ class Series(NamedTuple):
 def series() -> list[Series]:
     """What is measured. Where m varies, d and the n_p m free numbers grow together: forward mode has both."""
     base = Size()
-    whole, last = Method("reverse"), Method("reverse", last=20)
+    whole, last = HypergradientMethod("reverse"), HypergradientMethod("reverse", last=20)
     implicit = Size(steps=100, m=100)
     return [
         Series(whole, "reverse", "steps", (500, 1000, 2000, 4000), base, "1", "1"),
         Series(whole, "reverse", "m", (400, 800, 1600, 3200), base, "1", "1"),
         Series(whole, "reverse", "points", (5, 20, 80, 320), base, "0", "0 to 1"),
         Series(last, "reverse, last 20 steps", "steps", (200, 400, 800, 1600), base, "1 (training)", "0"),
-        Series(Method("forward"), "forward", "steps", (10, 20, 40, 80), Size(m=50), "1", "0"),
-        Series(Method("forward"), "forward", "m", (25, 50, 100), Size(20), "2", "2"),
-        Series(Method("forward"), "forward", "points", (2, 4, 8), Size(20, 50), "1", "1"),
-        Series(Method("cg", iterations=30), "cg", "steps", (500, 1000, 2000, 4000), implicit, "1", "0"),
-        Series(Method("cg", iterations=30), "cg", "m", (200, 400, 800, 1600), implicit, "1", "1"),
-        Series(Method("cg", iterations=30), "cg", "points", (5, 20, 80, 320), implicit, "0", "0 to 1"),
-        Series(Method("exact"), "exact", "m", (400, 800, 1600, 3200), Size(steps=5), "3", "2"),
-        Series(Method("exact"), "exact", "points", (5, 20, 80, 320), Size(steps=5, m=400), "0", "0"),
+        Series(HypergradientMethod("forward"), "forward", "steps", (10, 20, 40, 80), Size(m=50), "1", "0"),
+        Series(HypergradientMethod("forward"), "forward", "m", (25, 50, 100), Size(20), "2", "2"),
+        Series(HypergradientMethod("forward"), "forward", "points", (2, 4, 8), Size(20, 50), "1", "1"),
+        Series(
+            HypergradientMethod("cg", iterations=30), "cg", "steps", (500, 1000, 2000, 4000), implicit, "1", "0"
+        ),
+        Series(HypergradientMethod("cg", iterations=30), "cg", "m", (200, 400, 800, 1600), implicit, "1", "1"),
+        Series(HypergradientMethod("cg", iterations=30), "cg", "points", (5, 20, 80, 320), implicit, "0", "0 to 1"),
+        Series(HypergradientMethod("exact"), "exact", "m", (400, 800, 1600, 3200), Size(steps=5), "3", "2"),
+        Series(HypergradientMethod("exact"), "exact", "points", (5, 20, 80, 320), Size(steps=5, m=400), "0", "0"),
     ]
 
 
@@ -92,7 +96,7 @@ def exponent(sizes: tuple[int, ...], values: tuple[float, ...]) -> float:
     return float(np.log(values[-1] / values[-2]) / np.log(sizes[-1] / sizes[-2]))
 
 
-def measure(method: Method, size: Size) -> tuple[float, int]:
+def measure(method: HypergradientMethod, size: Size) -> tuple[float, int]:
     """Seconds of a call, the least of some, and bytes that it needs beside its arguments."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(ROWS, size.m)).astype(np.float32), rng.integers(0, 2, ROWS).astype(np.float32)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from poisoncli.config import Choice, Run, resolve
-from poisoncli.core.types import PoisonError
-from poisoncli.run import prepare
+from poisoncli.core.errors import PoisonError
+from poisoncli.runs.description import Choice, Run, resolve
+from poisoncli.runs.stages import prepare
 
 
 class Arrays(NamedTuple):

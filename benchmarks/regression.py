@@ -51,11 +51,15 @@ def defense(name: str) -> dict[str, Any]:
     training of the victim."""
     import jax
 
-    from poisoncli.config import Choice, build, resolve_defense
+    from poisoncli.core.data import Data
+    from poisoncli.core.defense import Clues, Learner
     from poisoncli.core.losses import ROW_LOSS
-    from poisoncli.core.train import SGD, Objective, fit, lay_out
-    from poisoncli.core.types import Clues, Data, Learner
+    from poisoncli.core.victim import Objective
     from poisoncli.models import MODELS
+    from poisoncli.runs.description import Choice, build, resolve_defense
+    from poisoncli.training.descent import fit
+    from poisoncli.training.layout import lay_out
+    from poisoncli.training.trainers import SGD
 
     data, trusted = _rows()
     objective, trainer = Objective(MODELS["linear"](), ROW_LOSS["real"], "none"), SGD(0.2, 70)
@@ -82,8 +86,8 @@ def defense(name: str) -> dict[str, Any]:
 def curve(name: str) -> dict[str, Any]:
     """Seconds of attack and evaluation of a data set's whole curve at its default settings."""
     import poisoncli
-    from poisoncli.config import Choice, Run
-    from poisoncli.core.types import PoisonError
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.runs.description import Choice, Run
 
     with tempfile.TemporaryDirectory() as folder:
         data_dir = _loan(Path(folder)) if name == "loan" else None
@@ -100,7 +104,7 @@ def curve(name: str) -> dict[str, Any]:
 
 def _rows() -> tuple[Any, Any]:
     """Training rows, 30 % of them above the plane, and trusted rows."""
-    from poisoncli.core.types import Data
+    from poisoncli.core.data import Data
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((ROWS + 3000, FEATURES)).astype(np.float32)

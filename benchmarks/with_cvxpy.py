@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli.core.feasible import Region, maximize, project
+from poisoncli.sanitization.feasible_set import FeasibleSet, maximize, project
 
 D, POINTS, ROUNDS = 5116, 4, 5
 
 
-def region(integer: bool, points: int = POINTS) -> Region:
+def region(integer: bool, points: int = POINTS) -> FeasibleSet:
     """Balls round means of word counts, cut by a slab and by the loss under a decoy."""
     rng = np.random.default_rng(0)
     center = rng.gamma(0.05, 0.6, (2, D))[np.arange(points) % 2]
@@ -30,12 +30,12 @@ def region(integer: bool, points: int = POINTS) -> Region:
     rows = np.stack([np.tile(v, (points, 1)), np.tile(-v, (points, 1)), normal], axis=1)
     inner = np.einsum("pd,pd->p", normal, center)
     bounds = np.stack([middle + 2.0, 2.0 - middle, inner - 0.2], axis=1)
-    return Region(
+    return FeasibleSet(
         np.zeros(1), np.ceil(rng.gamma(0.3, 4.0, D)) + 1, center, np.full(points, 12.0), rows, bounds, integer
     )
 
 
-def with_cvxpy(sets: Region, goal: np.ndarray, task: Callable[..., Any]) -> tuple[float, float, float]:
+def with_cvxpy(sets: FeasibleSet, goal: np.ndarray, task: Callable[..., Any]) -> tuple[float, float, float]:
     """Value, seconds of the whole call, and seconds of the solver, for the first point."""
     import cvxpy as cp
 

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.problem import Arrays
-from poisoncli.core.hypergrad import Hypergradient, reverse
+from poisoncli.bilevel.hypergradient import Hypergradient, reverse
+from poisoncli.bilevel.schedule import store_products
+from poisoncli.core.data import Data
 from poisoncli.core.losses import cross_entropy
-from poisoncli.core.plan import store_products
-from poisoncli.core.train import SGD, Block, Objective, Rows, compress
-from poisoncli.core.types import Data
+from poisoncli.core.victim import Block, Objective, Rows
 from poisoncli.models import MODELS
+from poisoncli.training.layout import compress
+from poisoncli.training.trainers import SGD
 
 BUDGET = 1750  # rows that the whole attack replaces; the others are laid out without their empty columns
 

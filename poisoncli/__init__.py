@@ -10,18 +10,18 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "Run": "config",
-    "Choice": "config",
-    "attack": "run",
-    "defend": "run",
-    "evaluate": "run",
-    "screen": "screen",
-    "read": "store",
-    "rows": "report",
-    "figure": "figures",
-    "export": "exports",
-    "PoisonError": "core.types",
-    "FailedError": "core.types",
+    "Run": "runs.description",
+    "Choice": "runs.description",
+    "attack": "runs.stages",
+    "defend": "runs.stages",
+    "evaluate": "runs.stages",
+    "audit": "runs.audit",
+    "read": "runs.run_file",
+    "rows": "reports.summary",
+    "figure": "reports.figures",
+    "export": "runs.export",
+    "PoisonError": "core.errors",
+    "FailedError": "core.errors",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -1,5 +1,6 @@
 """Strict numerics for the core's tests; the product itself, and all other tests, run in float32."""
 
+import cases
 import jax
 import pytest
 from hypothesis import settings
@@ -28,3 +29,9 @@ def forgotten_programs():
     """Compiled programs hold memory maps, and a process that uses up those it may have (65,530) crashes."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def case(strict):
+    """Makes a `cases.Case`, in strict float64: a model, a penalty, and the number of lambdas."""
+    return cases.make

@@ -2,7 +2,7 @@
 
     python -m tests.golden write FOLDER       # run files, evaluated, by the code as it is
     python -m tests.golden compare ONE OTHER  # all arrays and descriptions of two folders; status 1 if any differ
-    python -m tests.golden open FOLDER        # whether the code as it is opens and tabulates files that another wrote
+    python -m tests.golden open FOLDER        # whether the code as it is tabulates files that another state wrote
 
 FOLDER must be new or hold what an earlier call of `write` left.
 """
@@ -99,7 +99,9 @@ def contents(path: Path) -> dict[str, np.ndarray | str]:
     def add(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset) and name != "timeline":  # seconds
             found[name] = item[()]
-        found.update({f"{name}@{key}": str(value) for key, value in item.attrs.items() if key in ("run", "defense")})
+        found.update(
+            {f"{name}@{key}": str(value) for key, value in item.attrs.items() if key in ("run", "defense")}
+        )
 
     with h5py.File(path, "r") as file:
         add("", file)
@@ -113,7 +115,11 @@ def differences(one: Path, other: Path) -> list[str]:
     found = sorted(first.keys() ^ second.keys())
     for name in sorted(first.keys() & second.keys()):
         a, b = first[name], second[name]
-        same = a == b if isinstance(a, str) or isinstance(b, str) else np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        same = (
+            a == b
+            if isinstance(a, str) or isinstance(b, str)
+            else np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        )
         if not same:
             found.append(name)
     return found

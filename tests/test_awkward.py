@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import poisoncli
-from poisoncli import Choice, PoisonError, Run, config, screen
+from poisoncli import Choice, PoisonError, Run
+from poisoncli.runs import audit, description
 
 ATTACKS = {"stealthy": {"outer_steps": 3, "alpha": 0.3}, "flip": {}, "statp": {}}
 EVERY = ("trim", "huber", "sever", "proda", "duti", "bayesclean")
@@ -77,7 +78,7 @@ def test_screening_stays_finite(file, kind, name):
     data = file(table(kind))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = screen.screen(data, name, trusted=data.options["path"])
+        found = audit.audit(data, name, trusted=data.options["path"])
     assert np.all(np.isfinite(found.score))
     assert all(np.all(np.isfinite(column)) for column in found.why.values())
 
@@ -88,7 +89,7 @@ def test_targets_that_do_not_vary_are_refused(file, tmp_path, name):
     values[:, -1] = 7
     data = file(values)
     with pytest.raises(PoisonError, match=r"same|all 7"):
-        screen.screen(data, name, trusted=data.options["path"])
+        audit.audit(data, name, trusted=data.options["path"])
     with pytest.raises(PoisonError, match=r"same|all 7"):
         poisoncli.attack(Run(dataset=data, model=Choice("linear"), attack=Choice("flip")), tmp_path / "run.h5")
 
@@ -96,17 +97,17 @@ def test_targets_that_do_not_vary_are_refused(file, tmp_path, name):
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("fraction", ["0", "1"])
 def test_rejecting_all_or_none(file, name, fraction):
-    fields = config.resolve_defense(Choice(name)).options
+    fields = description.resolve_defense(Choice(name)).options
     data = file(table("collinear"))
     if "fraction" not in fields:
         with pytest.raises(PoisonError, match="has no option 'fraction'"):
-            screen.screen(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
+            audit.audit(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
         return
     if fraction == "1":
         with pytest.raises(PoisonError, match="leaves none"):
-            screen.screen(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
+            audit.audit(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
         return
-    found = screen.screen(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
+    found = audit.audit(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
     assert found.weight.min() == 1
 
 

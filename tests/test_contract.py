@@ -12,15 +12,17 @@ import optax
 import pytest
 import scipy.sparse as sp
 
-from poisoncli import config, prepare, store
-from poisoncli.config import METHODS, TABLES, Choice, Run
+from poisoncli.core.data import Data, Dataset
+from poisoncli.core.defense import Clues
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.split import default_sizes, draw
-from poisoncli.core.types import Clues, Data, Dataset, PoisonError
+from poisoncli.runs import description, prepare, run_file
+from poisoncli.runs.description import METHODS, TABLES, Choice, Run
 
 FEW = {"outer_steps": 3, "inner_steps": 4}  # options that make a method quick, where it has them
 ENTRIES = [(kind, name) for kind, table in TABLES.items() for name in table]
 DOCUMENTED = [(kind, name) for kind, table in METHODS.items() for name in table]
-ONLY_REAL = set(config.REAL_ATTACKS) - {"flip"}
+ONLY_REAL = set(description.REAL_ATTACKS) - {"flip"}
 LINEAR_FILTERS = ("huber", "duti", "bayesclean")  # for real targets
 OWN_FILES = [("dataset", "file"), ("attack", "given")]  # what a user brings has no source
 every = pytest.mark.parametrize(("kind", "name"), ENTRIES)
@@ -66,22 +68,22 @@ def test_a_method_names_its_source(kind, name):
 
 @every
 def test_a_method_survives_json(choice, kind, name):
-    resolved = config.resolve(Run(**{kind: choice(kind, name)}))
-    again = config.from_json(config.to_json(resolved))
+    resolved = description.resolve(Run(**{kind: choice(kind, name)}))
+    again = description.from_json(description.to_json(resolved))
     assert again == resolved
-    assert config.build(getattr(again, kind), kind) == config.build(getattr(resolved, kind), kind)
+    assert description.build(getattr(again, kind), kind) == description.build(getattr(resolved, kind), kind)
 
 
 @every
 def test_a_method_refuses_unknown_options(choice, kind, name):
     options = {**choice(kind, name).options, "unheard": 1}
     with pytest.raises(PoisonError, match="no option 'unheard'"):
-        config.resolve(Run(**{kind: Choice(name, options)}))
+        description.resolve(Run(**{kind: Choice(name, options)}))
 
 
 @every
 def test_new_values_of_float_fields_are_leaves(choice, kind, name):
-    method = config.build(getattr(config.resolve(Run(**{kind: choice(kind, name)})), kind), kind)
+    method = description.build(getattr(description.resolve(Run(**{kind: choice(kind, name)})), kind), kind)
     floats = [getattr(method, f.name) for f in dataclasses.fields(method) if f.type == "float"]
     assert jax.tree.leaves(method) == floats
 
@@ -102,9 +104,9 @@ def crafted(choice):
             repetitions=2,
             learn_lambda=learn,
         )
-        prepared = prepare.prepare(config.resolve(wanted))
+        prepared = prepare.prepare(description.resolve(wanted))
         problem = prepare.problem(prepared)
-        method = config.build(prepared.run.attack, "attack")
+        method = description.build(prepared.run.attack, "attack")
         return prepared, problem, list(method.craft(jax.random.key(key), problem, resume))
 
     return make
@@ -168,7 +170,7 @@ def test_an_attack_depends_on_its_key_alone(crafted, name):
 
 @every_attack
 def test_an_attack_goes_on_from_where_it_was(crafted, monkeypatch, name):
-    monkeypatch.setattr("poisoncli.core.plan.CALL_SECONDS", 0)
+    monkeypatch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)
     _, _, steps = crafted(name)
     for begun in steps[:: max(1, len(steps) // 3)]:
         rest = crafted(name, resume=begun)[2]
@@ -179,22 +181,22 @@ def test_an_attack_goes_on_from_where_it_was(crafted, monkeypatch, name):
 @every_attack
 def test_poison_survives_the_run_file(crafted, name, tmp_path):
     prepared, _, steps = crafted(name)
-    content = store.RunFile(
-        config.to_json(prepared.run),
+    content = run_file.RunFile(
+        description.to_json(prepared.run),
         prepared.sha256,
         prepared.rows,
-        {name: getattr(prepared, name) for name in store.SCALER},
+        {name: getattr(prepared, name) for name in run_file.SCALER},
         steps[-1],
     )
-    store.write(tmp_path / "run.h5", content)
-    found = store.read(tmp_path / "run.h5")
+    run_file.write(tmp_path / "run.h5", content)
+    found = run_file.read(tmp_path / "run.h5")
     same(found.poison, steps[-1])
-    assert config.from_json(found.run) == prepared.run
+    assert description.from_json(found.run) == prepared.run
 
 
 @every_model
 def test_a_model_starts_by_key_and_gives_a_logit_a_row(name):
-    model = config.build(config.resolve(Run(model=name)).model, "model")
+    model = description.build(description.resolve(Run(model=name)).model, "model")
     params, again = (model.init(jax.random.key(3), 7) for _ in range(2))
     same(jax.tree.leaves(params), jax.tree.leaves(again))
     assert all(set(layer) == {"w", "b"} for layer in params)
@@ -209,7 +211,7 @@ def test_a_model_starts_by_key_and_gives_a_logit_a_row(name):
 
 @pytest.mark.parametrize("name", TABLES["trainer"])
 def test_a_trainer_has_an_optimizer_and_its_steps(name):
-    trainer = config.build(config.resolve(Run(trainer=name)).trainer, "trainer")
+    trainer = description.build(description.resolve(Run(trainer=name)).trainer, "trainer")
     assert trainer.epochs >= 1
     params = {"w": jnp.ones(3)}
     optimizer = trainer.optimizer(trainer.epochs)
@@ -230,7 +232,7 @@ def test_a_dataset_stays_within_its_domain(choice, name):
     made = TABLES["dataset"][name]
     if "not found" in made.where(None):
         pytest.skip("its files are not on this machine")
-    method = config.build(config.resolve(Run(dataset=choice("dataset", name))).dataset, "dataset")
+    method = description.build(description.resolve(Run(dataset=choice("dataset", name))).dataset, "dataset")
     data = method.load(None)
     assert isinstance(data, Dataset)
     assert data.x.dtype == data.y.dtype == np.float32
@@ -249,12 +251,12 @@ def test_a_dataset_stays_within_its_domain(choice, name):
 
 @pytest.mark.parametrize("name", METHODS["defense"])
 def test_a_defense_weighs_every_row_by_its_key_alone(name):
-    choice = config.resolve_defense(Choice(name))
+    choice = description.resolve_defense(Choice(name))
     dataset = Choice("diabetes" if name in LINEAR_FILTERS else "digits")
-    prepared = prepare.prepare(config.resolve(Run(dataset=dataset, n_train=40, n_val=20, n_test=20)))
+    prepared = prepare.prepare(description.resolve(Run(dataset=dataset, n_train=40, n_val=20, n_test=20)))
     rows, trusted = (Data(*(leaf[0] for leaf in part)) for part in (prepared.split.train, prepared.split.val))
     learner, clues = prepared.learner(np.full(1, -np.inf, np.float32)), Clues(trusted, 0.1)
-    method = config.build(choice, "defense")
+    method = description.build(choice, "defense")
     verdict, again = (method.weigh(jax.random.key(0), rows, learner, clues) for _ in range(2))
     assert verdict.weight.shape == verdict.score.shape == (40,)
     assert np.all((verdict.weight >= 0) & (verdict.weight <= 1))

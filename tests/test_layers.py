@@ -1,6 +1,7 @@
 """Imports run downward only, and `poison --help` stays light."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,30 +11,22 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "poisoncli").rglob("*.py"))
 METHODS = ("attacks", "defenses", "models", "datasets")
-BOTTOM = {"core"}
-FILING = {"store", "files", "tables", "writing", "points", "values"} | BOTTOM
-CONFIG = {"config", *METHODS} | FILING
-LIBRARY = {"aims", "prepare", "run", "together", "sweep", "screen", "exports", "replay"} | {
-    *("maps", "measures", "panels", "report", "figures", "pictures", "planes"),
-}
-MAY_IMPORT = {  # part of the package -> parts that it may import, itself included
-    "core": BOTTOM,
-    "store": FILING,
-    "files": FILING,
-    "tables": FILING,
-    "writing": FILING,
-    "values": FILING,
-    "points": FILING,
-    **{kind: {kind, *FILING} for kind in METHODS},
-    "config": CONFIG,
-    **dict.fromkeys(LIBRARY, LIBRARY | CONFIG),
-    "cli": {"cli"} | LIBRARY | CONFIG,
-}
+FLOORS = [  # a room may use the rooms on lower floors; those on one floor do not know each other
+    ("core",),
+    ("training", "tables"),
+    ("bilevel", "sanitization", "models", "datasets"),
+    ("attacks", "defenses"),
+    ("runs",),
+    ("reports",),
+    ("sweeps",),
+    ("cli",),
+]
+SHARED = {"defenses": {"rejection"}}  # what the methods of a room have in common, beside the methods
 ONLY_IN = {  # a library -> where it may be imported
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "matplotlib": ("figures.py", "pictures.py"),
-    "h5py": ("store.py", "tables.py"),
+    "matplotlib": ("reports/",),
+    "h5py": ("runs/run_file.py", "tables/"),
     "click": (),
 }
 
@@ -55,8 +48,8 @@ def within(path: Path) -> str:
     return path.relative_to(ROOT / "poisoncli").as_posix()
 
 
-def part(name: str) -> str:
-    """The part of the package that a module belongs to; empty for the package itself."""
+def room(name: str) -> str:
+    """The room that a module belongs to; empty for the package itself."""
     return name.removeprefix("poisoncli").removeprefix(".").split(".")[0]
 
 
@@ -64,20 +57,36 @@ def ours(path: Path) -> set[str]:
     return {name for name in imports(path) if name == "poisoncli" or name.startswith("poisoncli.")}
 
 
+def test_every_module_has_a_room():
+    rooms = {name for floor in FLOORS for name in floor}
+    assert {path.parent.name for path in FILES if path.parent.parent.name == "poisoncli"} == rooms
+    assert {path.stem for path in FILES if path.parent.name == "poisoncli"} == {"__init__", "__main__"}
+
+
 @pytest.mark.parametrize("path", FILES, ids=within)
 def test_imports_run_downward(path):
-    own = within(path).removesuffix(".py").split("/")[0]
-    if own in ("__init__", "__main__"):
-        assert {part(name) for name in ours(path)} <= {"cli"}
+    own = within(path).split("/")[0]
+    if own in ("__init__.py", "__main__.py"):
+        assert {room(name) for name in ours(path)} <= {"cli"}
         return
-    assert {part(name) for name in ours(path)} - {""} <= MAY_IMPORT[own]
+    floor = next(number for number, rooms in enumerate(FLOORS) if own in rooms)
+    below = {name for rooms in FLOORS[:floor] for name in rooms}
+    assert {room(name) for name in ours(path)} - {""} <= below | {own}
+
+
+def test_no_module_stands_in_a_circle():
+    modules = {"poisoncli." + within(path).removesuffix(".py").replace("/", "."): path for path in FILES}
+    known = {name: {one for one in ours(path) if one in modules} for name, path in modules.items()}
+    assert tuple(graphlib.TopologicalSorter(known).static_order())
 
 
 @pytest.mark.parametrize(
     "path", [p for p in FILES if p.parent.name in METHODS and p.stem != "__init__"], ids=within
 )
 def test_methods_import_no_sibling(path):
-    assert path.parent.name not in {part(name) for name in ours(path)}
+    own = path.parent.name
+    siblings = {name.split(".")[2] for name in ours(path) if room(name) == own and name.count(".") > 1}
+    assert siblings <= SHARED.get(own, set())
 
 
 @pytest.mark.parametrize("library", ONLY_IN)

@@ -8,9 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 import poisoncli
-from poisoncli import Choice, PoisonError, Run, config, prepare, report, screen, store, sweep
+from poisoncli import Choice, PoisonError, Run
 from poisoncli.cli import app
 from poisoncli.defenses import REGRESSION
+from poisoncli.reports import summary
+from poisoncli.runs import audit, description, prepare, run_file
+from poisoncli.sweeps import grid
 
 SMALL = {"outer_steps": 4, "inner_steps": 20, "batch": 9}
 RUN = Run(dataset=Choice("diabetes"), attack=Choice("stealthy", SMALL), repetitions=2, n_train=60, fraction=0.3)
@@ -24,11 +27,11 @@ def crafted(tmp_path, run=RUN, name="run.h5", **changes):
 
 
 def test_names_follow_the_task():
-    run = config.resolve(Run(dataset=Choice("boston")))
+    run = description.resolve(Run(dataset=Choice("boston")))
     assert (run.model.name, run.attack.name, run.fraction) == ("linear", "stealthy", 0.45)
     found = {name: run.attack.options[name] for name in ("outer_steps", "outer_rate", "inner_steps", "batch")}
     assert found == {"outer_steps": 100, "outer_rate": 0.9, "inner_steps": 40, "batch": 19}  # SPR Table II
-    deep = config.resolve(Run(dataset=Choice("heart"), model=Choice("mlp")))
+    deep = description.resolve(Run(dataset=Choice("heart"), model=Choice("mlp")))
     assert (deep.attack.options["outer_steps"], deep.trainer.options["epochs"]) == (80, 100)
     assert deep.model.options["hidden"] == (32, 8)
 
@@ -38,17 +41,17 @@ def test_names_follow_the_task():
     [("loan", 3361, 252), ("heart", 1599, 120), ("boston", 253, 19), ("appliances", 9868, 740)],
 )
 def test_the_papers_batches_make_seven_fractions(dataset, n, batch):
-    run = config.resolve(Run(dataset=Choice(dataset)))
+    run = description.resolve(Run(dataset=Choice(dataset)))
     counts = prepare._counts(Run(**{**run.__dict__, "n_train": n}))
     assert counts == tuple(range(0, 6 * batch + 1, batch))
 
 
 def test_rows_are_standardized_by_the_clean_training_rows():
-    prepared = prepare.prepare(config.resolve(RUN))
+    prepared = prepare.prepare(description.resolve(RUN))
     for part in (prepared.split.train.x, prepared.split.train.y):
         np.testing.assert_allclose(part.mean(1), 0, atol=1e-5)
         np.testing.assert_allclose(part.std(1), 1, atol=1e-5)
-    raw = config.build(Choice("diabetes"), "dataset").load()
+    raw = description.build(Choice("diabetes"), "dataset").load()
     x = prepared.split.val.x * prepared.scale[:, None] + prepared.shift[:, None]
     np.testing.assert_allclose(x, raw.x[prepared.rows["val"]], atol=1e-6)
     y = prepared.split.test.y * prepared.y_scale[:, None] + prepared.y_shift[:, None]
@@ -78,13 +81,13 @@ def test_nmse_is_equation_7(tmp_path):
         output = x[r] @ params["w"][r, -1, 0] + params["b"][r, -1, 0]
         nmse = np.mean((output - y[r]) ** 2) / np.mean(y[r] ** 2)
         assert content.evaluations["none"].test_error[r, -1] == pytest.approx(float(nmse), rel=1e-4)
-    assert report.rows(content)[0]["measure"] == "test NMSE"
+    assert summary.rows(content)[0]["measure"] == "test NMSE"
 
 
 @pytest.mark.parametrize("method", ["stealthy", "flip", "statp"])
 def test_poison_stays_in_the_box_and_batches_are_frozen(tmp_path, method):
     options = SMALL if method == "stealthy" else {"batch": 9}
-    content = store.read(crafted(tmp_path, Run(**{**RUN.__dict__, "attack": Choice(method, options)})))
+    content = run_file.read(crafted(tmp_path, Run(**{**RUN.__dict__, "attack": Choice(method, options)})))
     train = prepare.restore(content).split.train
     poison, slack = content.poison, 1e-5
     assert np.all(poison.x >= train.x.min(1)[:, None] - slack)
@@ -94,8 +97,8 @@ def test_poison_stays_in_the_box_and_batches_are_frozen(tmp_path, method):
 
 
 def test_a_later_batch_leaves_the_earlier_ones_alone(tmp_path):
-    one = store.read(crafted(tmp_path, Run(**{**RUN.__dict__, "fraction": 0.15}), "one.h5"))
-    two = store.read(crafted(tmp_path))
+    one = run_file.read(crafted(tmp_path, Run(**{**RUN.__dict__, "fraction": 0.15}), "one.h5"))
+    two = run_file.read(crafted(tmp_path))
     np.testing.assert_allclose(one.poison.x, two.poison.x[:, :9], atol=1e-5)
     np.testing.assert_allclose(one.poison.y, two.poison.y[:, :9], atol=1e-5)
 
@@ -103,9 +106,9 @@ def test_a_later_batch_leaves_the_earlier_ones_alone(tmp_path):
 @pytest.mark.parametrize("stop", [3, 8, 11])
 def test_an_interrupted_attack_goes_on_to_the_same_bits(stop):
     prepared = prepare.prepare(
-        config.resolve(Run(**{**RUN.__dict__, "attack": Choice("stealthy", {**SMALL, "alpha": 0.3})}))
+        description.resolve(Run(**{**RUN.__dict__, "attack": Choice("stealthy", {**SMALL, "alpha": 0.3})}))
     )
-    method, problem = config.build(prepared.run.attack, "attack"), prepare.problem(prepared)
+    method, problem = description.build(prepared.run.attack, "attack"), prepare.problem(prepared)
 
     def copied(poison):
         return poison._replace(
@@ -127,7 +130,7 @@ def test_classes_and_real_targets_are_not_mixed_up():
         (Run(model=Choice("linear")), "two classes"),
     ):
         with pytest.raises(PoisonError, match=word):
-            prepare.prepare(config.resolve(run))
+            prepare.prepare(description.resolve(run))
 
 
 def test_all_defenses_through_the_command_line(tmp_path):
@@ -145,7 +148,7 @@ def test_all_defenses_through_the_command_line(tmp_path):
     assert result.exit_code == 0, result.output
     kept = np.genfromtxt(out, delimiter=",", names=True)
     assert len(kept) == 36
-    clean, raw = kept[kept["poison"] == 0], config.build(Choice("diabetes"), "dataset").load()
+    clean, raw = kept[kept["poison"] == 0], description.build(Choice("diabetes"), "dataset").load()
     np.testing.assert_allclose(clean["y"], raw.y[clean["row"].astype(int)], rtol=1e-4)
     assert CliRunner().invoke(app, ["report", str(path), "-o", str(figure), "-q"]).exit_code == 0
     assert figure.stat().st_size > 10_000
@@ -206,7 +209,7 @@ def test_screening_refuses_what_makes_no_sense(prices, tmp_path):
     flat = tmp_path / "flat.csv"
     flat.write_text("a,y\n" + "\n".join(f"{i},1" for i in range(30)))
     with pytest.raises(PoisonError, match="all 1"):
-        screen.screen(Choice("file", {"path": str(flat)}), "trim")
+        audit.audit(Choice("file", {"path": str(flat)}), "trim")
     assert CliRunner().invoke(app, ["defend", "-d", "trim"]).exit_code == 2
 
 
@@ -217,12 +220,12 @@ def test_loan_reads_a_file_of_jagielskis_shape(tmp_path):
     values = rng.random((40, 89)).round(4)
     header = ",".join(["InterestRate", *(f"f{i}" for i in range(88))])
     np.savetxt(folder / "loan-processed.csv", values, delimiter=",", header=header, comments="", fmt="%.4f")
-    data = config.build(Choice("loan"), "dataset").load(str(tmp_path))
+    data = description.build(Choice("loan"), "dataset").load(str(tmp_path))
     np.testing.assert_allclose(data.y, values[:, 0], rtol=1e-5)
     assert data.x.shape == (40, 88)
     (folder / "loan-processed.csv").write_text("a,b\n1,x\n")
     with pytest.raises(PoisonError, match="get it anew"):
-        config.build(Choice("loan"), "dataset").load(str(tmp_path))
+        description.build(Choice("loan"), "dataset").load(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -236,10 +239,10 @@ def test_loan_reads_a_file_of_jagielskis_shape(tmp_path):
     ],
 )
 def test_files_of_the_papers(name, shape):
-    from poisoncli import files
+    from poisoncli.tables import locate
 
-    dataset = config.DATASETS[name]
-    if files.find(dataset.file) is None:
+    dataset = description.DATASETS[name]
+    if locate.find(dataset.file) is None:
         pytest.skip(f"{dataset.file} is not in POISON_DATA_DIR")
     data = dataset().load()
     assert data.x.shape == shape
@@ -247,18 +250,18 @@ def test_files_of_the_papers(name, shape):
 
 
 def test_generated_line_is_the_papers():
-    data = config.build(Choice("line"), "dataset").load()
+    data = description.build(Choice("line"), "dataset").load()
     slope, level = np.polyfit(data.x[:, 0], data.y, 1)
     assert (slope, level) == (pytest.approx(0.8, abs=0.02), pytest.approx(0, abs=0.06))
     assert np.std(data.y - 0.8 * data.x[:, 0]) == pytest.approx(1.2, rel=0.03)
 
 
-@pytest.mark.parametrize("name", [name for name in sweep.presets() if name.startswith("spr")])
+@pytest.mark.parametrize("name", [name for name in grid.presets() if name.startswith("spr")])
 def test_presets_of_the_paper_are_complete(name):
-    plan = sweep.preset(name)
+    plan = grid.preset(name)
     assert plan.title.startswith(f"SPR Fig. {name.removeprefix('spr-fig')}:")
     assert {cell.run.model.name for cell in plan.cells} <= {"linear", "mlp"}
-    assert set(plan.defend) <= set(config.DEFENSES)
+    assert set(plan.defend) <= set(description.DEFENSES)
 
 
 def test_a_sweep_defends_and_draws_every_run(tmp_path):
@@ -272,8 +275,8 @@ def test_a_sweep_defends_and_draws_every_run(tmp_path):
     [line."alpha = 1"]
     attack = { name = "stealthy", outer_steps = 3, inner_steps = 10, batch = 8 }
     """
-    plan, folder = sweep.parse(text, "here"), tmp_path / "out"
-    assert [outcome.status for outcome in sweep.execute(plan, folder)] == ["done"]
-    assert [outcome.status for outcome in sweep.execute(plan, folder)] == ["skipped"]
+    plan, folder = grid.parse(text, "here"), tmp_path / "out"
+    assert [outcome.status for outcome in grid.execute(plan, folder)] == ["done"]
+    assert [outcome.status for outcome in grid.execute(plan, folder)] == ["skipped"]
     assert CliRunner().invoke(app, ["report", str(folder)]).exit_code == 0
     assert (folder / "alpha-1.png").stat().st_size > 10_000

@@ -8,11 +8,14 @@ from typing import ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli.core.additive import SIGNS, Addition, Rows, stack
-from poisoncli.core.campaign import BEHIND, REMOVE, TARGET, Rules, campaign
-from poisoncli.core.feasible import Region, violation
-from poisoncli.core.linear import margins, row_loss
-from poisoncli.core.types import Array, FailedError, Poison, Problem, method, option
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Array
+from poisoncli.core.errors import FailedError
+from poisoncli.core.method import method, option
+from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, stack
+from poisoncli.sanitization.feasible_set import FeasibleSet, violation
+from poisoncli.sanitization.search import BEHIND, REMOVE, TARGET, Rules, search
+from poisoncli.training.linear import margins, row_loss
 
 
 @method
@@ -43,21 +46,21 @@ class Alfa:
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
         rules = Rules(self.quantile, self.refits, self.remove, self.behind, defenses=("l2",))
-        return campaign(key, problem, resume, rules, lambda world: (1, None), self._candidate)
+        return search(key, problem, resume, rules, lambda linear: (1, None), self._candidate)
 
     def _candidate(
-        self, world: Addition, region: Region, shared: None, number: int, rng: np.random.Generator
+        self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator
     ) -> Rows:
-        pool = feasible_flips(world, region)
-        clean = row_loss(margins(world.train(world.clean), *pool), world.loss)
-        chosen = np.argsort(-clean, kind="stable")[: world.size]
+        pool = feasible_flips(problem, feasible)
+        clean = row_loss(margins(problem.train(problem.clean), *pool), problem.loss)
+        chosen = np.argsort(-clean, kind="stable")[: problem.size]
         for _ in range(self.rounds):
-            poison = _some(pool, chosen, world.size)
-            poisoned = row_loss(margins(world.train(stack(world.clean, poison)), *pool), world.loss)
-            former, chosen = chosen, np.argsort(poisoned - clean, kind="stable")[: world.size]
+            poison = _some(pool, chosen, problem.size)
+            poisoned = row_loss(margins(problem.train(stack(problem.clean, poison)), *pool), problem.loss)
+            former, chosen = chosen, np.argsort(poisoned - clean, kind="stable")[: problem.size]
             if np.array_equal(np.sort(former), np.sort(chosen)):
                 break
-        return _some(pool, chosen, world.size)
+        return _some(pool, chosen, problem.size)
 
 
 def _some(pool: Rows, chosen: np.ndarray, count: int) -> Rows:
@@ -66,15 +69,15 @@ def _some(pool: Rows, chosen: np.ndarray, count: int) -> Rows:
     return Rows(pool.x[rows], pool.y[rows])
 
 
-def feasible_flips(world: Addition, region: Region) -> Rows:
+def feasible_flips(problem: LinearProblem, feasible: FeasibleSet) -> Rows:
     """The target rows with flipped labels that are in the feasible set. Raises `FailedError` if there are none."""
-    x, y = world.target.x, -world.target.y
+    x, y = problem.target.x, -problem.target.y
     good = np.zeros(len(y), bool)
     for i, sign in enumerate(SIGNS):
         for rows in np.array_split(np.flatnonzero(y == sign), max(1, len(y) // 500)):
             dense = x[rows].toarray() if sp.issparse(x) else np.asarray(x[rows])
             if len(rows):
-                good[rows] = violation(region.pick(np.full(len(rows), i)), dense.astype(float)) <= 1e-9
+                good[rows] = violation(feasible.pick(np.full(len(rows), i)), dense.astype(float)) <= 1e-9
     if not good.any():
         raise FailedError("no flipped target row is feasible: raise -o quantile, or give up a defense")
     return Rows(x[good], y[good])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from poisoncli.core.start import flipped_copies
-from poisoncli.core.types import Array, Poison, Problem, method, option
+from poisoncli.bilevel.initial_poison import flipped_copies
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Array
+from poisoncli.core.method import method, option
 
 
 @method

@@ -9,8 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli import points
-from poisoncli.core.types import Array, Poison, PoisonError, Problem, Sparse, method
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Array, Sparse
+from poisoncli.core.errors import PoisonError
+from poisoncli.core.method import method
+from poisoncli.tables import poison
 
 
 @method
@@ -32,7 +35,7 @@ class Given:
         repetitions, m = len(problem.train.y), first.shape[1]
         x: Any
         if self.path:
-            x, y = points.read(Path(self.path).expanduser(), int(np.max(problem.train.y[0])) + 1)
+            x, y = poison.read(Path(self.path).expanduser(), int(np.max(problem.train.y[0])) + 1)
         else:
             x, y = sp.csr_matrix((0, m), dtype=np.float32), np.zeros(0, np.float32)
         if x.shape[1] != m:

@@ -7,12 +7,24 @@ from typing import ClassVar
 
 import numpy as np
 
-from poisoncli.core.additive import SIGNS, Addition, Rows, damage, drawn, mixed, packed, stack
-from poisoncli.core.campaign import BEHIND, REMOVE, TARGET, Rules, campaign
-from poisoncli.core.conjugate import solve
-from poisoncli.core.feasible import Region, project, violation
-from poisoncli.core.linear import Linear, margins
-from poisoncli.core.types import Array, FailedError, Poison, Problem, method, option
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Array
+from poisoncli.core.errors import FailedError
+from poisoncli.core.method import method, option
+from poisoncli.sanitization.additive import (
+    SIGNS,
+    LinearProblem,
+    Rows,
+    damage,
+    like_clean,
+    rounded_poison,
+    stack,
+    two_point_poison,
+)
+from poisoncli.sanitization.feasible_set import FeasibleSet, project, violation
+from poisoncli.sanitization.hessian_solve import solve
+from poisoncli.sanitization.search import BEHIND, REMOVE, TARGET, Rules, search
+from poisoncli.training.linear import Linear, margins
 
 CHECK = 5  # steps between two judgements of the poison on the way
 
@@ -55,29 +67,29 @@ class Influence:
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
         rules = Rules(self.quantile, self.refits, self.remove, self.behind)
-        return campaign(
-            key, problem, resume, rules, lambda world: (self.starts * len(self.rates), None), self._candidate
+        return search(
+            key, problem, resume, rules, lambda linear: (self.starts * len(self.rates), None), self._candidate
         )
 
     def _candidate(
-        self, world: Addition, region: Region, shared: None, number: int, rng: np.random.Generator
+        self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator
     ) -> Rows:
         rate = self.rates[number % len(self.rates)]
-        region = region if self.relaxation else region._replace(integer=False)
-        chosen = flipped(world, region, np.array([1, 1]), rng)
-        x, z = np.asarray(packed_rows(world, chosen)), None
-        above = round(world.size * float(np.mean(world.clean.y < 0)))
-        copies = (world.size - above, above)
+        feasible = feasible if self.relaxation else feasible._replace(integer=False)
+        chosen = flipped(problem, feasible, np.array([1, 1]), rng)
+        x, z = np.asarray(dense_rows(problem, chosen)), None
+        above = round(problem.size * float(np.mean(problem.clean.y < 0)))
+        copies = (problem.size - above, above)
         best: tuple[float, Rows | None] = (-1.0, None)
-        quick = [name for name in ("loss", "l2") if name in world.defenses]
+        quick = [name for name in ("loss", "l2") if name in problem.defenses]
         for step in range(self.steps + 1):
             if step % CHECK == 0:
-                poison = mixed(world, x, copies, self.copies, rng)
-                worst = damage(world, poison, quick, best[0])
+                poison = two_point_poison(problem, x, copies, self.copies, rng)
+                worst = damage(problem, poison, quick, best[0])
                 best = max(best, (worst, poison), key=lambda pair: pair[0])
-            exact = packed(world, np.repeat(x, copies, axis=0), np.repeat(SIGNS, copies))
-            gradient = influence(world, exact, x, SIGNS, self.smooth)
-            found = project(region, x + rate * gradient, z)
+            exact = like_clean(problem, np.repeat(x, copies, axis=0), np.repeat(SIGNS, copies))
+            gradient = influence(problem, exact, x, SIGNS, self.smooth)
+            found = project(feasible, x + rate * gradient, z)
             x, z = found.x, found.multipliers
         assert best[1] is not None
         return best[1]
@@ -113,52 +125,54 @@ class InfluenceBasic:
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
         rules = Rules(self.quantile, self.refits, self.remove, self.behind)
-        return campaign(key, problem, resume, rules, lambda world: (len(self.rates), None), self._candidate)
+        return search(key, problem, resume, rules, lambda linear: (len(self.rates), None), self._candidate)
 
     def _candidate(
-        self, world: Addition, region: Region, shared: None, number: int, rng: np.random.Generator
+        self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator
     ) -> Rows:
-        region = region._replace(integer=False)
-        below = rng.binomial(world.size, float(np.mean(world.clean.y > 0)))
-        rows = flipped(world, region, np.array([below, world.size - below]), rng)
-        y = np.repeat(SIGNS, [below, world.size - below])
-        each = region.pick((y > 0).astype(int))
-        x, z = packed_rows(world, rows), None
+        feasible = feasible._replace(integer=False)
+        below = rng.binomial(problem.size, float(np.mean(problem.clean.y > 0)))
+        rows = flipped(problem, feasible, np.array([below, problem.size - below]), rng)
+        y = np.repeat(SIGNS, [below, problem.size - below])
+        each = feasible.pick((y > 0).astype(int))
+        x, z = dense_rows(problem, rows), None
         for _ in range(self.steps):
-            gradient = influence(world, packed(world, x, y), x, y, self.smooth)
+            gradient = influence(problem, like_clean(problem, x, y), x, y, self.smooth)
             found = project(each, x + self.rates[number] * gradient, z)
             x, z = found.x, found.multipliers
-        return drawn(world, x, y, [1] * len(y), 1, rng)
+        return rounded_poison(problem, x, y, [1] * len(y), 1, rng)
 
 
-def flipped(world: Addition, region: Region, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def flipped(
+    problem: LinearProblem, feasible: FeasibleSet, counts: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Clean rows, drawn with replacement, that are feasible with the other label: counts[0] for class -1, then 1.
 
     Raises `FailedError` where there are none.
     """
     chosen = []
     for i, (sign, count) in enumerate(zip(SIGNS, counts, strict=True)):
-        rows = rng.permutation(np.flatnonzero(world.clean.y == -sign))[:400]
-        x = packed_rows(world, rows)
-        good = rows[violation(region.pick(np.full(len(rows), i)), x) <= 1e-9]
+        rows = rng.permutation(np.flatnonzero(problem.clean.y == -sign))[:400]
+        x = dense_rows(problem, rows)
+        good = rows[violation(feasible.pick(np.full(len(rows), i)), x) <= 1e-9]
         if not len(good):
             raise FailedError("no flipped clean row is feasible: raise -o quantile, or give up a defense")
         chosen.append(rng.choice(good, count))
     return np.concatenate(chosen)
 
 
-def packed_rows(world: Addition, rows: np.ndarray) -> np.ndarray:
+def dense_rows(problem: LinearProblem, rows: np.ndarray) -> np.ndarray:
     """Some clean rows as a dense array."""
-    x = world.clean.x[rows]
+    x = problem.clean.x[rows]
     return np.asarray(x.toarray() if hasattr(x, "toarray") else x, float)
 
 
-def influence(world: Addition, poison: Rows, x: np.ndarray, y: np.ndarray, smooth: float) -> np.ndarray:
+def influence(problem: LinearProblem, poison: Rows, x: np.ndarray, y: np.ndarray, smooth: float) -> np.ndarray:
     """The gradient of the target loss by points x [p, d] with labels y [p], each scaled to length 1 (eq. 10)."""
-    seen = stack(world.clean, poison)
-    theta = world.train(seen)
-    push, by_bias = _gradient(world.target, theta, smooth)
-    w, b = solve(seen.x, _curvature(margins(theta, *seen), smooth), world.lambda_, push, by_bias, world.bias)
+    seen = stack(problem.clean, poison)
+    theta = problem.train(seen)
+    push, by_bias = _gradient(problem.target, theta, smooth)
+    w, b = solve(seen.x, _curvature(margins(theta, *seen), smooth), problem.lambda_, push, by_bias, problem.bias)
     margin = y * (x @ theta.w + theta.b)
     slope = _sigmoid((1 - margin) / smooth)
     bend = slope * (1 - slope) / smooth

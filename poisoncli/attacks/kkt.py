@@ -7,12 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from poisoncli.core.additive import SIGNS, Addition, Rows, mixed, under
-from poisoncli.core.campaign import BEHIND, REMOVE, TARGET, Rules, campaign
-from poisoncli.core.decoys import QUANTILES, REPEATS, Decoy, decoys
-from poisoncli.core.feasible import Region, project
-from poisoncli.core.linear import margins, slope
-from poisoncli.core.types import Array, Poison, Problem, method, option
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Array
+from poisoncli.core.method import method, option
+from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, capped, two_point_poison
+from poisoncli.sanitization.decoys import QUANTILES, REPEATS, Decoy, decoys
+from poisoncli.sanitization.feasible_set import FeasibleSet, project
+from poisoncli.sanitization.search import BEHIND, REMOVE, TARGET, Rules, search
+from poisoncli.training.linear import margins, slope
 
 _ROUNDS = 60  # of alternating between the two points, at most
 
@@ -51,30 +53,35 @@ class KKT:
         """See `Attack.craft`."""
 
         rules = Rules(self.quantile, self.refits, self.remove, self.behind)
-        return campaign(key, problem, resume, rules, self._plan, self._candidate)
+        return search(key, problem, resume, rules, self._plan, self._candidate)
 
-    def _plan(self, world: Addition) -> tuple[int, list[Decoy]]:
-        found = decoys(world, self.repeats, self.quantiles)
+    def _plan(self, problem: LinearProblem) -> tuple[int, list[Decoy]]:
+        found = decoys(problem, self.repeats, self.quantiles)
         return len(found) * (self.splits + 1), found
 
     def _candidate(
-        self, world: Addition, region: Region, found: list[Decoy], number: int, rng: np.random.Generator
+        self,
+        problem: LinearProblem,
+        feasible: FeasibleSet,
+        found: list[Decoy],
+        number: int,
+        rng: np.random.Generator,
     ) -> Rows:
         decoy, split = found[number // (self.splits + 1)], number % (self.splits + 1)
-        gradient, by_bias = target_gradient(world, decoy)
+        gradient, by_bias = target_gradient(problem, decoy)
         shares = np.linspace(0, 1, self.splits) if self.splits > 1 else np.array([0.5])
-        balanced = float(np.clip(0.5 + 0.5 * by_bias / world.epsilon, 0, 1))
+        balanced = float(np.clip(0.5 + 0.5 * by_bias / problem.epsilon, 0, 1))
         order = [balanced, *shares[np.argsort(np.abs(shares - 0.5), kind="stable")]]
-        above = round(order[split] * world.size)
-        copies = (world.size - above, above)
-        scores = [1 - margins(decoy.theta, world.clean.x[world.clean.y == sign], sign) for sign in SIGNS]
+        above = round(order[split] * problem.size)
+        copies = (problem.size - above, above)
+        scores = [1 - margins(decoy.theta, problem.clean.x[problem.clean.y == sign], sign) for sign in SIGNS]
         caps = np.array([np.quantile(score, self.quantile) for score in scores])
-        reachable = under(region, decoy.theta, caps, support=world.loss == "hinge")
-        points, _ = two_points(world, decoy, reachable, gradient, np.array(copies) / len(world.clean.y))
-        return mixed(world, points, copies, self.copies, rng)
+        reachable = capped(feasible, decoy.theta, caps, support=problem.loss == "hinge")
+        points, _ = two_points(problem, decoy, reachable, gradient, np.array(copies) / len(problem.clean.y))
+        return two_point_poison(problem, points, copies, self.copies, rng)
 
 
-def target_gradient(problem: Addition, decoy: Decoy) -> tuple[np.ndarray, float]:
+def target_gradient(problem: LinearProblem, decoy: Decoy) -> tuple[np.ndarray, float]:
     """What the poison has to undo at the decoy: the gradient by w [d] and by b (KSL eq. 17).
 
     The penalty counts 1 + epsilon times, as the mean runs over the clean rows alone.
@@ -87,7 +94,7 @@ def target_gradient(problem: Addition, decoy: Decoy) -> tuple[np.ndarray, float]
 
 
 def two_points(
-    problem: Addition, decoy: Decoy, region: Region, gradient: np.ndarray, weights: np.ndarray
+    problem: LinearProblem, decoy: Decoy, feasible: FeasibleSet, gradient: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """One point of each class [2, d] that minimizes |gradient - w_1 x_1 + w_-1 x_-1|^2, and that minimum.
 
@@ -96,7 +103,7 @@ def two_points(
     weights are multiplied by its slope at the points as they are, which is a local method (section 4.2.2).
     """
     used = np.flatnonzero(weights > 0)
-    x = region.center.copy()
+    x = feasible.center.copy()
     z: list[np.ndarray | None] = [None, None]
     last = value = np.inf
     w = weights
@@ -106,7 +113,7 @@ def two_points(
             if problem.loss != "hinge":
                 w = weights * slope(SIGNS * (x @ decoy.theta.w + decoy.theta.b), problem.loss)
             rest = gradient + (w[0] * x[0] if i == 1 else -w[1] * x[1])
-            found = project(region.pick(np.array([i])), SIGNS[i] * rest[None] / w[i], z[i])
+            found = project(feasible.pick(np.array([i])), SIGNS[i] * rest[None] / w[i], z[i])
             x[i], z[i] = found.x[0], found.multipliers
         value = float(np.sum((gradient + w[0] * x[0] - w[1] * x[1]) ** 2))
         if value > 0.999 * last:

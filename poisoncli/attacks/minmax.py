@@ -7,13 +7,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from poisoncli.core.additive import SIGNS, Addition, Rows, drawn, under
-from poisoncli.core.campaign import BEHIND, REMOVE, TARGET, Rules, campaign
-from poisoncli.core.decoys import QUANTILES, REPEATS, Decoy, decoys
-from poisoncli.core.feasible import Region, maximize
-from poisoncli.core.linear import slope
-from poisoncli.core.several import Chase, campaign_several
-from poisoncli.core.types import Array, Poison, Problem, method, option
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Array
+from poisoncli.core.method import method, option
+from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, capped, rounded_poison
+from poisoncli.sanitization.decoys import QUANTILES, REPEATS, Decoy, decoys
+from poisoncli.sanitization.feasible_set import FeasibleSet, maximize
+from poisoncli.sanitization.minmax_multiclass import MinMaxSettings, search_multiclass
+from poisoncli.sanitization.search import BEHIND, REMOVE, TARGET, Rules, search
+from poisoncli.training.linear import slope
 
 
 @method
@@ -56,19 +58,24 @@ class MinMax:
         rules = Rules(self.quantile, self.refits, self.remove, self.behind)
         if problem.task == "multiclass":
             grid = tuple((r, q) for r in self.repeats[:: len(self.repeats) // 3 or 1] for q in self.quantiles[1::4])
-            chase = Chase(self.cap, self.rate, self.burn_in, self.points, grid)
-            return campaign_several(key, problem, resume, rules, chase)
-        return campaign(key, problem, resume, rules, self._plan, self._candidate)
+            settings = MinMaxSettings(self.cap, self.rate, self.burn_in, self.points, grid)
+            return search_multiclass(key, problem, resume, rules, settings)
+        return search(key, problem, resume, rules, self._plan, self._candidate)
 
-    def _plan(self, world: Addition) -> tuple[int, list[Decoy]]:
-        found = decoys(world, self.repeats, self.quantiles)
+    def _plan(self, problem: LinearProblem) -> tuple[int, list[Decoy]]:
+        found = decoys(problem, self.repeats, self.quantiles)
         return len(found), found
 
     def _candidate(
-        self, world: Addition, region: Region, found: list[Decoy], number: int, rng: np.random.Generator
+        self,
+        problem: LinearProblem,
+        feasible: FeasibleSet,
+        found: list[Decoy],
+        number: int,
+        rng: np.random.Generator,
     ) -> Rows:
-        region = under(region, found[number].theta, np.full(2, self.cap))
-        return chase(world, region, self.rate, self.burn_in, self.copies, rng)
+        feasible = capped(feasible, found[number].theta, np.full(2, self.cap))
+        return settings(problem, feasible, self.rate, self.burn_in, self.copies, rng)
 
 
 @method
@@ -104,24 +111,29 @@ class MinMaxBasic:
         """See `Attack.craft`."""
         rules = Rules(self.quantile, self.refits, self.remove, self.behind)
         if problem.task == "multiclass":
-            chase = Chase(0.0, self.rate, self.burn_in, self.points, ())
-            return campaign_several(key, problem, resume, rules, chase)
-        return campaign(key, problem, resume, rules, lambda world: (1, None), self._candidate)
+            settings = MinMaxSettings(0.0, self.rate, self.burn_in, self.points, ())
+            return search_multiclass(key, problem, resume, rules, settings)
+        return search(key, problem, resume, rules, lambda linear: (1, None), self._candidate)
 
     def _candidate(
-        self, world: Addition, region: Region, shared: None, number: int, rng: np.random.Generator
+        self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator
     ) -> Rows:
-        return chase(world, region, self.rate, self.burn_in, self.copies, rng)
+        return settings(problem, feasible, self.rate, self.burn_in, self.copies, rng)
 
 
-def chase(
-    world: Addition, region: Region, rate: float, burn_in: float, copies: int, rng: np.random.Generator
+def settings(
+    problem: LinearProblem,
+    feasible: FeasibleSet,
+    rate: float,
+    burn_in: float,
+    copies: int,
+    rng: np.random.Generator,
 ) -> Rows:
     """The highest-loss points of a learner's last steps, each rounded and repeated (Algorithm 5)."""
-    clean, n, eps = world.clean, len(world.clean.y), world.epsilon
-    points = -(-world.size // copies)
+    clean, n, eps = problem.clean, len(problem.clean.y), problem.epsilon
+    points = -(-problem.size // copies)
     transposed = clean.x.T.tocsr() if hasattr(clean.x, "tocsr") else np.ascontiguousarray(clean.x.T)
-    pull = world.lambda_ * (1 + eps)
+    pull = problem.lambda_ * (1 + eps)
     w, b = np.zeros(clean.x.shape[1]), 0.0
     seen_w, seen_b = np.full_like(w, 1e-12), 1e-12
     z = near = None
@@ -129,8 +141,8 @@ def chase(
     for step in range(round(burn_in * points) + points):
         gain = -SIGNS[:, None] * w
         if step == 0:
-            gain = -SIGNS[:, None] * (region.center[1] - region.center[0])
-        found = maximize(region, gain, z, near)
+            gain = -SIGNS[:, None] * (feasible.center[1] - feasible.center[0])
+        found = maximize(feasible, gain, z, near)
         z, near = found.multipliers, found.x
         margin = SIGNS * (near @ w + b)
         worst = int(np.argmin(margin))
@@ -138,14 +150,14 @@ def chase(
         if step >= round(burn_in * points):
             rows.append(x.copy())
             labels.append(sign)
-        push = slope(clean.y * (np.asarray(clean.x @ w).ravel() + b), world.loss) * clean.y
-        mine = eps * sign * float(slope(margin[worst : worst + 1], world.loss)[0])
+        push = slope(clean.y * (np.asarray(clean.x @ w).ravel() + b), problem.loss) * clean.y
+        mine = eps * sign * float(slope(margin[worst : worst + 1], problem.loss)[0])
         by_w = pull * w - np.asarray(transposed @ push).ravel() / n - mine * x
-        by_b = (pull * b if world.bias == "penalized" else 0.0) - float(push.mean()) - mine
+        by_b = (pull * b if problem.bias == "penalized" else 0.0) - float(push.mean()) - mine
         seen_w += by_w**2
         seen_b += by_b**2
         w = w - rate * by_w / np.sqrt(seen_w)
         b = b - rate * by_b / np.sqrt(seen_b)
     sizes = np.full(points, copies)
-    sizes[-1] = world.size - copies * (points - 1)
-    return drawn(world, np.stack(rows), np.array(labels), sizes.tolist(), copies, rng)
+    sizes[-1] = problem.size - copies * (points - 1)
+    return rounded_poison(problem, np.stack(rows), np.array(labels), sizes.tolist(), copies, rng)

@@ -12,14 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.ascent import NORMALIZE, Front, Step, hyperiterations
-from poisoncli.core.front import Place, stage_front, stage_keys
-from poisoncli.core.hypergrad import NAMES, Method
-from poisoncli.core.outer import OUTER, REMEMBERED
-from poisoncli.core.plan import Part, check_memory, plan
-from poisoncli.core.start import flipped_copies, generator, other_class
-from poisoncli.core.train import steps_of
-from poisoncli.core.types import Array, Data, Fixed, Poison, Problem, method, option
+from poisoncli.bilevel.ascent import NORMALIZE, OuterState, Step, hyperiterations
+from poisoncli.bilevel.hypergradient import NAMES, HypergradientMethod
+from poisoncli.bilevel.initial_poison import flipped_copies, other_class
+from poisoncli.bilevel.outer_rules import OUTER, REMEMBERED
+from poisoncli.bilevel.schedule import Part, check_memory, make_schedule
+from poisoncli.bilevel.stage import StageSlot, begin_stage, stage_keys
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Array, Data
+from poisoncli.core.method import Fixed, method, option
+from poisoncli.core.random import generator
+from poisoncli.training.trainers import steps_of
 
 
 @method
@@ -82,13 +85,13 @@ class RMD:
         inner = {"rate": self.inner_rate, "epochs": self.inner_steps}
         trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
         problem = _with_starts(problem, self.restarts + 1)
-        work = plan(problem, steps_of(trainer, problem.train.y.shape[1]), self.outer_steps)
+        work = make_schedule(problem, steps_of(trainer, problem.train.y.shape[1]), self.outer_steps)
         check_memory(self.hypergradient, problem, work.free)
         climb = functools.partial(
             hyperiterations,
             normalize=self.normalize,
             free=work.free,
-            method=Method(self.hypergradient, work.store, self.last, self.tolerance, self.iterations),
+            method=HypergradientMethod(self.hypergradient, work.store, self.last, self.tolerance, self.iterations),
             count=work.span,
             outer=self.outer,
         )
@@ -96,22 +99,22 @@ class RMD:
         for part in work.parts(poison.done):
             if part.first == 0:
                 poison = self._begun(jax.random.fold_in(key, 2), problem, poison, part)
-            front, place = stage_front(problem, poison, part, work.free)
-            front = front._replace(memory=self._memory(problem, poison, part, place, work.free))
+            outer_state, slot = begin_stage(problem, poison, part, work.free)
+            outer_state = outer_state._replace(memory=self._memory(problem, poison, part, slot, work.free))
             objective, target, trusted = problem.objective, problem.target, problem.trusted
             if part.stage == 0:  # the learner is alone
                 objective, target, trusted = dataclasses.replace(objective, outer=None), _seen(problem), None
             target, trusted = _of_group(target, part), _of_group(trusted, part)
             keys = stage_keys(jax.random.fold_in(key, 1), part)
-            step = self._step(problem, part.stage, place)
+            step = self._step(problem, part.stage, slot)
             for t in range(part.first, self.outer_steps, work.span):
-                front, (loss, log_lambda, residual) = climb(
-                    keys, objective, trainer, front, target, step, jnp.asarray(t), trusted=trusted
+                outer_state, (loss, log_lambda, residual) = climb(
+                    keys, objective, trainer, outer_state, target, step, jnp.asarray(t), trusted=trusted
                 )
-                poison = _advanced(poison, place, part.stage, t, front, log_lambda, loss)
+                poison = _advanced(poison, slot, part.stage, t, outer_state, log_lambda, loss)
                 self._check(residual)
                 if t + work.span == self.outer_steps:
-                    poison = self._best(poison, place, part.stage)
+                    poison = self._best(poison, slot, part.stage)
                 yield poison if poison.done < poison.total else _first_starts(poison, self.restarts + 1)
 
     def _check(self, residual: Array) -> None:
@@ -151,34 +154,34 @@ class RMD:
                     values[learned, 0] = rng.uniform(*bounds, values.shape[2])
         return poison._replace(x=x, log_lambda=values)
 
-    def _best(self, poison: Poison, place: Place, stage: int) -> Poison:
+    def _best(self, poison: Poison, slot: StageSlot, stage: int) -> Poison:
         """`poison` at the end of a stage, where all starts of a setting go on from the best."""
         starts = self.restarts + 1
         if starts == 1:
             return poison
-        entries = place.entries.reshape(-1, starts)
+        entries = slot.entries.reshape(-1, starts)
         loss = poison.loss[entries, stage, -1]
         best = entries[np.arange(len(entries)), np.argmax(loss if stage else -loss, axis=1)][:, None]
         x, values, losses = poison.x.copy(), poison.log_lambda.copy(), poison.loss.copy()
-        x[entries, place.batch] = x[best, place.batch]
+        x[entries, slot.batch] = x[best, slot.batch]
         values[entries, stage], losses[entries, stage] = values[best, stage], losses[best, stage]
         return poison._replace(x=x, log_lambda=values, loss=losses)
 
-    def _memory(self, problem: Problem, poison: Poison, part: Part, place: Place, free: int) -> Array | tuple:
+    def _memory(self, problem: Problem, poison: Poison, part: Part, slot: StageSlot, free: int) -> Array | tuple:
         """What the rule of the outer steps remembers, [repetitions, settings, vectors, numbers]."""
         if not REMEMBERED[self.outer]:
             return ()
         if part.first > 0:
-            return jnp.asarray(poison.memory[place.entries])
+            return jnp.asarray(poison.memory[slot.entries])
         numbers = free * problem.train.x.shape[2] + problem.log_lambda.shape[1]
-        return jnp.zeros((*place.entries.shape, REMEMBERED[self.outer], numbers), problem.train.x.dtype)
+        return jnp.zeros((*slot.entries.shape, REMEMBERED[self.outer], numbers), problem.train.x.dtype)
 
     def _bound(self, problem: Problem) -> float:
         return float(np.log(problem.train.y.shape[1])) if np.isinf(self.log_lambda_max) else self.log_lambda_max
 
-    def _step(self, problem: Problem, stage: int, place: Place) -> Step:
+    def _step(self, problem: Problem, stage: int, slot: StageSlot) -> Step:
         x_rate = self.outer_rate if stage > 0 else 0.0
-        settings = place.entries[0] % problem.settings
+        settings = slot.entries[0] % problem.settings
         learns = problem.learn & ((stage == 0) | ~np.asarray(problem.clean_only))
         lambda_rate = np.where(learns[settings], self.lambda_rate or self.outer_rate, 0.0)
         values = (
@@ -219,17 +222,17 @@ def _of_group(rows: Data | None, part: Part) -> Data | None:
 
 
 def _advanced(
-    poison: Poison, place: Place, stage: int, t: int, front: Front, log_lambda: Array, loss: Array
+    poison: Poison, slot: StageSlot, stage: int, t: int, outer_state: OuterState, log_lambda: Array, loss: Array
 ) -> Poison:
     """`poison` after the outer steps from t on; a copy, for an interruption must not find it half-changed."""
     x, lambdas, losses = poison.x.copy(), poison.log_lambda.copy(), poison.loss.copy()
-    free, span = place.batch.stop - place.batch.start, loss.shape[2]
+    free, span = slot.batch.stop - slot.batch.start, loss.shape[2]
     if free:
-        x[place.entries, place.batch] = np.asarray(front.rows.blocks[-1].x)[:, :, -free:]
-    lambdas[place.entries, stage] = log_lambda[:, :, -1]
-    losses[place.entries, stage, t : t + span] = loss
+        x[slot.entries, slot.batch] = np.asarray(outer_state.rows.blocks[-1].x)[:, :, -free:]
+    lambdas[slot.entries, stage] = log_lambda[:, :, -1]
+    losses[slot.entries, stage, t : t + span] = loss
     done, memory = poison.done + span, np.empty((0, 0, 0), x.dtype)
-    if len(front.memory) and done < poison.total:
-        memory = np.zeros((len(x), *front.memory.shape[2:]), x.dtype)  # type: ignore[union-attr]
-        memory[place.entries] = front.memory
+    if len(outer_state.memory) and done < poison.total:
+        memory = np.zeros((len(x), *outer_state.memory.shape[2:]), x.dtype)  # type: ignore[union-attr]
+        memory[slot.entries] = outer_state.memory
     return poison._replace(x=x, log_lambda=lambdas, loss=losses, done=done, memory=memory)

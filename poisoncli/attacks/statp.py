@@ -9,10 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.network import predict
-from poisoncli.core.start import copies, generator, opposite
-from poisoncli.core.stealth import clean_band
-from poisoncli.core.types import Array, Poison, Problem, method, option
+from poisoncli.bilevel.initial_poison import copies, opposite
+from poisoncli.bilevel.stealth import fit_clean
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Array
+from poisoncli.core.method import method, option
+from poisoncli.core.random import generator
+from poisoncli.training.layers import predict
 
 
 @method
@@ -33,7 +36,7 @@ class StatP:
         repetitions, points, _ = poison.x.shape
         keys = jax.random.split(jax.random.fold_in(key, 1), repetitions)
         log_lambda = jnp.asarray(problem.log_lambda)
-        band = clean_band(keys, problem.objective, problem.trainer, problem.train, log_lambda)
+        clean_fit = fit_clean(keys, problem.objective, problem.trainer, problem.train, log_lambda)
         x = np.empty_like(poison.x)
         for r in range(repetitions):
             rows = np.asarray(problem.train.x[r], float)
@@ -41,5 +44,7 @@ class StatP:
             drawn = rng.multivariate_normal(rows.mean(0), np.atleast_2d(np.cov(rows, rowvar=False)), points)
             low, high = problem.train.x[r].min(0), problem.train.x[r].max(0)
             x[r] = np.where(drawn > (low + high) / 2, high, low)
-        predicted = jax.vmap(lambda p, rows: predict(problem.objective.model, p, rows))(band.params, jnp.asarray(x))
+        predicted = jax.vmap(lambda p, rows: predict(problem.objective.model, p, rows))(
+            clean_fit.params, jnp.asarray(x)
+        )
         yield poison._replace(x=x, y=opposite(np.asarray(predicted), problem), done=1, total=1)

@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.ascent import NORMALIZE
-from poisoncli.core.front import only_setting, stage_front, stage_keys
-from poisoncli.core.plan import Part, plan
-from poisoncli.core.start import copies, flipped_copies
-from poisoncli.core.stealth import Aim, Band, clean_band, climbs, risk
-from poisoncli.core.train import SGD
-from poisoncli.core.types import Array, Poison, Problem, method, option
+from poisoncli.bilevel.ascent import NORMALIZE
+from poisoncli.bilevel.initial_poison import copies, flipped_copies
+from poisoncli.bilevel.schedule import Part, make_schedule
+from poisoncli.bilevel.stage import begin_stage, only_setting, stage_keys
+from poisoncli.bilevel.stealth import CleanFit, Tradeoff, fit_clean, hyperiterations, risk
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Array
+from poisoncli.core.method import method, option
+from poisoncli.training.trainers import SGD
 
 
 class _Pass(NamedTuple):
@@ -61,7 +63,7 @@ class Stealthy:
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`; where a first attack with alpha = 1 sets the scale, it is half of the work."""
-        work = plan(problem, self.inner_steps, self.outer_steps)
+        work = make_schedule(problem, self.inner_steps, self.outer_steps)
         passes = [_Pass(self.alpha, False)]
         if self.normalize == "objectives" and self.alpha < 1:
             passes = [_Pass(1.0, False), _Pass(self.alpha, True)]
@@ -69,36 +71,36 @@ class Stealthy:
         trainer = SGD(self.inner_rate, self.inner_steps)
         keys = jax.random.split(jax.random.fold_in(key, 2), problem.train.y.shape[0])
         log_lambda = jnp.asarray(problem.log_lambda)
-        band = clean_band(keys, problem.objective, trainer, problem.train, log_lambda)
+        clean_fit = fit_clean(keys, problem.objective, trainer, problem.train, log_lambda)
         for number, one in enumerate(passes):
             if poison.done == number * work.total > 0:
                 again = self._start(key, problem)
                 poison = poison._replace(x=again.x, y=again.y, loss=again.loss, trail=again.trail)
             for part in work.parts(poison.done - number * work.total):
-                for state in self._batch(key, problem, poison, part, one, band):
+                for state in self._batch(key, problem, poison, part, one, clean_fit):
                     poison = state
                     yield poison
 
     def _batch(
-        self, key: Array, problem: Problem, poison: Poison, part: Part, one: _Pass, band: Band
+        self, key: Array, problem: Problem, poison: Poison, part: Part, one: _Pass, clean_fit: CleanFit
     ) -> Iterator[Poison]:
         """Optimize one batch, from outer step `part.first` on."""
-        work = plan(problem, self.inner_steps, self.outer_steps)
-        front, place = stage_front(problem, poison, part, work.free)
-        front, batch = only_setting(front), place.batch
+        work = make_schedule(problem, self.inner_steps, self.outer_steps)
+        outer_state, place = begin_stage(problem, poison, part, work.free)
+        outer_state, batch = only_setting(outer_state), place.batch
         own, target = (
-            jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), whole) for whole in (band, problem.target)
+            jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), whole) for whole in (clean_fit, problem.target)
         )
-        aim = self._aim(problem, poison, part, one)
+        tradeoff = self._aim(problem, poison, part, one)
         for t in range(part.first, self.outer_steps, work.span):
-            front, aim, loss, trail = climbs(
+            outer_state, tradeoff, loss, trail = hyperiterations(
                 stage_keys(jax.random.fold_in(key, 1), part),
                 problem.objective,
                 SGD(self.inner_rate, self.inner_steps),
-                front,
+                outer_state,
                 target,
                 own,
-                aim,
+                tradeoff,
                 jnp.asarray(t),
                 gradient=self.gradient,
                 relative=one.relative,
@@ -106,7 +108,7 @@ class Stealthy:
                 store=work.store,
                 count=work.span,
             )
-            x, y = front.rows.blocks[-1].x[:, -work.free :], front.rows.y[:, -work.free :]
+            x, y = outer_state.rows.blocks[-1].x[:, -work.free :], outer_state.rows.y[:, -work.free :]
             # a copy, for an interruption must not find it half-changed
             poison = poison._replace(
                 **{name: getattr(poison, name).copy() for name in ("x", "y", "loss", "scales", "trail")}
@@ -115,7 +117,7 @@ class Stealthy:
             poison.loss[part.group, part.stage, t : t + work.span] = loss
             poison.trail[part.group, part.stage, t : t + work.span] = trail
             if one.relative:
-                poison.scales[part.group, part.stage, 0] = aim.damage_ref
+                poison.scales[part.group, part.stage, 0] = tradeoff.damage_ref
             elif t + work.span == self.outer_steps:
                 risks = jax.vmap(lambda b, x, y: risk(problem.objective, b, x, y))(own, x, y)
                 poison.scales[part.group, part.stage, 1] = risks
@@ -131,12 +133,12 @@ class Stealthy:
             trail=np.full((repetitions, stages, steps, poison.x.shape[2] + 1), np.nan, poison.x.dtype),
         )
 
-    def _aim(self, problem: Problem, poison: Poison, part: Part, one: _Pass) -> Aim:
+    def _aim(self, problem: Problem, poison: Poison, part: Part, one: _Pass) -> Tradeoff:
         """What the batch climbs, with a leading repetition axis."""
         kind = problem.train.x.dtype
         scales = poison.scales[part.group]
         ones = np.ones(len(scales), kind)
-        return Aim(
+        return Tradeoff(
             alpha=jnp.asarray(one.alpha * ones, kind),
             damage_ref=jnp.asarray(scales[:, part.stage, 0] if one.relative else ones),
             risk_ref=jnp.asarray(np.nanmax(scales[:, :, 1], axis=1) if one.relative else ones),

@@ -199,7 +199,7 @@ def attack(
     short = {"hypergradient": hypergradient, "target": target_rows, "target_label": target_label}
     options = [*(options or []), *(f"{name}={value}" for name, value in short.items() if value)]
     run = _run(config_file, names, given, options, target, classes)
-    from poisoncli.run import attack as craft
+    from poisoncli.runs.stages import attack as craft
 
     with progress(quiet) as report:
         path = craft(run, out, data_dir=data_dir, force=force, resume=resume, report=report)
@@ -210,12 +210,12 @@ def attack(
 
 def _note_strays(path: Any, data_dir: str | None, quiet: bool) -> None:
     """Say how many added rows are not in the set that the attack keeps to."""
-    from poisoncli import replay, store
+    from poisoncli.runs import replay, run_file
 
-    content = store.read(path)
+    content = run_file.read(path)
     if quiet or not content.poison.replaced.size or content.poison.replaced.max() >= 0:
         return
-    found = ", ".join(f"{count} ({name})" for name, count in replay.astray(content, data_dir).items())
+    found = ", ".join(f"{count} ({name})" for name, count in replay.outside_feasible_set(content, data_dir).items())
     rows = content.poison.y.size
     note(f"of {rows} poison rows {found or 'none'} lie outside the attack's feasible set as written")
 
@@ -229,29 +229,29 @@ def _run(
     classes: str | None,
 ) -> Any:
     """The run that the options describe, over the one in `config_file`."""
-    from poisoncli import config
+    from poisoncli.runs import description
 
-    run = config.from_toml(config_file) if config_file else config.Run()
+    run = description.from_toml(config_file) if config_file else description.Run()
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if given["lambda_"] or given["learn_lambda"]:  # the policy of the command line replaces the file's
         changes.update(_policy(given["lambda_"]), learn_lambda=bool(given["learn_lambda"]))
-    choices = {kind: getattr(run, kind) for kind in config.TABLES}
+    choices = {kind: getattr(run, kind) for kind in description.TABLES}
     for kind, name in names.items():
         if name is not None and name != choices[kind].name:
-            choices[kind] = config.named(kind, name)
+            choices[kind] = description.named(kind, name)
     for text in options:
         kind, name, value = _split_option(text)
-        choices[kind] = config.Choice(choices[kind].name, {**choices[kind].options, name: value})
+        choices[kind] = description.Choice(choices[kind].name, {**choices[kind].options, name: value})
     for name, value in (("target", target), ("classes", classes)):
         if value is not None:
             data = choices["dataset"]
-            choices["dataset"] = config.Choice(data.name, {**data.options, name: value})
+            choices["dataset"] = description.Choice(data.name, {**data.options, name: value})
     return dataclasses.replace(run, **choices, **changes)
 
 
 def _policy(text: str | None) -> dict[str, Any]:
     """The fields of a run that `--lambda` sets."""
-    from poisoncli.core.types import PoisonError
+    from poisoncli.core.errors import PoisonError
 
     if text is None or text == "clean":
         return {"lambda_": None, "clean_lambda": text == "clean"}
@@ -263,8 +263,8 @@ def _policy(text: str | None) -> dict[str, Any]:
 
 def _split_option(text: str) -> tuple[str, str, str]:
     """Which method, which option and which value `-o text` sets."""
-    from poisoncli import config
-    from poisoncli.core.types import PoisonError
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.runs import description
 
     name, equals, value = text.partition("=")
     if not equals:
@@ -272,7 +272,7 @@ def _split_option(text: str) -> tuple[str, str, str]:
     kind, dot, rest = name.strip().partition(".")
     if not dot:
         return "attack", kind, value
-    config.known(kind, config.TABLES, "kind of method")
+    description.known(kind, description.TABLES, "kind of method")
     return kind, rest, value
 
 
@@ -280,11 +280,11 @@ def _method_help(name: str) -> str:
     """A method's docstring, and its fields with defaults and ranges."""
     import inspect
 
-    from poisoncli import config
-    from poisoncli.values import range_of
+    from poisoncli.runs import description
+    from poisoncli.runs.options import range_of
 
-    config.known(name, config.TABLES["attack"], "attack")
-    method = config.TABLES["attack"][name]
+    description.known(name, description.TABLES["attack"], "attack")
+    method = description.TABLES["attack"][name]
     lines = [inspect.getdoc(method) or "", "", f"Options of attack {name}, set with -o name=value:"]
     for field in dataclasses.fields(method):
         limits = range_of(field)

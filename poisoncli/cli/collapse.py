@@ -32,14 +32,14 @@ def collapse(
     """
     from pathlib import Path
 
-    from poisoncli import replay, store
     from poisoncli.cli.common import paths
-    from poisoncli.exports import check_free
+    from poisoncli.runs import replay, run_file
+    from poisoncli.runs.export import check_free
 
     if out:
         check_free(Path(out), force)
-    content = store.read(paths([run])[0])
-    found = replay.shrink(content, repetition, data_dir)
+    content = run_file.read(paths([run])[0])
+    found = replay.collapse_run(content, repetition, data_dir)
     points = found.points
     if out:
         replay.write_points(points, out)

@@ -38,7 +38,7 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
             sys.stderr.close()
             raise typer.Exit(1) from None
         except Exception as error:
-            from poisoncli.core.types import FailedError, PoisonError  # here, so that help need not wait for JAX
+            from poisoncli.core.errors import FailedError, PoisonError  # here, so that help need not wait for JAX
 
             if isinstance(error, PoisonError):
                 _complain(str(error), debug)
@@ -123,7 +123,7 @@ def _plain(value: Any) -> Any:
 
 def paths(given: list[str]) -> list[str]:
     """The paths given, where `-` stands for those on stdin, one a line."""
-    from poisoncli.core.types import PoisonError
+    from poisoncli.core.errors import PoisonError
 
     result = []
     for path in given:

@@ -68,10 +68,10 @@ def defend(
     """
     from pathlib import Path
 
-    from poisoncli import run, screen, store
-    from poisoncli.exports import check_free
-    from poisoncli.exports import export as export_rows
-    from poisoncli.core.types import PoisonError
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.runs import audit, run_file, stages
+    from poisoncli.runs.export import check_free
+    from poisoncli.runs.export import export as export_rows
 
     files = paths(runs) if runs else []
     if poison is not None and dataset is None:
@@ -82,14 +82,14 @@ def defend(
         for out in filter(None, (export, figure)):
             check_free(Path(out), force)
         data = _dataset(dataset, target, classes)
-        real = "all" in (defense or []) and screen.load(data, data_dir).task == "real"
+        real = "all" in (defense or []) and audit.load(data, data_dir).task == "real"
         choices = chosen(defense or [], options or [], real)
         if poison is not None:
             _catch(data, poison, choices, json, data_dir)
             return
         _screen(data, choices, trusted or "", export, figure, csv, json, data_dir)
         return
-    wanted = {path: chosen(defense or [], options or [], store.read(path).real) for path in files}
+    wanted = {path: chosen(defense or [], options or [], run_file.read(path).real) for path in files}
     if export and (len(files) > 1 or len(wanted[files[0]]) > 1):
         raise PoisonError("--export writes one table: give one run file and one --defense")
     if export:
@@ -98,7 +98,7 @@ def defend(
         contents = []
         for choice in choices:
             with progress(quiet) as report:
-                contents.append(run.defend(path, choice, data_dir=data_dir, report=report))
+                contents.append(stages.defend(path, choice, data_dir=data_dir, report=report))
         if export:
             place = {"fraction": fraction, "repetition": repetition, "data_dir": data_dir}
             export_rows(contents[-1], export, defense=choices[0].name, **place)
@@ -113,13 +113,13 @@ def chosen(names: list[str], options: list[str], real: bool) -> list:
 
     Raises `PoisonError` if an option belongs to none of them.
     """
-    from poisoncli import config
-    from poisoncli.core.types import PoisonError
+    from poisoncli.core.errors import PoisonError
     from poisoncli.defenses import DEFENSES
+    from poisoncli.runs import description
 
     if not names:
         raise PoisonError(f"name a defense with --defense: {', '.join(DEFENSES)}, or all")
-    wanted = config.defenses(names, real)
+    wanted = description.defenses(names, real)
     given: dict[str, dict[str, str]] = {name: {} for name in wanted}
     for text in options:
         key, equals, value = text.partition("=")
@@ -131,25 +131,25 @@ def chosen(names: list[str], options: list[str], real: bool) -> list:
         if not dot and len(wanted) > 1:
             raise PoisonError(f"-o {text} does not say for which defense: write -o {wanted[0]}.{text}")
         given[name or wanted[0]][field] = value
-    return [config.resolve_defense(config.Choice(name, fields)) for name, fields in given.items()]
+    return [description.resolve_defense(description.Choice(name, fields)) for name, fields in given.items()]
 
 
 def _dataset(name: str, target: str | None, classes: str | None) -> Any:
-    from poisoncli import config
+    from poisoncli.runs import description
 
-    choice = config.named("dataset", name)
+    choice = description.named("dataset", name)
     given = {key: value for key, value in (("target", target), ("classes", classes)) if value is not None}
-    return config.Choice(choice.name, {**choice.options, **given})
+    return description.Choice(choice.name, {**choice.options, **given})
 
 
 def _catch(data: Any, poison: str, choices: list, json: bool, data_dir: str | None) -> None:
     """Print what each defense removes of a data set's rows and of poison added to them."""
     import dataclasses
 
-    from poisoncli import replay
     from poisoncli.cli.evaluate import console, new_grid
+    from poisoncli.runs import replay
 
-    found = replay.catch(replay.given(data, poison, data_dir=data_dir), choices, data_dir)
+    found = replay.detect(replay.with_given_poison(data, poison, data_dir=data_dir), choices, data_dir)
     if json:
         for one in found:
             print(as_json(dataclasses.asdict(one)))
@@ -176,14 +176,14 @@ def _screen(
     data_dir: str | None,
 ) -> None:
     """Print what each defense finds in a data set."""
-    from poisoncli import screen
-    from poisoncli.core.types import PoisonError
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.runs import audit
 
     if (export or figure) and len(choices) > 1:
         raise PoisonError("--export and --figure are about one defense: give one --defense")
     for choice in choices:
-        found = screen.screen(dataset, choice, trusted=trusted, data_dir=data_dir)
-        table = screen.columns(found)
+        found = audit.audit(dataset, choice, trusted=trusted, data_dir=data_dir)
+        table = audit.columns(found)
         if json:
             rows = {name: column.tolist() for name, column in table.items()}
             print(as_json({"defense": found.defense, "knows": found.knows, "rows": rows}))
@@ -192,9 +192,9 @@ def _screen(
         else:
             _print_table(found, table)
         if export:
-            note(f"wrote the rows that {found.defense} keeps to {screen.export(found, export)}")
+            note(f"wrote the rows that {found.defense} keeps to {audit.export(found, export)}")
         if figure:
-            from poisoncli.pictures import draw_screened
+            from poisoncli.reports.defenses import draw_screened
 
             note(f"drew {draw_screened(found, figure)}")
 

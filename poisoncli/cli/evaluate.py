@@ -63,7 +63,7 @@ def evaluate(
 
     Several run files stand side by side. The result is kept in the run file.
     """
-    from poisoncli.core.types import PoisonError
+    from poisoncli.core.errors import PoisonError
 
     if fail_above is not None and not 0 <= fail_above <= 1:
         raise PoisonError(
@@ -86,8 +86,7 @@ def evaluate(
         contents = [_differently(path, defense, options, data_dir, quiet) for path in paths(runs)]
     else:
         contents = evaluated(paths(runs), data_dir, quiet)
-    from poisoncli import measures
-    from poisoncli import report as summary
+    from poisoncli.reports import measures, summary
 
     tables = [summary.all_rows(content) for _, content in contents]
     summary.add_decreases([content for _, content in contents], tables)
@@ -131,19 +130,19 @@ def _stranger(
     quiet: bool,
 ) -> tuple[str, Any]:
     """A data set with poison of another tool added, judged behind the defenses."""
-    from poisoncli import config, replay
-    from poisoncli.prepare import restore
+    from poisoncli.runs import description, replay
+    from poisoncli.runs.prepare import restore
 
-    data = config.named("dataset", dataset)
-    data = config.Choice(data.name, {**data.options, **{k: v for k, v in names.items() if v is not None}})
-    content = replay.given(
+    data = description.named("dataset", dataset)
+    data = description.Choice(data.name, {**data.options, **{k: v for k, v in names.items() if v is not None}})
+    content = replay.with_given_poison(
         data, poison or "", model=model, lambda_=options["lambda_"], seed=seed, data_dir=data_dir
     )
-    stray = replay.outside(restore(content, data_dir), content.poison)
+    stray = replay.outside_domain(restore(content, data_dir), content.poison)
     if stray:
         note(f"poison: {stray} of {content.poison.y.size} points are outside the data set's domain", quiet)
     with progress(quiet) as report:
-        judged = replay.judge(
+        judged = replay.reevaluate(
             content, _defenses(defense, content.real), **options, data_dir=data_dir, report=report
         )
     return poison or dataset, judged
@@ -155,22 +154,24 @@ def _differently(
     """A run file judged by other defenses or another defender; nothing is kept."""
     import json
 
-    from poisoncli import config, replay, store
+    from poisoncli.runs import description, replay, run_file
 
-    content = store.read(path)
+    content = run_file.read(path)
     chosen = _defenses(defense, content.real)
     if not chosen:
         kept = [json.loads(found.choice) for found in content.defenses.values()]
-        chosen = [config.resolve_defense(config.Choice(one.pop("name"), one)) for one in kept]
+        chosen = [description.resolve_defense(description.Choice(one.pop("name"), one)) for one in kept]
     with progress(quiet) as report:
-        return path, replay.judge(content, chosen, **options, data_dir=data_dir, report=report)
+        return path, replay.reevaluate(content, chosen, **options, data_dir=data_dir, report=report)
 
 
 def _defenses(names: list[str] | None, real: bool) -> list[Any]:
     """The defenses named."""
-    from poisoncli import config
+    from poisoncli.runs import description
 
-    return [config.resolve_defense(config.Choice(name)) for name in config.defenses(names or [], real)]
+    return [
+        description.resolve_defense(description.Choice(name)) for name in description.defenses(names or [], real)
+    ]
 
 
 def _print_least(behind: list[dict[str, Any]], quiet: bool) -> None:
@@ -184,13 +185,13 @@ def evaluated(files: list[str], data_dir: str | None, quiet: bool) -> list[tuple
     """Paths and contents of run files, each evaluated, and saved where its folder allows."""
     import os
 
-    from poisoncli import run
+    from poisoncli.runs import stages
 
     result = []
     for path in files:
         save = os.access(Path(path).parent, os.W_OK)
         with progress(quiet) as report:
-            result.append((path, run.evaluate(path, data_dir=data_dir, save=save, report=report)))
+            result.append((path, stages.evaluate(path, data_dir=data_dir, save=save, report=report)))
     return result
 
 
@@ -216,7 +217,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
-    from poisoncli import report as summary
+    from poisoncli.reports import summary
 
     times = table[0]["repetitions"]
     spread = f"; mean ± standard error of {times} repetitions" if times > 1 else ""
@@ -277,7 +278,7 @@ def _share(value: float) -> str:
 
 def _print_several(contents: list[Any], tables: list[list[dict[str, Any]]]) -> None:
     """Test errors side by side, a column for each run; and what a penalty takes from that without one."""
-    from poisoncli import report as summary
+    from poisoncli.reports import summary
 
     titles = list(dict.fromkeys(map(summary.title, contents)))
     labels = [summary.label(content) for content in contents]

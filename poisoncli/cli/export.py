@@ -31,11 +31,11 @@ def export(
     """Write the poisoned training rows, with columns that mark the poison and the rows it replaced."""
     from pathlib import Path
 
-    from poisoncli import store
-    from poisoncli.exports import check_free
-    from poisoncli.exports import export as export_rows
     from poisoncli.cli.common import paths
+    from poisoncli.runs import run_file
+    from poisoncli.runs.export import check_free
+    from poisoncli.runs.export import export as export_rows
 
     check_free(Path(out), force)
-    content = store.read(paths([run])[0])
+    content = run_file.read(paths([run])[0])
     print(export_rows(content, out, fraction=fraction, repetition=repetition, params=params, data_dir=data_dir))

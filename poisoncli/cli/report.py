@@ -46,8 +46,8 @@ def report(
     Bands show one standard error over the repetitions. Runs that were not evaluated yet are evaluated first.
     """
     from poisoncli.cli.evaluate import evaluated
-    from poisoncli.exports import check_free
-    from poisoncli.figures import check_format, figure
+    from poisoncli.reports.figures import check_format, figure
+    from poisoncli.runs.export import check_free
 
     files = paths(runs)
     if len(files) == 1 and Path(files[0]).is_dir():
@@ -60,7 +60,7 @@ def report(
     check_free(path, force)
     contents = [content for _, content in evaluated(files, data_dir, quiet)]
     if len(contents) == 1 and contents[0].defenses and not draw:
-        from poisoncli.pictures import draw_defended
+        from poisoncli.reports.defenses import draw_defended
 
         print(draw_defended(contents[0], path, data_dir))
     else:
@@ -72,11 +72,12 @@ def _draw_sweep(folder: str, path: Path, draw: str | None, data_dir: str | None)
     """The figure of a sweep; where that shows no gains, beside it a figure for each run with defenses."""
     import dataclasses
 
-    from poisoncli import figures, sweep
-    from poisoncli.core.types import PoisonError
-    from poisoncli.pictures import draw_defended, draw_panels
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.reports import figures
+    from poisoncli.reports.defenses import draw_defended, draw_panels
+    from poisoncli.sweeps import grid
 
-    plan, panels = sweep.contents(folder)
+    plan, panels = grid.contents(folder)
     if not panels:
         raise PoisonError(f"no run of {folder} is finished: repeat `poison sweep` until one is")
     if plan.picture and not draw:

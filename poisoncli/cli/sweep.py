@@ -35,11 +35,11 @@ def sweep(
 
     Finished runs are skipped and an interrupted sweep goes on where it stopped: just repeat the command.
     """
-    from poisoncli import sweep as sweeps
+    from poisoncli.sweeps import grid
 
     if preset == "list":
-        for name in sweeps.presets():
-            print(f"{name:16} {sweeps.preset(name).title}")
+        for name in grid.presets():
+            print(f"{name:16} {grid.preset(name).title}")
         return
     plan, name = _plan(preset, config_file, {"repetitions": reps, "seed": seed})
     if dry_run:
@@ -48,7 +48,7 @@ def sweep(
         return
     folder = out or name
     with progress(quiet) as report:
-        outcomes = sweeps.execute(plan, folder, data_dir=data_dir, report=report)
+        outcomes = grid.execute(plan, folder, data_dir=data_dir, report=report)
     for outcome in outcomes:
         print(
             f"{folder}/{outcome.cell.name}.h5 {outcome.status}" + (f": {outcome.reason}" if outcome.reason else "")
@@ -62,20 +62,20 @@ def _plan(preset: str | None, config_file: str | None, changes: dict[str, Any]) 
     """The sweep, and a name for its folder."""
     from pathlib import Path
 
-    from poisoncli import sweep as sweeps
-    from poisoncli.core.types import PoisonError
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.sweeps import grid
 
     if (preset is None) == (config_file is None):
         raise PoisonError("give either --preset NAME (see `poison sweep --preset list`) or --config FILE.toml")
-    plan = sweeps.preset(preset) if preset else sweeps.load(config_file)  # type: ignore[arg-type]
-    return sweeps.changed(plan, {k: v for k, v in changes.items() if v is not None}), preset or Path(
+    plan = grid.preset(preset) if preset else grid.load(config_file)  # type: ignore[arg-type]
+    return grid.changed(plan, {k: v for k, v in changes.items() if v is not None}), preset or Path(
         str(config_file)
     ).stem
 
 
 def _summary(run: Any) -> str:
     """A run in a line."""
-    from poisoncli.report import in_words
+    from poisoncli.reports.summary import in_words
 
     return (
         f"{run.dataset.name}, {run.model.name}, {in_words(run)}; {run.attack.name}, {run.fraction:.0%} poison, "

@@ -1,0 +1,1 @@
+"""The vocabulary: rows, victims, attacks, defenses, methods, losses."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli.core.types import Array, PoisonError, Task
+from poisoncli.core.data import Array, Task
+from poisoncli.core.errors import PoisonError
 
 
 def select(labels: Array, classes: Sequence[Hashable] = ()) -> tuple[np.ndarray, np.ndarray, Task]:

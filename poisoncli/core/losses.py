@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from poisoncli.core.types import Array, Params, Task
+from poisoncli.core.data import Array, Params, Task
 
 PENALTIES = ("none", "l2", "l1")
 
@@ -22,7 +22,7 @@ def squared(output: Array, y: Array) -> Array:
     return 0.5 * (output - y) ** 2
 
 
-# models of several classes are trained to the optimum of a loss of their own: see `core.multiclass`
+# models of several classes are trained to the optimum of a loss of their own: see `training.multiclass`
 ROW_LOSS: dict[Task, Callable[[Array, Array], Array]] = {
     "binary": cross_entropy,
     "multiclass": cross_entropy,
@@ -46,7 +46,7 @@ def toward_margin(output: Array, y: Array) -> Array:
 
 
 # what an attack maximizes on its target rows, by name, and by whether it pushes them to a label; None: the row loss
-AIMS: dict[tuple[str, bool], Callable[[Array, Array], Array] | None] = {
+TARGET_LOSSES: dict[tuple[str, bool], Callable[[Array, Array], Array] | None] = {
     ("training", False): None,
     ("training", True): toward,
     ("margin", False): away_margin,

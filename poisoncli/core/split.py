@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from poisoncli.core.types import Array, PoisonError, Task
+from poisoncli.core.data import Array, Task
+from poisoncli.core.errors import PoisonError
 
 Sizes = tuple[int, int, int]  # rows for training, validation, test
 

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from poisoncli.core.data import Dataset
 from poisoncli.core.labels import fingerprint, select
-from poisoncli.core.types import Dataset, method
+from poisoncli.core.method import method
 
 
 @method

@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from poisoncli import files
+from poisoncli.core.data import Dataset
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint, select
-from poisoncli.core.types import Dataset, PoisonError, method
+from poisoncli.core.method import method
+from poisoncli.tables import locate
 
 BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 PICKLED = tuple(f"cifar-10-batches-py/{batch}" for batch in BATCHES)
@@ -67,9 +69,9 @@ class Cifar10:
     def where(cls, data_dir: str | None = None) -> str:
         """Where the data lie, for the listing."""
         for names in (PICKLED, BINARY):
-            if all(files.find(name, data_dir) for name in names):
-                return files.where(names, data_dir)
-        return files.where([ARCHIVE], data_dir)
+            if all(locate.find(name, data_dir) for name in names):
+                return locate.where(names, data_dir)
+        return locate.where([ARCHIVE], data_dir)
 
 
 def read_pickled(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -114,11 +116,11 @@ def _read_all(data_dir: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
         for path in binary:
             _check_size(path, path.stat().st_size)
         return [read_binary(path.read_bytes(), path) for path in binary]
-    return _read_archive(files.obtain(ARCHIVE, [ARCHIVE_URL], ARCHIVE_MD5, data_dir))
+    return _read_archive(locate.obtain(ARCHIVE, [ARCHIVE_URL], ARCHIVE_MD5, data_dir))
 
 
 def _find_all(names: Sequence[str], data_dir: str | None) -> list[Path] | None:
-    found = [path for name in names if (path := files.find(name, data_dir))]
+    found = [path for name in names if (path := locate.find(name, data_dir))]
     return found if len(found) == len(names) else None
 
 

@@ -6,9 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from poisoncli import files
+from poisoncli.core.data import Dataset
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint
-from poisoncli.core.types import Dataset, PoisonError, method
+from poisoncli.core.method import method
+from poisoncli.tables import locate
 
 FILES = ("dogfish/dataset_dog-fish_train-900_test-300_inception_features_train.npz",
          "dogfish/dataset_dog-fish_train-900_test-300_inception_features_test.npz")  # fmt: skip
@@ -40,13 +42,13 @@ class Dogfish:
     @classmethod
     def where(cls, data_dir: str | None = None) -> str:
         """Where the data lie, for the listing."""
-        return files.where(list(FILES), data_dir)
+        return locate.where(list(FILES), data_dir)
 
 
 def _read(name: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
-    path = files.find(name, data_dir)
+    path = locate.find(name, data_dir)
     if path is None:
-        place = files.place(name, data_dir)
+        place = locate.place(name, data_dir)
         raise PoisonError(
             f"{place.name} was not found: put it into {place.parent}, or name its folder with --data-dir"
         )

@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli import files
+from poisoncli.core.data import Dataset
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint_sparse
-from poisoncli.core.types import Dataset, PoisonError, method, option
+from poisoncli.core.method import method, option
+from poisoncli.tables import locate
 
 PROCESSED, MAILS, WORDS = "enron/enron_data.mat", "enron1/enron1.tar.gz", "enron1/vocab.json"
 LARGEST = 2**24  # bytes of a mail
@@ -44,7 +46,7 @@ class Enron:
     @classmethod
     def where(cls, data_dir: str | None = None) -> str:
         """Where the data lie, for the listing."""
-        return files.where([PROCESSED], data_dir)
+        return locate.where([PROCESSED], data_dir)
 
 
 def read_processed(path: Path) -> Dataset:
@@ -99,10 +101,10 @@ def counts(x: Any, y: np.ndarray, parts: tuple[np.ndarray, np.ndarray] | None) -
 
 
 def _find(name: str, data_dir: str | None) -> Path:
-    found = files.find(name, data_dir)
+    found = locate.find(name, data_dir)
     if found is None:
         raise PoisonError(
-            f"{Path(name).name} was not found: put it into {files.place(name, data_dir).parent}, or name the "
+            f"{Path(name).name} was not found: put it into {locate.place(name, data_dir).parent}, or name the "
             f"folder that holds {name} with --data-dir or POISON_DATA_DIR"
         )
     return found

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from poisoncli import tables
+from poisoncli.core.data import Dataset, Task
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint, select
-from poisoncli.core.types import Dataset, PoisonError, Task, method
+from poisoncli.core.method import method
+from poisoncli.tables import read
 
 MOST_CLASSES = 20  # numeric targets with more distinct values are real numbers
 
@@ -45,7 +47,7 @@ class File:
         Raises `PoisonError` for a file that is missing, damaged or of unknown format, for text, missing or
         infinite values among the features, and for targets that are all the same.
         """
-        table = tables.read(Path(self.path).expanduser(), self.target)
+        table = read.read(Path(self.path).expanduser(), self.target)
         _check_finite(table.x, table.names, self.path)
         rows, y, task = _targets(table.y, self.classes, self.path)
         x = table.x[rows]

@@ -6,8 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from poisoncli.core.data import Dataset
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint
-from poisoncli.core.types import Dataset, PoisonError, method
+from poisoncli.core.method import method
 
 
 @method

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli import files
+from poisoncli.core.data import Dataset
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint_sparse
-from poisoncli.core.types import Dataset, PoisonError, method
+from poisoncli.core.method import method
+from poisoncli.tables import locate
 
 PARTS = ("aclImdb/train/labeledBow.feat", "aclImdb/test/labeledBow.feat")
 FEATURES = 89_527
@@ -42,7 +44,7 @@ class IMDB:
     @classmethod
     def where(cls, data_dir: str | None = None) -> str:
         """Where the data lie, for the listing."""
-        return files.where([name if files.find(name, data_dir) else f"{name}.gz" for name in PARTS], data_dir)
+        return locate.where([name if locate.find(name, data_dir) else f"{name}.gz" for name in PARTS], data_dir)
 
 
 def read_bag(path: Path, features: int = FEATURES) -> tuple[Any, np.ndarray]:
@@ -63,10 +65,10 @@ def read_bag(path: Path, features: int = FEATURES) -> tuple[Any, np.ndarray]:
 
 
 def _find(name: str, data_dir: str | None) -> Path:
-    found = files.find(name, data_dir) or files.find(f"{name}.gz", data_dir)
+    found = locate.find(name, data_dir) or locate.find(f"{name}.gz", data_dir)
     if found is None:
         raise PoisonError(
-            f"{name} was not found: unpack aclImdb_v1.tar.gz into {files.place(name, data_dir).parents[2]}, "
+            f"{name} was not found: unpack aclImdb_v1.tar.gz into {locate.place(name, data_dir).parents[2]}, "
             "or name the folder that holds aclImdb with --data-dir or POISON_DATA_DIR"
         )
     return found

@@ -12,9 +12,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from poisoncli import files
+from poisoncli.core.data import Dataset
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint, select
-from poisoncli.core.types import Dataset, PoisonError, method
+from poisoncli.core.method import method
+from poisoncli.tables import locate
 
 PARTS = (
     "train-images-idx3-ubyte",
@@ -84,7 +86,7 @@ class _Images:
     def where(cls, data_dir: str | None = None) -> str:
         """Where the data lie, for the listing."""
         names = [f"{cls.folder}/{part}" for part in PARTS]
-        return files.where([name if files.find(name, data_dir) else f"{name}.gz" for name in names], data_dir)
+        return locate.where([name if locate.find(name, data_dir) else f"{name}.gz" for name in names], data_dir)
 
 
 @method
@@ -199,7 +201,7 @@ def _content(path: Path) -> bytes:
 
 def _part(folder: str, number: int, data_dir: str | None) -> np.ndarray:
     name = f"{folder}/{PARTS[number]}"
-    path = files.find(name, data_dir) or files.obtain(
+    path = locate.find(name, data_dir) or locate.obtain(
         f"{name}.gz", [f"{MIRRORS[folder]}{PARTS[number]}.gz"], f"md5:{GZIP_MD5[folder][number]}", data_dir
     )
     return read_idx(path, 1 if "labels" in name else 3, CONTENT_MD5[folder][number])

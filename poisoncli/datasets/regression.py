@@ -7,9 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from poisoncli import files
+from poisoncli.core.data import Dataset
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint
-from poisoncli.core.types import Dataset, PoisonError, method
+from poisoncli.core.method import method
+from poisoncli.tables import locate
 
 
 @method
@@ -88,7 +90,7 @@ class _Filed:
     @classmethod
     def where(cls, data_dir: str | None = None) -> str:
         """Where the data lie, for the listing."""
-        return files.where([cls.file], data_dir)
+        return locate.where([cls.file], data_dir)
 
 
 @method
@@ -170,10 +172,10 @@ def _real(x: np.ndarray, y: np.ndarray) -> Dataset:
 
 
 def _find(name: str, data_dir: str | None) -> Path:
-    path = files.find(name, data_dir)
+    path = locate.find(name, data_dir)
     if path is None:
         raise PoisonError(
-            f"{Path(name).name} was not found: put it into {files.place(name, data_dir).parent}, or name the "
+            f"{Path(name).name} was not found: put it into {locate.place(name, data_dir).parent}, or name the "
             f"folder that holds {name} with --data-dir or POISON_DATA_DIR"
         )
     return path

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from poisoncli.core.bayes import bayesian_regression
-from poisoncli.core.reject import check_real, dense
-from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
+from poisoncli.core.data import Array, Data
+from poisoncli.core.defense import Clues, Learner, Verdict
+from poisoncli.core.method import method, option
+from poisoncli.defenses.rejection import check_real, dense
+from poisoncli.training.bayes import bayesian_regression
 
 
 @method

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from poisoncli.core.reject import check_real, dense, drop, rejected, share
-from poisoncli.core.types import Array, Clues, Data, Learner, PoisonError, Verdict, method, option
+from poisoncli.core.data import Array, Data
+from poisoncli.core.defense import Clues, Learner, Verdict
+from poisoncli.core.errors import PoisonError
+from poisoncli.core.method import method, option
+from poisoncli.defenses.rejection import check_real, dense, drop, rejected, share
 
 
 @method

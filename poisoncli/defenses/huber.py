@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli.core.reject import check_real, dense
-from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
+from poisoncli.core.data import Array, Data
+from poisoncli.core.defense import Clues, Learner, Verdict
+from poisoncli.core.method import method, option
+from poisoncli.defenses.rejection import check_real, dense
 
 EPSILONS = (1.1, 1.35, 2.0, 3.5, 6.0, 10.0)  # SPR Appendix E explores [1.1, 10]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from poisoncli.core.optimum import training_scores
-from poisoncli.core.sanitize import check_classes, keep
-from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
+from poisoncli.core.data import Array, Data
+from poisoncli.core.defense import Clues, Learner, Verdict
+from poisoncli.core.method import method, option
+from poisoncli.sanitization.filters import check_classes, keep
+from poisoncli.training.optimum import training_scores
 
 
 @method

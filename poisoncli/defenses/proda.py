@@ -10,10 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.network import predict
-from poisoncli.core.reject import dense, rejected, share
-from poisoncli.core.train import SGD, Objective, Trainer, fit, lay_out
-from poisoncli.core.types import Array, Clues, Data, Learner, Params, Verdict, method, option
+from poisoncli.core.data import Array, Data, Params
+from poisoncli.core.defense import Clues, Learner, Verdict
+from poisoncli.core.method import method, option
+from poisoncli.core.victim import Objective, Trainer
+from poisoncli.defenses.rejection import dense, rejected, share
+from poisoncli.training.descent import fit
+from poisoncli.training.layers import predict
+from poisoncli.training.layout import lay_out
+from poisoncli.training.trainers import SGD
 
 
 @method

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from poisoncli.core.sanitize import check_classes, keep, subspace_scores
-from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
+from poisoncli.core.data import Array, Data
+from poisoncli.core.defense import Clues, Learner, Verdict
+from poisoncli.core.method import method, option
+from poisoncli.sanitization.filters import check_classes, keep, subspace_scores
 
 
 @method

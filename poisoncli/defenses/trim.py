@@ -1,4 +1,4 @@
-"""TRIM (Jagielski et al., "Manipulating Machine Learning", IEEE S&P 2018, Algorithm 2)."""
+"""TRIM (Jagielski et al., "Manipulating MulticlassLinear Learning", IEEE S&P 2018, Algorithm 2)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.network import predict
-from poisoncli.core.reject import canonical_order, rejected, share
-from poisoncli.core.train import Objective, Trainer, fit, lay_out
-from poisoncli.core.types import Array, Clues, Data, Learner, Verdict, method, option
+from poisoncli.core.data import Array, Data
+from poisoncli.core.defense import Clues, Learner, Verdict
+from poisoncli.core.method import method, option
+from poisoncli.core.victim import Objective, Trainer
+from poisoncli.defenses.rejection import canonical_order, rejected, share
+from poisoncli.training.descent import fit
+from poisoncli.training.layers import predict
+from poisoncli.training.layout import lay_out
 
 
 @method

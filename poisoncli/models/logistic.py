@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from poisoncli.core.network import forward, zeros
-from poisoncli.core.types import Array, Params, method
+from poisoncli.core.data import Array, Params
+from poisoncli.core.method import method
+from poisoncli.training.layers import forward, zeros
 
 
 @method

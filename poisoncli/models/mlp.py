@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from poisoncli.core.network import forward, xavier_uniform
-from poisoncli.core.types import Array, Params, method, option
+from poisoncli.core.data import Array, Params
+from poisoncli.core.method import method, option
+from poisoncli.training.layers import forward, xavier_uniform
 
 
 @method

@@ -6,9 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from poisoncli.core.multiclass import descend, fit
-from poisoncli.core.network import zeros
-from poisoncli.core.types import Array, Params, PoisonError, method, option
+from poisoncli.core.data import Array, Params
+from poisoncli.core.errors import PoisonError
+from poisoncli.core.method import method, option
+from poisoncli.training.layers import zeros
+from poisoncli.training.multiclass import descend, fit
 
 
 @method
@@ -34,7 +36,7 @@ class MultiSVM:
         return zeros(m, 2)
 
     def output(self, params: Params, h: Array) -> Array:
-        """By how much the second class exceeds the first; `core.multiclass` has the outputs of all."""
+        """By how much the second class exceeds the first; `training.multiclass` has the outputs of all."""
         h = h + params[0]["b"][None]
         return h[:, 1] - h[:, 0]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from poisoncli.core.linear import BIASES, LOSSES, descend, fit
-from poisoncli.core.network import forward, zeros
-from poisoncli.core.types import Array, Params, method, option
+from poisoncli.core.data import Array, Params
+from poisoncli.core.method import method, option
+from poisoncli.training.layers import forward, zeros
+from poisoncli.training.linear import BIASES, LOSSES, descend, fit
 
 
 @method

@@ -11,13 +11,15 @@ import pytest
 import scipy.io
 import scipy.sparse as sp
 
-from poisoncli import config, replay, run, store, sweep
-from poisoncli.config import Choice, Run, resolve_defense
-from poisoncli.core import sanitize
-from poisoncli.core.additive import Addition, Rows, search
-from poisoncli.core.types import FailedError, PoisonError, Sparse
+from poisoncli.core.data import Sparse
+from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.defenses import SANITIZERS
-from poisoncli.prepare import prepare, problem, restore
+from poisoncli.runs import description, replay, run_file, stages
+from poisoncli.runs.description import Choice, Run, resolve_defense
+from poisoncli.runs.prepare import prepare, problem, restore
+from poisoncli.sanitization import filters
+from poisoncli.sanitization.additive import LinearProblem, Rows, best_candidates
+from poisoncli.sweeps import grid
 
 DATA_DIR = Path(os.environ.get("POISON_DATA_DIR", "data"))
 needs_enron = pytest.mark.skipif(
@@ -55,8 +57,8 @@ def small(name, **changes):
 
 @pytest.mark.parametrize("name", list(QUICK))
 def test_poison_is_whole_within_its_box_counted_and_the_same_again(name, words, tmp_path):
-    paths = [run.attack(small(name), tmp_path / f"{k}.h5", data_dir=words) for k in range(2)]
-    first, second = (store.read(path).poison for path in paths)
+    paths = [stages.attack(small(name), tmp_path / f"{k}.h5", data_dir=words) for k in range(2)]
+    first, second = (run_file.read(path).poison for path in paths)
     assert isinstance(first.x, Sparse)
     x = first.x[0].toarray()
     assert x.shape == (11, 40)
@@ -66,31 +68,31 @@ def test_poison_is_whole_within_its_box_counted_and_the_same_again(name, words, 
     assert np.all(np.isin(first.y, (0, 1)))
     np.testing.assert_array_equal(x, second.x[0].toarray())
     np.testing.assert_array_equal(first.y, second.y)
-    content = store.read(paths[0])
-    assert replay.outside(restore(content, words), first) == 0
-    strays = replay.astray(content, words)
+    content = run_file.read(paths[0])
+    assert replay.outside_domain(restore(content, words), first) == 0
+    strays = replay.outside_feasible_set(content, words)
     assert set(strays) <= {"l2", "slab"}
-    far = store.read(paths[0]).poison
+    far = run_file.read(paths[0]).poison
     moved = dataclasses.replace(content, poison=far._replace(x=Sparse([far.x[0] * 50])))
-    assert replay.astray(moved, words)["l2"] == 11
+    assert replay.outside_feasible_set(moved, words)["l2"] == 11
 
 
 def test_the_attacks_beat_flips_of_the_same_number(words, tmp_path):
     errors = {}
     for name in ("kkt", "minmax", "alfa"):
-        path = run.attack(small(name), tmp_path / f"{name}.h5", data_dir=words)
-        errors[name] = run.evaluate(path, data_dir=words).evaluations["none"].test_error[0]
+        path = stages.attack(small(name), tmp_path / f"{name}.h5", data_dir=words)
+        errors[name] = stages.evaluate(path, data_dir=words).evaluations["none"].test_error[0]
     assert errors["kkt"][1] > errors["kkt"][0]
     assert max(errors["kkt"][1], errors["minmax"][1]) >= errors["alfa"][1]
 
 
 def test_what_the_attack_reports_is_what_the_defender_sees(words, tmp_path):
-    path = run.attack(
+    path = stages.attack(
         small("kkt", options={"behind": ("l2", "slab", "loss", "knn")}), tmp_path / "a.h5", data_dir=words
     )
     for name in ("l2", "slab", "loss", "knn"):
-        run.defend(path, name, data_dir=words)
-    content = run.evaluate(path, data_dir=words)
+        stages.defend(path, name, data_dir=words)
+    content = stages.evaluate(path, data_dir=words)
     least = min(content.evaluations[name].test_error[0, 1] for name in content.defenses)
     assert least == pytest.approx(np.nanmax(content.poison.loss), abs=1e-6)
     for defended in content.defenses.values():
@@ -102,15 +104,15 @@ def test_a_defense_that_is_not_asked_costs_nothing(words, tmp_path, monkeypatch)
     def never(*_, **__):
         raise AssertionError("the svd defense was asked")
 
-    monkeypatch.setattr(sanitize, "right_singular", never)
-    run.attack(small("kkt", options={"behind": ("l2", "loss")}), tmp_path / "a.h5", data_dir=words)
+    monkeypatch.setattr(filters, "right_singular", never)
+    stages.attack(small("kkt", options={"behind": ("l2", "loss")}), tmp_path / "a.h5", data_dir=words)
     with pytest.raises(AssertionError):
-        run.attack(small("kkt", options={"behind": ("svd",)}), tmp_path / "b.h5", data_dir=words)
+        stages.attack(small("kkt", options={"behind": ("svd",)}), tmp_path / "b.h5", data_dir=words)
 
 
 def test_interrupted_and_resumed_poison_is_the_same(words, tmp_path, monkeypatch):
     wanted = small("kkt")
-    whole = store.read(run.attack(wanted, tmp_path / "whole.h5", data_dir=words)).poison
+    whole = run_file.read(stages.attack(wanted, tmp_path / "whole.h5", data_dir=words)).poison
     steps = []
 
     def stop(done, total, what):
@@ -119,18 +121,18 @@ def test_interrupted_and_resumed_poison_is_the_same(words, tmp_path, monkeypatch
             raise KeyboardInterrupt
 
     with pytest.raises(FailedError, match="--resume"):
-        run.attack(wanted, tmp_path / "cut.h5", data_dir=words, report=stop)
-    kept = store.read(tmp_path / "cut.h5.partial").poison
+        stages.attack(wanted, tmp_path / "cut.h5", data_dir=words, report=stop)
+    kept = run_file.read(tmp_path / "cut.h5.partial").poison
     assert 0 < kept.done < kept.total
     assert np.nanmax(kept.loss) > 0
-    resumed = store.read(run.attack(wanted, tmp_path / "cut.h5", data_dir=words, resume=True)).poison
+    resumed = run_file.read(stages.attack(wanted, tmp_path / "cut.h5", data_dir=words, resume=True)).poison
     np.testing.assert_array_equal(resumed.x[0].toarray(), whole.x[0].toarray())
     np.testing.assert_array_equal(resumed.loss, whole.loss)
 
 
 def test_several_repetitions_go_on_from_a_checkpoint(words):
-    prepared = prepare(config.resolve(small("kkt", repetitions=2)), words)
-    attack, task = config.build(prepared.run.attack, "attack"), problem(prepared)
+    prepared = prepare(description.resolve(small("kkt", repetitions=2)), words)
+    attack, task = description.build(prepared.run.attack, "attack"), problem(prepared)
     whole = list(attack.craft(jax.random.key(0), task))
     for part in range(len(whole) - 1):
         rest = list(attack.craft(jax.random.key(0), task, whole[part]))
@@ -142,7 +144,9 @@ def test_several_repetitions_go_on_from_a_checkpoint(words):
 
 def test_refits_never_lose_what_was_found(words, tmp_path):
     once, again = (
-        store.read(run.attack(small("kkt", options={"refits": k}), tmp_path / f"{k}.h5", data_dir=words)).poison
+        run_file.read(
+            stages.attack(small("kkt", options={"refits": k}), tmp_path / f"{k}.h5", data_dir=words)
+        ).poison
         for k in (0, 1)
     )
     assert again.total == 2 * once.total
@@ -152,12 +156,12 @@ def test_refits_never_lose_what_was_found(words, tmp_path):
 @pytest.mark.parametrize("target", ["train", "val"])
 def test_other_target_rows(target, words, tmp_path):
     wanted = small("kkt", options={"target": target}, n_val=30)
-    assert run.attack(wanted, tmp_path / "a.h5", data_dir=words).is_file()
+    assert stages.attack(wanted, tmp_path / "a.h5", data_dir=words).is_file()
 
 
 def test_missing_validation_rows_are_said(words, tmp_path):
     with pytest.raises(PoisonError, match="--n-val"):
-        run.attack(small("kkt", options={"target": "val"}), tmp_path / "a.h5", data_dir=words)
+        stages.attack(small("kkt", options={"target": "val"}), tmp_path / "a.h5", data_dir=words)
 
 
 def test_an_unreachable_set_is_said(words):
@@ -165,24 +169,24 @@ def test_an_unreachable_set_is_said(words):
         raise FailedError("the feasible set is empty")
 
     rows = Rows(np.ones((4, 2)), np.array([-1.0, 1, -1, 1]))
-    world = Addition(rows, rows, 2, 0.1, "hinge", "free", np.array(0.0), np.array(1.0), False)
+    linear_problem = LinearProblem(rows, rows, 2, 0.1, "hinge", "free", np.array(0.0), np.array(1.0), False)
     with pytest.raises(FailedError, match="within the feasible set"):
-        list(search(world, 3, candidate))
+        list(best_candidates(linear_problem, 3, candidate))
 
 
 def test_dense_data_serve_too(tmp_path):
     wanted = Run(dataset="digits", model="svm", lambda_=0.05, fraction=0.1, attack=Choice("kkt", QUICK["kkt"]))  # type: ignore[arg-type]
-    path = run.attack(wanted, tmp_path / "a.h5")
-    content = run.evaluate(path)
+    path = stages.attack(wanted, tmp_path / "a.h5")
+    content = stages.evaluate(path)
     assert content.poison.x.shape == (1, 20, 64)
     assert content.evaluations["none"].test_error[0, 1] >= content.evaluations["none"].test_error[0, 0]
-    assert replay.outside(restore(content), content.poison) == 0
+    assert replay.outside_domain(restore(content), content.poison) == 0
 
 
 def test_a_model_that_cannot_take_sparse_rows_is_said(words, tmp_path):
     wanted = Run(dataset="enron", model="logistic", attack="rmd")  # type: ignore[arg-type]
     with pytest.raises(PoisonError, match="--model svm"):
-        run.attack(wanted, tmp_path / "a.h5", data_dir=words)
+        stages.attack(wanted, tmp_path / "a.h5", data_dir=words)
 
 
 def write(path, x, y):
@@ -206,11 +210,11 @@ def write(path, x, y):
 def test_poison_of_a_stranger_is_judged(suffix, name, words, tmp_path):
     x = np.tile(np.r_[np.full(20, 3.0), np.zeros(20)], (10, 1))
     path = write(tmp_path / f"p{suffix}", x, np.where(np.arange(10) % 2, 1, -1))
-    content = replay.given(Choice("enron"), path, lambda_=0.05, data_dir=words)
+    content = replay.with_given_poison(Choice("enron"), path, lambda_=0.05, data_dir=words)
     np.testing.assert_array_equal(content.poison.x[0].toarray(), x)
-    judged = replay.judge(content, [resolve_defense(Choice(name))], data_dir=words)
+    judged = replay.reevaluate(content, [resolve_defense(Choice(name))], data_dir=words)
     assert judged.evaluations[name].test_error.shape == (1, 2)
-    other = replay.judge(content, [], lambda_=0.5, loss="logistic", passes=1, data_dir=words)
+    other = replay.reevaluate(content, [], lambda_=0.5, loss="logistic", passes=1, data_dir=words)
     assert other.evaluations["none"].test_loss[0, 1] != judged.evaluations["none"].test_loss[0, 1]
 
 
@@ -218,8 +222,8 @@ def test_points_outside_the_domain_are_counted(words, tmp_path):
     x = np.ones((4, 40))
     x[0, 0], x[1, 1] = -1, 0.5
     path = write(tmp_path / "p.npz", x, np.array([0, 1, 0, 1]))
-    content = replay.given(Choice("enron"), path, lambda_=0.05, data_dir=words)
-    assert replay.outside(restore(content, words), content.poison) == 2
+    content = replay.with_given_poison(Choice("enron"), path, lambda_=0.05, data_dir=words)
+    assert replay.outside_domain(restore(content, words), content.poison) == 2
 
 
 @pytest.mark.parametrize(
@@ -236,7 +240,7 @@ def test_points_outside_the_domain_are_counted(words, tmp_path):
 def test_bad_poison_files_are_said(arrays, complaint, words, tmp_path):
     np.savez(tmp_path / "p.npz", **arrays)
     with pytest.raises(PoisonError, match=complaint):
-        replay.given(Choice("enron"), str(tmp_path / "p.npz"), lambda_=0.05, data_dir=words)
+        replay.with_given_poison(Choice("enron"), str(tmp_path / "p.npz"), lambda_=0.05, data_dir=words)
 
 
 def test_evaluate_verb_with_poison_and_without(words, tmp_path):
@@ -291,7 +295,7 @@ def ten(name, digits, tmp_path, **changes):
     wanted = Run(
         dataset="mnist-10", model=changes.pop("model", "multisvm"), fraction=0.1, attack=Choice(name, changes)
     )  # type: ignore[arg-type]
-    return run.attack(wanted, tmp_path / f"{name}.h5", data_dir=digits)
+    return stages.attack(wanted, tmp_path / f"{name}.h5", data_dir=digits)
 
 
 @pytest.mark.parametrize("name", ["minmax", "minmax-basic"])
@@ -300,14 +304,14 @@ def test_minmax_on_several_classes(name, digits, any_content, tmp_path):
     path = ten(
         name, digits, tmp_path, **few, **({"repeats": (2,), "quantiles": (0.1, 0.3)} if name == "minmax" else {})
     )
-    poison = store.read(path).poison
+    poison = run_file.read(path).poison
     assert poison.x.shape == (1, 16, 784)
     assert np.all((poison.x >= 0) & (poison.x <= 1))
     assert set(np.unique(poison.y)) <= {0, 1, 2, 3}
     assert np.all(poison.replaced == -1)
     for defense in ("l2", "slab", "loss", "knn", "svd"):
-        run.defend(path, defense, data_dir=digits)
-    content = run.evaluate(path, data_dir=digits)
+        stages.defend(path, defense, data_dir=digits)
+    content = stages.evaluate(path, data_dir=digits)
     assert all(np.all(np.isfinite(found.test_error)) for found in content.evaluations.values())
     assert content.evaluations["none"].params[0]["w"].shape == (1, 2, 4, 784)
 
@@ -317,9 +321,9 @@ def test_refits_on_several_classes_never_lose_what_was_found(digits, any_content
     for k in (0, 1):
         (tmp_path / str(k)).mkdir()
         path = ten("minmax-basic", digits, tmp_path / str(k), points=4, burn_in=1.0, refits=k, behind=("l2",))
-        found.append(store.read(path).poison.loss[0, 1])
-        run.defend(path, "l2", data_dir=digits)
-        judged = run.evaluate(path, data_dir=digits).evaluations
+        found.append(run_file.read(path).poison.loss[0, 1])
+        stages.defend(path, "l2", data_dir=digits)
+        judged = stages.evaluate(path, data_dir=digits).evaluations
         errors.append(judged["l2"].test_error[0, -1])
     assert [len(trace) for trace in found] == [1, 2]
     assert found[1][0] == found[0][0]
@@ -338,19 +342,19 @@ def test_collapse_verb(words, tmp_path):
 
     from poisoncli.cli import app
 
-    path, out = run.attack(small("minmax"), tmp_path / "a.h5", data_dir=words), tmp_path / "two.npz"
+    path, out = stages.attack(small("minmax"), tmp_path / "a.h5", data_dir=words), tmp_path / "two.npz"
     shown = CliRunner().invoke(app, ["collapse", str(path), str(out), "--data-dir", words])
     assert shown.exit_code == 0, shown.output
     assert "whole numbers" in shown.stdout or "margin" in shown.stdout
     with np.load(out) as arrays:
         assert len(np.unique(arrays["x"], axis=0)) <= 2
-    flips = run.attack(Run(attack="flip"), tmp_path / "b.h5")  # type: ignore[arg-type]
+    flips = stages.attack(Run(attack="flip"), tmp_path / "b.h5")  # type: ignore[arg-type]
     assert CliRunner().invoke(app, ["collapse", str(flips)]).exit_code == 2
 
 
-@pytest.mark.parametrize("name", [name for name in sweep.presets() if name.startswith("ksl")])
+@pytest.mark.parametrize("name", [name for name in grid.presets() if name.startswith("ksl")])
 def test_presets_of_the_paper_are_complete(name):
-    plan = sweep.preset(name)
+    plan = grid.preset(name)
     assert plan.title.startswith(f"KSL {'Table' if 'table' in name else 'Fig.'} {name.lstrip('ksl-figtabe')}:")
     assert {cell.run.model.name for cell in plan.cells} <= {"svm", "multisvm"}
 
@@ -372,9 +376,9 @@ def test_a_sweep_draws_bars_and_time(words, tmp_path):
 
     from poisoncli.cli import app
 
-    plan, folder = sweep.parse(text, "here"), tmp_path / "out"
-    assert [outcome.status for outcome in sweep.execute(plan, folder, data_dir=words)] == ["done"]
-    content = store.read(folder / "kkt.h5")
+    plan, folder = grid.parse(text, "here"), tmp_path / "out"
+    assert [outcome.status for outcome in grid.execute(plan, folder, data_dir=words)] == ["done"]
+    content = run_file.read(folder / "kkt.h5")
     assert set(content.evaluations) == {"none", *SANITIZERS}
     assert np.all(np.diff(content.timeline, axis=0) > 0)
     assert content.timeline[-1, 1] == pytest.approx(np.nanmax(content.poison.loss))
@@ -384,8 +388,8 @@ def test_a_sweep_draws_bars_and_time(words, tmp_path):
 
 @needs_enron
 def test_the_clean_victim_on_enron():
-    content = replay.given(Choice("enron"), "", data_dir=str(DATA_DIR))
-    judged = replay.judge(content, [resolve_defense(Choice("l2"))], bias="penalized", data_dir=str(DATA_DIR))
+    content = replay.with_given_poison(Choice("enron"), "", data_dir=str(DATA_DIR))
+    judged = replay.reevaluate(content, [resolve_defense(Choice("l2"))], bias="penalized", data_dir=str(DATA_DIR))
     assert judged.evaluations["none"].test_error[0, 0] == pytest.approx(0.029, abs=0.003)
 
 
@@ -395,8 +399,8 @@ def test_kkt_breaks_every_defense_on_enron(tmp_path):
     wanted = Run(
         dataset="enron", model=Choice("svm", {"bias": "penalized"}), lambda_=0.09, fraction=0.03, attack="kkt"
     )  # type: ignore[arg-type]
-    path = run.attack(wanted, tmp_path / "a.h5", data_dir=str(DATA_DIR))
+    path = stages.attack(wanted, tmp_path / "a.h5", data_dir=str(DATA_DIR))
     for name in SANITIZERS:
-        run.defend(path, name, data_dir=str(DATA_DIR))
-    content = run.evaluate(path, data_dir=str(DATA_DIR))
+        stages.defend(path, name, data_dir=str(DATA_DIR))
+    content = stages.evaluate(path, data_dir=str(DATA_DIR))
     assert min(content.evaluations[name].test_error[0, 1] for name in SANITIZERS) >= 0.20

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint, select
-from poisoncli.core.types import PoisonError
 
 
 def test_second_class_is_positive():

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.split import default_sizes, draw, largest
-from poisoncli.core.types import PoisonError
 
 
 @st.composite

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from poisoncli.core.types import PoisonError
+from poisoncli.core.errors import PoisonError
 from poisoncli.datasets.cifar10 import BATCHES, BINARY, Cifar10, read_pickled
 
 DATA_DIR = os.environ.get("POISON_DATA_DIR") or Path(__file__).parents[3] / "shared" / "data"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from poisoncli.core.types import PoisonError
+from poisoncli.core.errors import PoisonError
 from poisoncli.datasets.dogfish import FILES, Dogfish
 
 

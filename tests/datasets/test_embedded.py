@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.split import draw
-from poisoncli.core.types import PoisonError
 from poisoncli.datasets import DATASETS, describe
 from poisoncli.datasets.breast_cancer import BreastCancer
 from poisoncli.datasets.digits import Digits

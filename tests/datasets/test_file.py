@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from poisoncli import tables
-from poisoncli.core.types import PoisonError
+from poisoncli.core.errors import PoisonError
 from poisoncli.datasets.file import File
+from poisoncli.tables import read
 
 X = np.array([[0, 5], [1, 6], [2, 7], [3, 9]], np.float32)
 Y = np.array([1, -1, 1, -1])
@@ -251,7 +251,7 @@ def test_svmlight_needs_no_target(tmp_path):
 @pytest.mark.parametrize("suffix", [".parquet", ".npz", ".h5", ".svm"])
 def test_oversized_tables_are_refused(tmp_path, suffix, monkeypatch):
     file = write(tmp_path / f"rows{suffix}")
-    monkeypatch.setattr(tables, "LARGEST", 5)
+    monkeypatch.setattr(read, "LARGEST", 5)
     with refused("more than 5: take fewer rows or columns"):
         file.load()
 

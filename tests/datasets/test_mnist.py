@@ -10,8 +10,8 @@ import numpy as np
 import pooch
 import pytest
 
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.split import draw
-from poisoncli.core.types import PoisonError
 from poisoncli.datasets import mnist
 from poisoncli.datasets.mnist import FashionMnist, Mnist, read_idx
 

@@ -6,7 +6,9 @@ import pytest
 from planes import NOBODY, learner, plane
 from sklearn.linear_model import HuberRegressor
 
-from poisoncli.core.types import Clues, Data, PoisonError
+from poisoncli.core.data import Data
+from poisoncli.core.defense import Clues
+from poisoncli.core.errors import PoisonError
 from poisoncli.defenses import DEFENSES
 from poisoncli.defenses.bayesclean import BayesClean
 from poisoncli.defenses.duti import Duti
@@ -73,7 +75,8 @@ def test_sever_scores_are_those_of_an_svd():
 def test_sever_scores_the_gradients_of_a_linear_model():
     case = plane()
     verdict = Sever(fraction=0.0, rounds=1).weigh(KEY, case.data, learner(), NOBODY)
-    from poisoncli.core.train import fit, lay_out
+    from poisoncli.training.descent import fit
+    from poisoncli.training.layout import lay_out
 
     setting = learner()
     start = setting.objective.model.init(KEY, 2)

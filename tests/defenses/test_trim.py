@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planes import NOBODY, learner, plane
 
-from poisoncli.core.types import Clues, Data, PoisonError
+from poisoncli.core.data import Data
+from poisoncli.core.defense import Clues
+from poisoncli.core.errors import PoisonError
 from poisoncli.defenses.trim import Trim
 
 KEY = jax.random.key(0)

@@ -1,0 +1,1 @@
+"""The engine of rmd and stealthy: hypergradients, ascent, batches in stages."""

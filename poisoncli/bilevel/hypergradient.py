@@ -1,0 +1,288 @@
+"""Hypergradients: how the target loss of the trained victim moves with the free rows and log_lambda.
+
+The methods of HLP Table II stand side by side. With d parameters, T training steps, and q = k m + h numbers to
+differentiate for (k free rows of m features and h lambdas), they take, beside the training itself:
+
+    reverse   time O(T d),    space O(q + T d)
+    forward   time O(q T d),  space O(q d)
+    cg        time O((T + sqrt(condition number)) d), space O(q + d); the training must have converged
+    exact     time O(d^3),    space O(d^2); the training must have converged
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from poisoncli.core.data import Array, Data, Params
+from poisoncli.core.victim import Objective, Rows, Trainer
+from poisoncli.training.descent import add_to_first, fit, gradient, part_of, update
+from poisoncli.training.layout import free_rows, products, pull_back, replace_free
+from poisoncli.training.trainers import steps_of
+
+Slope = Callable[[Params, Array, Array], Params]  # a gradient, of parameters, free rows and log_lambda
+NAMES = ("reverse", "forward", "cg", "exact")
+
+
+class Hypergradient(NamedTuple):
+    """Target loss (scalar), its gradients for the free rows [k, m] and for log_lambda, and the parameters.
+
+    residual: of the linear system in `cg` and `exact`, ||H v - a|| / ||a||; 0 where none is solved.
+    y: the gradient for the targets of the free rows [k], where `reverse` was asked for it.
+    """
+
+    loss: Array
+    x: Array
+    log_lambda: Array
+    params: Params
+    residual: Array
+    y: Array | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class HypergradientMethod:
+    """Which hypergradient, and its settings.
+
+    name: one of `NAMES`. store: see `reverse`. last: training steps to differentiate through in `reverse`, 0 for
+    all. tolerance, iterations: where `cg` stops.
+    """
+
+    name: str = "reverse"
+    store: bool = True
+    last: int = 0
+    tolerance: float = 1e-6
+    iterations: int = 200
+
+    def __call__(
+        self,
+        objective: Objective,
+        trainer: Trainer,
+        params: Params,
+        log_lambda: Array,
+        rows: Rows,
+        target: Data,
+        free: int,
+        trusted: Data | None = None,
+    ) -> Hypergradient:
+        """The hypergradient for the last `free` rows and log_lambda, after training from `params`.
+
+        trusted: rows whose row loss log_lambda is differentiated for, in place of the target (HLP eq. 2).
+        """
+        problem = (objective, trainer, params, log_lambda, rows)
+        if self.name == "reverse":
+            return reverse(*problem, target, free, self.store, self.last, trusted=trusted)
+        cg = functools.partial(conjugate_gradient, tolerance=self.tolerance, iterations=self.iterations)
+        find = {"forward": forward, "cg": cg, "exact": exact}[self.name]
+        found = find(*problem, target, free)
+        if trusted is None:
+            return found
+        learner = find(dataclasses.replace(objective, outer=None), *problem[1:], trusted, free)
+        return found._replace(log_lambda=learner.log_lambda)
+
+
+def reverse(
+    objective: Objective,
+    trainer: Trainer,
+    params: Params,
+    log_lambda: Array,
+    rows: Rows,
+    target: Data,
+    free: int,
+    store: bool,
+    last: int = 0,
+    with_y: bool = False,
+    trusted: Data | None = None,
+) -> Hypergradient:
+    """Reverse-mode differentiation through all training steps (HLP Algorithm 1, for any Optax optimizer).
+
+    The last `free` rows (at least 1, all in the last block) are the ones differentiated. `store` keeps the
+    first layer's products of every step, n * width numbers each; otherwise they are computed again. `last`
+    truncates: only so many steps, the last ones, are differentiated through; 0 means all. `with_y` asks for the
+    gradient of the free rows' targets too (SPR Algorithm 3). `trusted`: see `Method`; one backward pass
+    serves both.
+
+    For a step s' = U(s, g(w, x)) with adjoint a of s', the backward step takes (a_s, v) from U's own vjp and
+    adds the gradient of the scalar <v, g(w, x)>: the Hessian-vector products of Algorithm 1, lines 8-10.
+    The features' gradient is a sum over the steps of two outer products each; the factors are kept and
+    multiplied once at the end.
+    """
+
+    total = steps_of(trainer, rows.y.shape[0])
+    steps = jnp.arange(total)
+    undifferentiated = total - min(last or total, total)
+
+    def forward_step(state: tuple, t: Array) -> tuple[tuple, tuple]:
+        grads, h = gradient(objective, state[0], log_lambda, part_of(rows, trainer, t))
+        return update(trainer, state, grads, total), (state, grads, h if store else None, t)
+
+    def plain_step(state: tuple, t: Array) -> tuple[tuple, None]:
+        return forward_step(state, t)[0], None
+
+    start = (params, trainer.optimizer(total).init(params))
+    start, _ = jax.lax.scan(plain_step, start, steps[:undifferentiated])
+    (trained, inner), trace = jax.lax.scan(forward_step, start, steps[undifferentiated:])
+    loss, adjoint = jax.value_and_grad(objective.clean_loss)(trained, target)
+
+    def backward_step(carry: tuple, saved: tuple) -> tuple[tuple, tuple]:
+        adjoint, (sum_lambda, sum_y) = carry
+        state, grads, h, t = saved
+        _, pull = jax.vjp(lambda s, g: update(trainer, s, g, total), state, grads)
+        adjoint, v = pull(jax.tree.map(_to_cotangent, adjoint))
+        adjoint = jax.tree.map(_from_cotangent, adjoint, state)
+        weights, h = state[0], products(state[0][0]["w"], rows) if h is None else h
+        direct, d_h, d_lambda, d_vh, d_y = _second_order(
+            objective, weights, v, h, log_lambda, part_of(rows, trainer, t)
+        )
+        direct = add_to_first(direct, pull_back(d_h, rows, v[0]["w"].shape[1]))
+        adjoint = (jax.tree.map(jnp.add, adjoint[0], direct), adjoint[1])
+        factors = (d_h[-free:], weights[0]["w"], d_vh[-free:], v[0]["w"])
+        moved = sum_y + d_y[-free:] if with_y else None
+        return (adjoint, (sum_lambda + d_lambda, moved)), factors
+
+    def backward(adjoint: Params) -> tuple[tuple, tuple]:
+        no_y = jnp.zeros(free, rows.y.dtype) if with_y else None
+        ends = ((adjoint, jax.tree.map(jnp.zeros_like, inner)), (jnp.zeros_like(log_lambda), no_y))
+        (_, sums), factors = jax.lax.scan(backward_step, ends, trace, reverse=True)
+        return sums, factors
+
+    if trusted is None:
+        (d_lambda, d_y), factors = backward(adjoint)
+    else:
+        learner = jax.grad(dataclasses.replace(objective, outer=None).clean_loss)(trained, trusted)
+        both = jax.vmap(backward)(jax.tree.map(lambda *leaves: jnp.stack(leaves), adjoint, learner))
+        (_, d_y), factors = jax.tree.map(lambda leaf: leaf[0], both)
+        d_lambda = both[0][0][1]
+    d_h, w, d_vh, v = factors
+    d_x = jnp.einsum("tkw,twm->km", d_h, w) + jnp.einsum("tkw,twm->km", d_vh, v)
+    return Hypergradient(loss, d_x, d_lambda, trained, jnp.zeros_like(loss), d_y)
+
+
+def _to_cotangent(adjoint: Array) -> Array:
+    """Integers in an optimizer's state (Adam counts its steps) have cotangents of JAX's type for no tangent."""
+    return adjoint if jnp.issubdtype(adjoint.dtype, jnp.inexact) else np.zeros(adjoint.shape, jax.dtypes.float0)
+
+
+def _from_cotangent(adjoint: Array, state: Array) -> Array:
+    """The inverse of `_to_cotangent`, in the types of `state`: a scan cannot carry that type."""
+    return jnp.zeros_like(state) if adjoint.dtype == jax.dtypes.float0 else adjoint
+
+
+def _second_order(
+    objective: Objective, params: Params, v: Params, h: Array, log_lambda: Array, rows: Rows
+) -> tuple[Params, Array, Array, Array, Array]:
+    """Gradients of <v, gradient(params)> for the parameters, h = x w, log_lambda, vh = x v and the targets.
+
+    The first layer is linear, so the directional derivative of the objective along v is that of
+    `Objective.value` along (v, x v).
+    """
+
+    def slope(params: Params, h: Array, log_lambda: Array, vh: Array, y: Array) -> Array:
+        def value(p: Params, q: Array) -> Array:
+            return objective.value(p, q, log_lambda, rows._replace(y=y))
+
+        return jax.jvp(value, (params, h), (v, vh))[1]
+
+    return jax.grad(slope, argnums=(0, 1, 2, 3, 4))(params, h, log_lambda, products(v[0]["w"], rows), rows.y)
+
+
+def forward(
+    objective: Objective,
+    trainer: Trainer,
+    params: Params,
+    log_lambda: Array,
+    rows: Rows,
+    target: Data,
+    free: int,
+) -> Hypergradient:
+    """Forward-mode differentiation: the parameters' derivatives for every free number travel with the training.
+
+    For few free numbers: it keeps a derivative of every parameter for every one of them.
+    """
+
+    def outcome(x: Array, log_lambda: Array) -> tuple[Array, tuple[Array, Params]]:
+        trained = fit(objective, trainer, params, log_lambda, replace_free(rows, x))
+        loss = objective.clean_loss(trained, target)
+        return loss, (loss, trained)
+
+    jacobian = jax.jacfwd(outcome, argnums=(0, 1), has_aux=True)
+    (d_x, d_lambda), (loss, trained) = jacobian(free_rows(rows, free), log_lambda)
+    return Hypergradient(loss, d_x, d_lambda, trained, jnp.zeros_like(loss))
+
+
+def conjugate_gradient(
+    objective: Objective,
+    trainer: Trainer,
+    params: Params,
+    log_lambda: Array,
+    rows: Rows,
+    target: Data,
+    free: int,
+    tolerance: float,
+    iterations: int,
+) -> Hypergradient:
+    """Implicit hypergradient at the trained parameters, H v = a by conjugate gradients (HLP eqs. 4 and 5).
+
+    H is the objective's Hessian, used through its products with vectors alone; a is the target loss' gradient.
+    """
+    trained = fit(objective, trainer, params, log_lambda, rows)
+    slope = _slope(objective, rows)
+    x = free_rows(rows, free)
+
+    def times(v: Params) -> Params:
+        return jax.jvp(lambda p: slope(p, x, log_lambda), (trained,), (v,))[1]
+
+    loss, a = jax.value_and_grad(objective.clean_loss)(trained, target)
+    v, _ = jax.scipy.sparse.linalg.cg(times, a, tol=tolerance, maxiter=iterations)
+    return _implicit(slope, trained, x, log_lambda, v, loss, _residual(times(v), a))
+
+
+def exact(
+    objective: Objective,
+    trainer: Trainer,
+    params: Params,
+    log_lambda: Array,
+    rows: Rows,
+    target: Data,
+    free: int,
+) -> Hypergradient:
+    """Implicit hypergradient at the trained parameters, with the Hessian written out and solved (HLP eq. 4)."""
+    trained = fit(objective, trainer, params, log_lambda, rows)
+    slope = _slope(objective, rows)
+    x = free_rows(rows, free)
+    flat, shape = ravel_pytree(trained)
+    hessian = jax.jacfwd(lambda p: ravel_pytree(slope(shape(p), x, log_lambda))[0])(flat)
+    loss, a = jax.value_and_grad(objective.clean_loss)(trained, target)
+    right = ravel_pytree(a)[0]
+    v = jnp.linalg.solve(hessian, right)
+    return _implicit(slope, trained, x, log_lambda, shape(v), loss, _residual(hessian @ v, right))
+
+
+def _slope(objective: Objective, rows: Rows) -> Slope:
+    """The objective's gradient for the parameters, as a function of parameters, free rows and log_lambda."""
+
+    def value(params: Params, x: Array, log_lambda: Array) -> Array:
+        moved = replace_free(rows, x)
+        return objective.value(params, products(params[0]["w"], moved), log_lambda, moved)
+
+    return jax.grad(value)
+
+
+def _implicit(
+    slope: Slope, trained: Params, x: Array, log_lambda: Array, v: Params, loss: Array, residual: Array
+) -> Hypergradient:
+    """-(d gradient / d free)^T v, for free rows and log_lambda (HLP eq. 4)."""
+    _, pull = jax.vjp(lambda x, log_lambda: slope(trained, x, log_lambda), x, log_lambda)
+    d_x, d_lambda = pull(v)
+    return Hypergradient(loss, -d_x, -d_lambda, trained, residual)
+
+
+def _residual(found: Params | Array, wanted: Params | Array) -> Array:
+    left, right = ravel_pytree(found)[0], ravel_pytree(wanted)[0]
+    return jnp.linalg.norm(left - right) / jnp.linalg.norm(right)

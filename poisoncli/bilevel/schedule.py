@@ -1,0 +1,113 @@
+"""How a bilevel attack divides its work: repetitions batched as memory allows, calls short enough to watch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from poisoncli.core.attack import Problem
+from poisoncli.core.errors import PoisonError
+
+CPU_MEMORY = 2**30  # bytes that the arrays of one group of repetitions may take, roughly
+CALL_SECONDS = 1.0  # aim for one compiled call
+
+
+class Part(NamedTuple):
+    """One stage of one group of repetitions, from outer step `first` on."""
+
+    group: slice
+    stage: int
+    first: int
+
+
+class Schedule(NamedTuple):
+    """Groups of repetitions, and how each is computed.
+
+    groups: consecutive repetitions, all groups of one size, so that one compiled function serves all.
+    stages: the stages that need work; free: points in a batch; outer_steps: of each stage.
+    span: outer steps in one compiled call, a divisor of outer_steps.
+    store: whether the first layer's products are kept (see `hypergradient.reverse`).
+    """
+
+    groups: tuple[slice, ...]
+    stages: tuple[int, ...]
+    free: int
+    outer_steps: int
+    span: int
+    store: bool
+
+    @property
+    def total(self) -> int:
+        return len(self.groups) * len(self.stages) * self.outer_steps
+
+    def parts(self, done: int) -> Iterator[Part]:
+        """What is left after `done` steps, in order."""
+        begun, first = divmod(done, self.outer_steps)
+        every = [(group, stage) for group in self.groups for stage in self.stages]
+        for group, stage in every[begun:]:
+            yield Part(group, stage, first)
+            first = 0
+
+
+def make_schedule(problem: Problem, inner_steps: int, outer_steps: int) -> Schedule:
+    """Divide the work; sizes are estimates, and the result depends on the problem and the device alone."""
+    counts = problem.threat.counts
+    repetitions, n, m = problem.train.x.shape
+    layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
+    width, number = layers[0]["w"].shape[0], problem.train.x.dtype.itemsize
+    free = counts[1] - counts[0]
+    memory = _memory()
+    store = store_products(inner_steps, n, m, width, free)
+    each = number * (6 * n * m + 2 * inner_steps * width * (m + free) + inner_steps * n * width * store)
+    each *= problem.settings
+    size = max(d for d in _divisors(repetitions) if d == 1 or d * each <= memory)
+    both = size * problem.settings
+    seconds = inner_steps * both * n * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
+    span = max(d for d in _divisors(outer_steps) if d == 1 or d * seconds <= CALL_SECONDS)
+    groups = tuple(slice(r, r + size) for r in range(0, repetitions, size))
+    stages = tuple(range(0 if np.any(problem.learn) else 1, len(counts)))
+    return Schedule(groups, stages, free, outer_steps, span, store)
+
+
+def settings_that_fit(problem: Problem, inner_steps: int) -> int:
+    """How many settings of lambda may be solved together, at least 1: as many as the memory holds."""
+    _, n, m = problem.train.x.shape
+    layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
+    width, free = layers[0]["w"].shape[0], problem.threat.counts[1]
+    each = 4 * (6 * n * m + 2 * inner_steps * width * (m + free) + inner_steps * n * width)
+    return max(1, _memory() // each)
+
+
+def check_memory(hypergradient: str, problem: Problem, free: int) -> None:
+    """Raise `PoisonError` where a method of HLP Table II needs more memory than there is, with the estimate."""
+    m = problem.train.x.shape[2]
+    layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(layers))
+    numbers = free * m + problem.log_lambda.shape[1]
+    moving = parameters + 2 * problem.threat.counts[-1] * m  # the block with the free rows moves with each of them
+    needed = {"forward": numbers * moving * 4, "exact": parameters**2 * 4}.get(hypergradient, 0)
+    if needed > 4 * _memory():
+        raise PoisonError(
+            f"{hypergradient} hypergradients of {numbers:,} free numbers and {parameters:,} parameters need about "
+            f"{needed / 1e9:,.0f} GB: use --hypergradient reverse"
+        )
+
+
+def store_products(inner_steps: int, n: int, m: int, width: int, free: int) -> bool:
+    """Whether the first layer's products of all training steps fit the memory; see `hypergradient.reverse`."""
+    others = 6 * n * m + 2 * inner_steps * width * (m + free)
+    return 4 * (others + inner_steps * n * width) <= _memory()
+
+
+def _divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def _memory() -> int:
+    """Bytes that a group may take: a quarter of an accelerator's memory, or `CPU_MEMORY`."""
+    device = jax.devices()[0]
+    limit = (device.memory_stats() or {}).get("bytes_limit", 0) if device.platform != "cpu" else 0
+    return limit // 4 or CPU_MEMORY

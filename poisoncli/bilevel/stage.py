@@ -1,0 +1,74 @@
+"""The training rows of a stage of a cumulative attack, as an ascent takes them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from poisoncli.bilevel.ascent import OuterState
+from poisoncli.bilevel.schedule import Part
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Array
+from poisoncli.core.victim import Block, Rows
+from poisoncli.training.layout import compress
+
+
+class StageSlot(NamedTuple):
+    """Where a stage's results belong in a `Poison`: its entries [repetitions, settings], and which rows."""
+
+    entries: np.ndarray
+    batch: slice
+
+
+def stage_keys(key: Array, part: Part) -> Array:
+    """A key for each repetition of a stage."""
+    repetitions = jnp.arange(part.group.start, part.group.stop)
+    return jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(key, r), part.stage))(repetitions)
+
+
+def begin_stage(problem: Problem, poison: Poison, part: Part, free: int) -> tuple[OuterState, StageSlot]:
+    """The training rows of a stage, its batch last, and where that belongs.
+
+    Arrays have leading axes [repetitions, settings], but for the first block of rows, which do not change and
+    which all settings share: [repetitions]. Before the first batch only those settings are there that learn.
+    """
+    x, y, weight = (np.asarray(leaf)[part.group] for leaf in problem.train)
+    settings = np.arange(problem.settings) if part.stage else np.flatnonzero(problem.learn)
+    entries = np.arange(part.group.start, part.group.stop)[:, None] * problem.settings + settings
+    stop = part.stage * free
+    slot = StageSlot(entries, slice(max(stop - free, 0), stop))
+    # one setting keeps one shape through all stages, and is compiled once; several share what they can
+    held = poison.replaced.shape[1] if problem.settings == 1 else max(stop, free)
+    slots = np.r_[0 : slot.batch.start, slot.batch.stop : held, slot.batch]
+    index = poison.replaced[part.group, :held]
+    clean_y = np.take_along_axis(y, index, axis=1)[:, None]
+    slot_y = np.where(np.arange(held) < stop, poison.y[entries, :held], clean_y)[..., slots]
+    kept = np.stack([np.setdiff1d(np.arange(y.shape[1]), rows) for rows in index])
+    last = jnp.asarray(poison.x[entries][:, :, slots])
+    kept_y = _for_each(np.take_along_axis(y, kept, axis=1), len(settings))
+    weights = np.take_along_axis(weight, np.concatenate([kept, index[:, slots]], axis=1), axis=1)
+    rows = Rows(
+        (
+            compress(np.take_along_axis(x, kept[:, :, None], axis=1)),
+            Block(last, jnp.swapaxes(last, -1, -2), None),
+        ),
+        jnp.asarray(np.concatenate([kept_y, slot_y], axis=2)),
+        jnp.asarray(_for_each(weights, len(settings))),
+    )
+    return OuterState(rows, jnp.asarray(poison.log_lambda[entries, part.stage])), slot
+
+
+def _for_each(values: np.ndarray, settings: int) -> np.ndarray:
+    """`values` [repetitions, n] for each setting, [repetitions, settings, n]."""
+    return np.repeat(values[:, None], settings, axis=1)
+
+
+def only_setting(outer_state: OuterState) -> OuterState:
+    """`outer_state` of a problem with one setting, without the axis of the settings."""
+    *shared, last = outer_state.rows.blocks
+    last = Block(last.x[:, 0], last.xt[:, 0], last.columns)
+    rows = Rows((*shared, last), outer_state.rows.y[:, 0], outer_state.rows.weight[:, 0])
+    return OuterState(rows, outer_state.log_lambda[:, 0])

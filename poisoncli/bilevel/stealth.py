@@ -1,0 +1,183 @@
+"""Hypergradient ascent on features and targets together, damage against detectability (SPR IV)."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from poisoncli.bilevel.ascent import OuterState, direction, repetition_axes
+from poisoncli.bilevel.hypergradient import reverse
+from poisoncli.core.data import Array, Data, Params
+from poisoncli.core.victim import Objective, Trainer
+from poisoncli.training.descent import fit
+from poisoncli.training.layers import predict
+from poisoncli.training.layout import free_rows, lay_out, replace_free
+
+
+class CleanFit(NamedTuple):
+    """What the attacker believes of the clean data: clean parameters and their residual standard deviation."""
+
+    params: Params
+    sigma: Array
+
+
+class Tradeoff(NamedTuple):
+    """What a hyperiteration climbs: alpha * damage / damage_ref - (1 - alpha) * risk / risk_ref (SPR eq. 4).
+
+    alpha: in [0, 1]; risk_ref: positive; damage_ref: NaN before the first hyperiteration of a batch, whose
+    damage it becomes where `relative` is set (SPR Algorithm 2, line 8).
+    rate: step size gamma; low, high [m] and y_low, y_high: the box.
+    """
+
+    alpha: Array
+    damage_ref: Array
+    risk_ref: Array
+    rate: Array
+    low: Array
+    high: Array
+    y_low: Array
+    y_high: Array
+
+
+@jax.jit
+def fit_clean(keys: Array, objective: Objective, trainer: Trainer, train: Data, log_lambda: Array) -> CleanFit:
+    """The band of each repetition: a model trained on the clean rows, sigma with n - d degrees of freedom.
+
+    d counts the parameters, the bias included: n - p - 1 for p features of a linear model (SPR IV-A2).
+    """
+
+    def one(key: Array, train: Data, log_lambda: Array) -> CleanFit:
+        start = objective.model.init(key, train.x.shape[1])
+        start = jax.tree.map(lambda leaf: leaf.astype(train.x.dtype), start)
+        params = fit(objective, trainer, start, log_lambda, lay_out(train))
+        residual = train.y - predict(objective.model, params, train.x)
+        free = jnp.sum(train.weight) - sum(leaf.size for leaf in jax.tree.leaves(params))
+        return CleanFit(params, jnp.sqrt(jnp.sum(train.weight * residual**2) / jnp.maximum(free, 1)))
+
+    return jax.vmap(one)(keys, train, log_lambda)
+
+
+def risk(objective: Objective, clean_fit: CleanFit, x: Array, y: Array) -> Array:
+    """Detectability risk of the points x [k, m], y [k]: the product of two mean losses (SPR eq. 5).
+
+    They are those of the clean model shifted up and down by sigma, so points near the edges of the band are
+    the least suspicious ones.
+    """
+    output = predict(objective.model, clean_fit.params, x)
+    return jnp.mean(objective.loss(output + clean_fit.sigma, y)) * jnp.mean(
+        objective.loss(output - clean_fit.sigma, y)
+    )
+
+
+def _climb(
+    key: Array,
+    objective: Objective,
+    trainer: Trainer,
+    outer_state: OuterState,
+    target: Data,
+    clean_fit: CleanFit,
+    tradeoff: Tradeoff,
+    gradient: str,
+    relative: bool,
+    free: int,
+    store: bool,
+) -> tuple[OuterState, Tradeoff, Array, Array]:
+    rows = outer_state.rows
+    x, y = free_rows(rows, free), rows.y[-free:]
+    start = objective.model.init(key, x.shape[1])
+    start = jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
+    found = reverse(objective, trainer, start, outer_state.log_lambda, rows, target, free, store, with_y=True)
+    if relative:
+        tradeoff = tradeoff._replace(
+            damage_ref=jnp.where(jnp.isnan(tradeoff.damage_ref), found.loss, tradeoff.damage_ref)
+        )
+    risk_x, risk_y = jax.grad(lambda x, y: risk(objective, clean_fit, x, y), argnums=(0, 1))(x, y)
+    up, down = tradeoff.alpha / tradeoff.damage_ref, (1 - tradeoff.alpha) / tradeoff.risk_ref
+    total = jnp.concatenate([up * found.x - down * risk_x, (up * found.y - down * risk_y)[:, None]], axis=1)
+    moved = tradeoff.rate * direction(total, gradient)
+    place = jnp.append(x[0], y[0])
+    x = jnp.clip(x + moved[:, :-1], tradeoff.low, tradeoff.high)
+    y = jnp.clip(y + moved[:, -1], tradeoff.y_low, tradeoff.y_high)
+    rows = replace_free(rows, x)
+    return outer_state._replace(rows=rows._replace(y=rows.y.at[-free:].set(y))), tradeoff, found.loss, place
+
+
+@functools.partial(jax.jit, static_argnames=("gradient", "relative", "free", "store", "count"))
+def hyperiterations(
+    keys: Array,
+    objective: Objective,
+    trainer: Trainer,
+    outer_state: OuterState,
+    target: Data,
+    clean_fit: CleanFit,
+    tradeoff: Tradeoff,
+    first: Array,
+    *,
+    gradient: str,
+    relative: bool,
+    free: int,
+    store: bool,
+    count: int,
+) -> tuple[OuterState, Tradeoff, Array, Array]:
+    """`count` hyperiterations, numbers `first` ... for each repetition; see `ascent.hyperiterations`.
+
+    clean_fit, tradeoff: arrays with a leading repetition axis. Returns the new state, the tradeoff with its
+    reference, and before each step the target loss [repetitions, count] and the first free row
+    [repetitions, count, m + 1].
+    """
+
+    def one(
+        key: Array, outer_state: OuterState, target: Data, clean_fit: CleanFit, tradeoff: Tradeoff
+    ) -> tuple[OuterState, Tradeoff, Array, Array]:
+        def body(
+            state: tuple[OuterState, Tradeoff], t: Array
+        ) -> tuple[tuple[OuterState, Tradeoff], tuple[Array, Array]]:
+            at = jax.random.fold_in(key, t)
+            outer_state, tradeoff, *seen = _climb(
+                at, objective, trainer, state[0], target, clean_fit, state[1], gradient, relative, free, store
+            )
+            return (outer_state, tradeoff), tuple(seen)  # type: ignore[return-value]
+
+        (outer_state, tradeoff), (losses, trail) = jax.lax.scan(
+            body, (outer_state, tradeoff), first + jnp.arange(count)
+        )
+        return outer_state, tradeoff, losses, trail
+
+    axes = OuterState(repetition_axes(outer_state.rows), 0)  # type: ignore[arg-type]
+    return jax.vmap(one, in_axes=(0, axes, 0, 0, 0), out_axes=(axes, 0, 0, 0))(
+        keys, outer_state, target, clean_fit, tradeoff
+    )
+
+
+@jax.jit
+def landscape(
+    key: Array,
+    objective: Objective,
+    trainer: Trainer,
+    train: Data,
+    log_lambda: Array,
+    batch: Array,
+    target: Data,
+    clean_fit: CleanFit,
+    tradeoff: Tradeoff,
+    places: Array,
+) -> Array:
+    """What the ascent climbs, for each place [k, m + 1] of the first point of a batch (SPR Figs. 2 and 3).
+
+    train: the training rows of one repetition, poison included; batch: which of them are the batch [points].
+    Of `aim`, alpha and the references count.
+    """
+    start = objective.model.init(key, train.x.shape[1])
+    start = jax.tree.map(lambda leaf: leaf.astype(train.x.dtype), start)
+
+    def value(place: Array) -> Array:
+        x, y = train.x.at[batch[0]].set(place[:-1]), train.y.at[batch[0]].set(place[-1])
+        rows = lay_out(train._replace(x=x, y=y))
+        params = fit(objective, trainer, start, log_lambda, rows)
+        damage, danger = objective.clean_loss(params, target), risk(objective, clean_fit, x[batch], y[batch])
+        return tradeoff.alpha * damage / tradeoff.damage_ref - (1 - tradeoff.alpha) * danger / tradeoff.risk_ref
+
+    return jax.lax.map(value, places, batch_size=64)

@@ -1,0 +1,59 @@
+"""Rows and data sets. Arrays are NumPy or JAX arrays."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+Array = Any  # NumPy or JAX array; shapes stand in the docstrings
+Params = list[dict[str, Array]]  # one {"w": [out, in], "b": [out]} for each layer, first layer first
+Task = Literal["binary", "multiclass", "real"]
+
+
+class Data(NamedTuple):
+    """Rows: features `x` [..., n, m], targets `y` [..., n] (floats), `weight` [..., n] (1 keeps, 0 drops)."""
+
+    x: Array
+    y: Array
+    weight: Array
+
+
+class Split(NamedTuple):
+    """Random splits of a data set, one for each repetition (leading axis); all rows are clean."""
+
+    train: Data
+    val: Data
+    test: Data
+
+
+class Sparse(list):
+    """Rows of every repetition, a CSR matrix [n, m] each: what a dense array [repetitions, n, m] would hold."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(repetitions, n, m)."""
+        return (len(self), *self[0].shape)
+
+
+class Dataset(NamedTuple):
+    """A whole data set before it is split.
+
+    x: features [N, m], float32, within `low` and `high`.
+    y: targets [N], float32: 0 and 1 (binary), 0 ... c-1 (multiclass) or real numbers.
+    low, high: the domain of a feature, as scalars or [m]; an attacker must stay within it.
+    task: what the targets are.
+    sha256: hash of the data that the features came from (hex), to recognize the same data later.
+    integer: whether the features are whole numbers, which binds an attacker too.
+    parts: the numbers of the training and of the test rows, where the data come with such a division.
+    x may also be a SciPy CSR matrix [N, m]: word counts for a linear model.
+    """
+
+    x: Array
+    y: Array
+    low: Array
+    high: Array
+    task: Task
+    sha256: str
+    integer: bool = False
+    parts: tuple[np.ndarray, np.ndarray] | None = None

@@ -1,0 +1,9 @@
+"""What goes wrong, as a user is told it."""
+
+
+class PoisonError(Exception):
+    """The request was wrong or cannot be met; the message is one sentence that names the cure. Exit status 2."""
+
+
+class FailedError(PoisonError):
+    """The request was right, but it failed while running (diverged, disk full). Exit status 1."""

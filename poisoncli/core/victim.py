@@ -1,0 +1,105 @@
+"""The victim: what a model is, what its learner minimizes, on which rows, and by which steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from poisoncli.core.data import Array, Data, Params
+from poisoncli.core.losses import penalty, weighted_mean
+
+
+class Model(Protocol):
+    """A model whose first layer is linear: `h = x @ params[0]["w"].T`, then `output(params, h)`."""
+
+    def init(self, key: Array, m: int) -> Params:
+        """Initial parameters for `m` features."""
+        ...
+
+    def output(self, params: Params, h: Array) -> Array:
+        """Outputs [n] (logits, or predictions) from the first layer's products h [n, width]."""
+        ...
+
+
+@runtime_checkable
+class Exact(Protocol):
+    """A linear model trained to the optimum of its objective instead of by the trainer."""
+
+    @property
+    def loss(self) -> str: ...
+
+    @property
+    def bias(self) -> str: ...
+
+    def optimum(self, x: Array, y: Array, lambda_: float) -> Params:
+        """The parameters for rows x [n, m], dense or CSR, with targets y [n] in {0, 1}."""
+        ...
+
+
+class Block(NamedTuple):
+    """Some training rows: x [n, a], its transpose xt [a, n], and the columns [a] kept (None: all)."""
+
+    x: Array
+    xt: Array
+    columns: Array | None
+
+
+class Rows(NamedTuple):
+    """Training rows in blocks, in order; targets y [n] and weights [n] of all of them."""
+
+    blocks: tuple[Block, ...]
+    y: Array
+    weight: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What the learner minimizes: mean row loss + sum over layers of e^log_lambda / n * Omega(w).
+
+    n is the number of rows kept (the sum of the weights): see `penalty` for Omega, and README for the scale.
+    outer: what is looked at on other rows than those of the training; None for the row loss.
+    """
+
+    model: Model
+    loss: Callable[[Array, Array], Array] = dataclasses.field(metadata={"static": True})
+    reg: str = dataclasses.field(metadata={"static": True})
+    outer: Callable[[Array, Array], Array] | None = dataclasses.field(default=None, metadata={"static": True})
+
+    def value(self, params: Params, h: Array, log_lambda: Array, rows: Rows) -> Array:
+        """The objective as a function of the parameters and the first layer's products h [n, width]."""
+        mean = weighted_mean(self.loss(self.model.output(params, h), rows.y), rows.weight)
+        if self.reg == "none":
+            return mean
+        scale = jnp.exp(log_lambda) / jnp.sum(rows.weight)
+        return mean + jnp.sum(scale * penalty(params, self.reg))
+
+    def clean_loss(self, params: Params, data: Data) -> Array:
+        """Mean of the outer row loss on `data`, without the penalty: what attacker and learner look at."""
+        output = self.model.output(params, data.x @ params[0]["w"].T)
+        return weighted_mean((self.outer or self.loss)(output, data.y), data.weight)
+
+
+class Trainer(Protocol):
+    """How the victim is trained: `epochs` passes over the rows, `size` rows a step (0: all); `rate`: step size."""
+
+    @property
+    def rate(self) -> float: ...
+
+    @property
+    def epochs(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def schedule(self) -> str: ...
+
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
+        """The Optax transformation of a step, for a training of so many steps."""
+        ...

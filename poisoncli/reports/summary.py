@@ -1,0 +1,191 @@
+"""Run files to tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from poisoncli.reports import measures
+from poisoncli.runs import description
+from poisoncli.runs.description import Run
+from poisoncli.runs.run_file import RunFile
+
+
+def title(content: RunFile) -> str:
+    """What was attacked, in a line: data set, model, and training rows."""
+    run = description.from_json(content.run)
+    classes = run.dataset.options.get("classes", ())
+    data = run.dataset.options["path"] if run.dataset.name == "file" else run.dataset.name
+    pair = f" ({' vs '.join(map(str, classes))})" if classes else ""
+    return f"{data}{pair}, {run.model.name}, {run.n_train:,} training rows"
+
+
+def policy(content: RunFile) -> str:
+    """The learner's policy for lambda.
+
+    `none`, `fixed`, `clean` (cross-validation), `learned-clean`, `learned`, or `layers` (one for each layer).
+    """
+    return _policy(description.from_json(content.run))
+
+
+def _policy(run: Run) -> str:
+    if run.reg == "none":
+        return "none"
+    if run.learn_lambda and run.clean_lambda:
+        return "learned-clean"
+    if run.learn_lambda:
+        return "layers" if run.per_layer else "learned"
+    return "clean" if run.clean_lambda else "fixed"
+
+
+def in_words(run: Run) -> str:
+    """The penalty and the learner's policy for lambda, in a few words."""
+    words = {
+        "none": "no penalty",
+        "learned": f"{run.reg}, lambda learned",
+        "layers": f"{run.reg}, lambda learned for each layer",
+        "clean": f"{run.reg}, lambda by cross-validation",
+        "learned-clean": f"{run.reg}, lambda learned on clean rows",
+        "fixed": f"{run.reg}, lambda = {run.lambda_ or 0:g}",
+    }
+    return words[_policy(run)]
+
+
+def label(content: RunFile) -> str:
+    """The attack and the learner's policy, in a few words."""
+    run = description.from_json(content.run)
+    return f"{run.attack.name}{_variant(run.attack)}{_aim(run)}: {in_words(run)}"
+
+
+def _variant(attack: description.Choice) -> str:
+    """What sets an attack apart from others of its name, in brackets."""
+    normalize = attack.options.get("normalize", "point")
+    if "alpha" in attack.options:
+        return f" (alpha={attack.options['alpha']:g}" + (", normalize=none)" if normalize == "none" else ")")
+    return "" if normalize == "point" else f" (normalize={normalize})"
+
+
+def _aim(run: description.Run) -> str:
+    """Which rows the attack is about, where they are not those that its kind of attack takes by default."""
+    target, wanted = str(run.attack.options.get("target", "val")), run.attack.options.get("target_label")
+    if run.attack.name != "rmd" or (target == "val" and not wanted):
+        return ""
+    listed = target.count(",") + 1
+    rows = f"{listed} row{'s' if listed > 1 else ''}" if target.startswith("rows:") else target.replace(":", " ")
+    return f" on {rows}" + (f" to {wanted}" if wanted else "")
+
+
+def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
+    """The table of a run file behind one defense, one mapping for each stage; means over the repetitions.
+
+    Keys: measure (what test_error is), defense, knows (what it was told), poison (rows), fraction (of the
+    training rows), repetitions, test_error and val_error (shares in [0, 1], or the NMSE of real targets) with
+    standard errors *_se (0 for one repetition), for a targeted attack target_rate (share of its target rows that
+    come out as the attacker wants), for a defense also what `_detection` gives, val_loss (nats),
+    lambda and log_lambda (lists of one, or one a layer; log_lambda in the papers' scale, lambda the coefficient
+    in the mean loss), norm and layer_norm (||w||^2 / d of all parameters, and of each layer), and for linear models
+    consistency (Kuncheva's index against the clean victim, for as many features as `selected` says).
+    Raises `PoisonError` if the file was not evaluated.
+    """
+    evaluation, poison = measures.evaluation(content, name), content.poison
+    n = description.from_json(content.run).n_train
+    norm = np.average(evaluation.norm, axis=2, weights=measures.sizes(content))
+    selected = measures.selected(content)
+    indices = [measures.consistency(content, k, name).mean(axis=0) for k in selected]
+    result = []
+    for stage, count in enumerate(poison.counts):
+        log_lambda = poison.log_lambda[:, stage].astype(float)
+        row: dict[str, Any] = {
+            "measure": measure(content),
+            "defense": name,
+            "knows": content.defenses[name].knows if name in content.defenses else "",
+            "poison": int(count),
+            "fraction": int(count) / n,
+            "repetitions": len(log_lambda),
+        }
+        for key in ("test_error", "val_error"):
+            row[key], row[f"{key}_se"] = mean_and_error(getattr(evaluation, key)[:, stage])
+        if name in content.defenses:
+            row.update(_detection(content, name, stage))
+        if evaluation.target_rate.size:
+            row["target_rate"], row["target_rate_se"] = mean_and_error(evaluation.target_rate[:, stage])
+        row["val_loss"] = float(evaluation.val_loss[:, stage].mean())
+        row["log_lambda"] = [float(value) for value in log_lambda.mean(axis=0)]
+        row["lambda"] = [math.exp(value) / n for value in row["log_lambda"]]
+        row["norm"] = float(norm[:, stage].mean())
+        row["layer_norm"] = [float(value) for value in evaluation.norm[:, stage].mean(axis=0)]
+        if selected:
+            row["selected"] = list(selected)
+            row["consistency"] = [float(index[stage]) for index in indices]
+        result.append(row)
+    return result
+
+
+def all_rows(content: RunFile) -> list[dict[str, Any]]:
+    """`rows` without a defense, followed by those behind each defense that was evaluated."""
+    return [
+        row for name in ("none", *content.defenses) if name in content.evaluations for row in rows(content, name)
+    ]
+
+
+def add_decreases(contents: Sequence[RunFile], tables: Sequence[list[dict[str, Any]]]) -> None:
+    """Add to the rows of regularized runs what their penalty takes from the test error (HLP V-B-2).
+
+    Keys: decrease (share of the test error without a penalty; NaN where that is 0) and decrease_se, for each run
+    that stands beside one without a penalty on the same data.
+    """
+    for content, table in zip(contents, tables, strict=True):
+        bare = measures.reference(content, list(contents))
+        if bare is None:
+            continue
+        shares = measures.decrease(content, bare)
+        for stage, row in enumerate(row for row in table if row["defense"] == "none"):
+            row["decrease"], row["decrease_se"] = mean_and_error(shares[:, stage])
+
+
+def _detection(content: RunFile, name: str, stage: int) -> dict[str, float]:
+    """What a defense removed at a stage, and what that was worth; means over the repetitions, NaN where undefined.
+
+    gain: share of the undefended test error that it takes away (SPR eq. 8), negative where it harms, with its
+    standard error; removed: share of all rows; precision: share of poison among the rows removed; recall: share
+    of the poison removed; clean_removed: share of the clean rows removed. A row of weight w counts as 1 - w.
+    """
+    away = 1 - content.defenses[name].weight[:, stage].astype(float)
+    poison = np.zeros(away.shape)
+    count = int(content.poison.counts[stage])
+    if content.poison.replaced.size and content.poison.replaced[0, 0] < 0:  # added behind the training rows
+        points = content.poison.y.shape[1]
+        away = away[:, : away.shape[1] - points + count]
+        poison = poison[:, : away.shape[1]]
+        poison[:, away.shape[1] - count :] = 1
+    else:
+        np.put_along_axis(poison, content.poison.replaced[:, :count], 1, axis=1)
+    caught, total = (away * poison).sum(1), away.sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        without, behind = (content.evaluations[key].test_error[:, stage].astype(float) for key in ("none", name))
+        gains = np.where(without > 0, 1 - behind / without, np.nan)
+        gain, error = mean_and_error(gains)
+        return {
+            "gain": gain,
+            "gain_se": error,
+            "removed": float(total.mean()) / away.shape[1],
+            "precision": float(caught.sum() / total.sum()),
+            "recall": float(np.mean(caught / count)),
+            "clean_removed": float(np.mean((total - caught) / (away.shape[1] - count))),
+        }
+
+
+def measure(content: RunFile) -> str:
+    """What `test_error` is: the share of wrong test rows, or the NMSE of real targets."""
+    return "test NMSE" if content.real else "test error"
+
+
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """Mean of `values` [repetitions] and its standard error, 0 for a single one; of those that are not NaN."""
+    values = np.asarray(values, float)
+    values = values[~np.isnan(values)] if not np.all(np.isnan(values)) else values[:1]
+    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return float(values.mean()), float(error)

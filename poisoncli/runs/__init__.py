@@ -1,0 +1,1 @@
+"""What a run is, and its stages: prepare, attack, defend, evaluate, export."""

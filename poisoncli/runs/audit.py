@@ -1,0 +1,150 @@
+"""Defenses on a user's own rows, without any attack: which are suspicious, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from poisoncli.core.data import Data, Dataset
+from poisoncli.core.defense import Clues, Learner
+from poisoncli.core.errors import FailedError, PoisonError
+from poisoncli.core.losses import ROW_LOSS
+from poisoncli.core.victim import Objective
+from poisoncli.runs import description, run_file
+from poisoncli.runs.description import Choice, Run
+from poisoncli.training.trainers import SGD
+
+IN_TARGET_UNITS = ("mean", "std", "residual", "correction")
+
+
+@dataclasses.dataclass(frozen=True)
+class Audited:
+    """What a defense makes of the n rows of a data set.
+
+    defense, knows: its name, and what it was told; path: of the user's file, or the data set's name.
+    x [n, m], y [n]: the rows in their own units; weight, score [n]; why: further columns [n], in the units of
+    the target where they are targets.
+    """
+
+    defense: str
+    knows: str
+    path: str
+    x: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+    score: np.ndarray
+    why: dict[str, np.ndarray]
+
+
+def audit(
+    dataset: Choice,
+    defense: Choice | str,
+    *,
+    trusted: str = "",
+    seed: int = 0,
+    data_dir: str | None = None,
+) -> Audited:
+    """Let a defense weigh all rows of a data set; the learner is linear or logistic regression.
+
+    dataset: a data set, or a file as `Choice("file", {"path": ..., "target": ...})`. trusted: a file of clean
+    rows of the same form. With real targets features and targets are standardized by all rows, since nobody
+    knows the clean ones; otherwise features are brought to [0, 1].
+    Raises `PoisonError` for a wrong request, `FailedError` if the learner diverges or every row is removed.
+    """
+    run = description.resolve(Run(dataset=dataset))
+    data = load(dataset, data_dir)
+    if data.task == "multiclass":
+        raise PoisonError("the data have more than two classes: pick two with --classes a,b")
+    if data.task == "real" and np.ptp(data.y) == 0:
+        raise PoisonError("the targets are all the same: name a target that varies with --target")
+    choice = description.resolve_defense(Choice(defense) if isinstance(defense, str) else defense)
+    method = description.build(choice, "defense")
+    rows, shift, scale = _scaled(data, data)
+    known = _trusted(run, trusted, data, data_dir)
+    learner = _learner(data, rows)
+    verdict = method.weigh(jax.random.key(seed), rows, learner, Clues(known, float("nan")))
+    if not np.any(verdict.weight > 0):
+        raise FailedError(f"defense {choice.name} removes every row: choose milder options with -o")
+    if not np.all(np.isfinite(verdict.score)):
+        raise FailedError("the learner diverged on these rows: remove columns or rows with extreme values")
+    why = {
+        name: column * scale + (shift if name == "mean" else 0) if name in IN_TARGET_UNITS else column
+        for name, column in verdict.why.items()
+    }
+    path = str(run.dataset.options.get("path", run.dataset.name))
+    return Audited(choice.name, method.knows(), path, data.x, data.y, verdict.weight, verdict.score, why)
+
+
+def load(dataset: Choice, data_dir: str | None = None) -> Dataset:
+    """The rows of a data set, or of a file."""
+    return description.build(description.resolve(Run(dataset=dataset)).dataset, "dataset").load(data_dir)
+
+
+def _scaled(data: Dataset, by: Dataset) -> tuple[Data, float, float]:
+    """`data` scaled by the rows of `by`, and shift and scale of the targets."""
+    x = np.asarray(by.x, float)
+    real = by.task == "real"
+    low, width = (x.mean(0), x.std(0)) if real else (x.min(0), np.ptp(x, axis=0))
+    shift, scale = (float(np.mean(by.y, dtype=float)), float(np.std(by.y, dtype=float))) if real else (0.0, 1.0)
+    inputs = ((data.x - low) / np.where(width > 1e-7, width, 1)).astype(np.float32)
+    targets = ((np.asarray(data.y, float) - shift) / scale).astype(np.float32)
+    return Data(inputs, targets, np.ones(len(targets), np.float32)), shift, scale
+
+
+def _trusted(run: Run, path: str, data: Dataset, data_dir: str | None) -> Data:
+    """The trusted rows, scaled as `data` is; none without a file."""
+    if not path:
+        return Data(*(np.zeros(shape, np.float32) for shape in ((0, data.x.shape[1]), 0, 0)))
+    options = {name: value for name, value in run.dataset.options.items() if name in ("target", "classes")}
+    choice = description.resolve(Run(dataset=Choice("file", {**options, "path": path}))).dataset
+    found = description.build(choice, "dataset").load(data_dir)
+    if found.x.shape[1] != data.x.shape[1] or found.task != data.task:
+        raise PoisonError(f"{path} has other columns than the data: give trusted rows of the same form")
+    return _scaled(found, data)[0]
+
+
+def _learner(data: Dataset, rows: Data) -> Learner:
+    """Linear or logistic regression, with a step size that is safe for these rows."""
+    model = description.build(Choice("linear" if data.task == "real" else "logistic"), "model")
+    square = float(np.linalg.norm(rows.x, 2)) ** 2 / len(rows.y) + 1
+    trainer = SGD(min(0.2, 1 / square), 200)
+    objective = Objective(model, ROW_LOSS[data.task], "none")
+    return Learner(objective, trainer, np.full(1, -np.inf, np.float32), data.task)
+
+
+def columns(found: Audited) -> dict[str, np.ndarray]:
+    """The columns of the result [n], most suspicious rows first; `row` counts data rows from 1."""
+    order = np.argsort(-found.score, kind="stable")
+    every = {"row": np.arange(1, len(order) + 1), "target": found.y, "weight": found.weight, "score": found.score}
+    return {name: np.asarray(column)[order] for name, column in {**every, **found.why}.items()}
+
+
+def export(found: Audited, out: str | Path) -> Path:
+    """Write the rows that the defense keeps: a CSV file's own lines to .csv, otherwise x, y, row to .npz.
+
+    Raises `PoisonError` for another format.
+    """
+    path, source = Path(out), Path(found.path).expanduser()
+    kept = found.weight > 0
+    buffer = io.BytesIO()
+    if path.suffix == ".npz":
+        np.savez_compressed(buffer, x=found.x[kept], y=found.y[kept], row=np.flatnonzero(kept) + 1)
+        run_file.replace(path, buffer.getvalue())
+        return path
+    if path.suffix != ".csv":
+        raise PoisonError(f"{path} has no format that can be written: end its name in .csv or .npz")
+    import pandas as pd
+
+    if source.suffix.lower() == ".csv":
+        frame: Any = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        if len(frame) != len(kept):
+            raise PoisonError("the CSV file has rows of other classes too: export to .npz")
+    else:
+        frame = pd.DataFrame(found.x, columns=[f"x{i}" for i in range(found.x.shape[1])]).assign(y=found.y)
+    run_file.replace(path, frame[kept].to_csv(index=False).encode())
+    return path

@@ -1,0 +1,358 @@
+"""What a run is: names, hyperparameters and a seed; read from options, TOML or JSON, and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from poisoncli.attacks import ATTACKS
+from poisoncli.core.errors import PoisonError
+from poisoncli.core.losses import PENALTIES
+from poisoncli.datasets import DATASETS, REAL
+from poisoncli.defenses import DEFENSES, REGRESSION, SANITIZERS
+from poisoncli.models import MODELS
+from poisoncli.runs.options import in_range, read_value
+from poisoncli.training.trainers import SGD, Adam, Momentum
+
+TRAINERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+TABLES: dict[str, dict[str, type]] = {
+    "dataset": DATASETS,
+    "model": MODELS,
+    "trainer": TRAINERS,
+    "attack": ATTACKS,
+}
+METHODS = {**TABLES, "defense": DEFENSES}  # a run has one method of each table; defenses come afterwards
+
+# HLP Tables IV and V: outer steps, alpha, eta, T, largest lambda in the papers' scale; sizes of the network.
+_TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
+    ("mnist", "logistic"): (140, 0.300, 0.10, 140, 5e3),
+    ("fmnist", "logistic"): (150, 0.300, 0.04, 160, 5e3),
+    ("cifar10", "logistic"): (120, 0.300, 0.01, 500, 1e5),
+    ("mnist", "mlp"): (180, 0.075, 0.04, 700, 5e3),
+    ("fmnist", "mlp"): (150, 0.100, 0.03, 800, 5e3),
+    ("cifar10", "mlp"): (120, 0.100, 0.03, 800, 1e5),
+    ("gaussians", "logistic"): (50, 0.400, 0.20, 100, math.inf),  # HLP Appendix A
+    # SPR Tables II and III
+    ("loan", "linear"): (120, 0.9, 0.1, 30, math.inf),
+    ("heart", "linear"): (50, 0.9, 0.1, 40, math.inf),
+    ("boston", "linear"): (100, 0.9, 0.1, 40, math.inf),
+    ("appliances", "linear"): (50, 0.9, 0.2, 70, math.inf),
+    ("house", "linear"): (50, 0.9, 0.03, 100, math.inf),  # not in SPR; their columns are correlated, and a step
+    ("pharm", "linear"): (50, 0.9, 0.03, 100, math.inf),  # of 0.1 diverges
+    ("loan", "mlp"): (150, 0.9, 0.1, 90, math.inf),
+    ("heart", "mlp"): (80, 0.9, 0.1, 100, math.inf),
+}
+_BATCH = {"loan": 252, "heart": 120, "boston": 19, "appliances": 740}  # SPR Table II
+REAL_MODELS = ("linear", "mlp")
+REAL_ATTACKS = ("stealthy", "flip", "statp")
+SEVERAL_ATTACKS = ("minmax", "minmax-basic", "given")  # for more than two classes
+_OTHER = {
+    "logistic": (140, 0.3, 0.1, 140, math.inf),
+    "linear": (100, 0.9, 0.1, 40, math.inf),
+    "mlp": (140, 0.1, 0.1, 300, math.inf),
+    "svm": (140, 0.3, 0.1, 140, math.inf),
+    "multisvm": (140, 0.3, 0.1, 140, math.inf),
+}
+# KSL Table 1: lambda of the svm
+LAMBDAS = {"enron": 0.09, "imdb": 0.01, "mnist-1-7": 0.01, "dogfish": 1.10}
+# KSL Appendix B.2: the grid of decoys, copies of flipped target rows and quantiles of their loss
+_DECOYS = {"imdb": ((1, 2, 3, 4, 5), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6))}
+_HIDDEN = {"cifar10": (64, 32)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A method by name, with the options that differ from its defaults, or with all once it is resolved."""
+
+    name: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Everything that determines a result.
+
+    dataset, model, trainer, attack: the methods, as names or `Choice`s; without a name, model and attack are
+    logistic and rmd, linear and stealthy for data sets with real targets, and svm and kkt, or with ten classes
+    multisvm and minmax, for those of KSL and for attacks that add rows.
+    reg: penalty on the weights, `none`, `l2` or `l1`; by default `l2` where a lambda is given or learned.
+    lambda_: fixed coefficient of the penalty in the mean loss, at least 0; svm takes KSL's where there is one.
+    clean_lambda: take the one that cross-validation on the clean training rows selects (HLP's lambda_CLEAN).
+    learn_lambda: learn it together with the poison (HLP eq. 3), or with clean_lambda on the clean rows before
+    there is poison; per_layer: one for each layer.
+    fraction: of the training rows that the attacker replaces or adds, in (0, 1); None means 0.35, 0.45 for real
+    targets, and 0.03 for added rows.
+    n_train, n_val, n_test: rows; 0 means the data set's default.
+    repetitions: random splits; seed: a non-negative integer.
+    """
+
+    dataset: Choice = Choice("digits")
+    model: Choice = Choice("")
+    trainer: Choice = Choice("sgd")
+    attack: Choice = Choice("")
+    reg: str = ""
+    lambda_: float | None = None
+    clean_lambda: bool = False
+    learn_lambda: bool = False
+    per_layer: bool = False
+    fraction: float | None = None
+    n_train: int = 0
+    n_val: int = 0
+    n_test: int = 0
+    repetitions: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for kind in TABLES:
+            given = getattr(self, kind)
+            if isinstance(given, str):
+                object.__setattr__(self, kind, Choice(given))
+
+
+def resolve(run: Run) -> Run:
+    """`run` checked, with every option of every method filled in.
+
+    Raises `PoisonError` for an unknown name or option, a value out of range, or options that contradict.
+    """
+    run = named_by_task(run)
+    for kind, table in TABLES.items():
+        known(getattr(run, kind).name, table, kind)
+    _check(run)
+    filled = {
+        kind: Choice(choice.name, {**_fields(kind, run), **_checked(kind, choice)})
+        for kind in TABLES
+        for choice in [getattr(run, kind)]
+    }
+    for kind, choice in filled.items():
+        _check_whole(kind, choice)
+    penalized = run.lambda_ is not None or run.clean_lambda or run.learn_lambda
+    reg = run.reg or ("l2" if penalized else "none")
+    return dataclasses.replace(run, **filled, reg=reg)
+
+
+def named_by_task(run: Run) -> Run:
+    """`run` with model, attack, fraction and KSL's lambda filled in where it leaves them to the data set."""
+    model, attack, fraction = _usual(run)
+    policy = run.reg or run.lambda_ is not None or run.clean_lambda or run.learn_lambda
+    run = dataclasses.replace(
+        run,
+        model=run.model if run.model.name else Choice(model, run.model.options),
+        attack=run.attack if run.attack.name else Choice(attack, run.attack.options),
+        fraction=fraction if run.fraction is None else run.fraction,
+    )
+    if run.model.name == "svm" and not policy:
+        run = dataclasses.replace(run, lambda_=LAMBDAS.get(run.dataset.name))
+    return run
+
+
+def _usual(run: Run) -> tuple[str, str, float]:
+    """The model, the attack and the fraction that fit what the run names."""
+    data, model, attack = run.dataset.name, run.model.name, run.attack.name
+    if data in REAL:
+        return "linear", "stealthy", 0.45
+    adds = attack in ATTACKS and ATTACKS[attack].adds
+    if model == "multisvm" or (data == "mnist-10" and (adds or not attack)):
+        return "multisvm", "minmax", 0.03
+    if adds or (not attack and (model == "svm" or (not model and data in LAMBDAS))):
+        return "svm", "kkt", 0.03
+    return "logistic", "rmd", 0.35
+
+
+def build(choice: Choice, kind: str) -> Any:
+    """The method that a resolved `choice` names."""
+    return METHODS[kind][choice.name](**choice.options)
+
+
+def resolve_defense(choice: Choice) -> Choice:
+    """A defense checked, with every option filled in. Raises `PoisonError` for an unknown name or option."""
+    known(choice.name, DEFENSES, "defense")
+    return Choice(choice.name, {**_defaults("defense", choice.name), **_checked("defense", choice)})
+
+
+def defenses(names: Sequence[str], real: bool) -> list[str]:
+    """The defenses that a user names; `all` stands for those that fit the targets, real numbers or classes."""
+    every = REGRESSION if real else SANITIZERS
+    return list(dict.fromkeys(one for name in names for one in (every if name == "all" else [name])))
+
+
+def named(kind: str, name: str) -> Choice:
+    """The method that a user names; a data set that looks like a path is his own file."""
+    if kind == "dataset" and name not in DATASETS and ("." in name or "/" in name):
+        return Choice("file", {"path": name})
+    return Choice(name)
+
+
+def known(name: str, table: Mapping[str, Any], kind: str) -> None:
+    """Raise `PoisonError` unless `name` is in `table`."""
+    if name not in table:
+        raise PoisonError(f"there is no {kind} named {name!r}: choose one of {', '.join(table)}")
+
+
+def _check(run: Run) -> None:
+    """Raise `PoisonError` where a field of `run` is out of range or contradicts another."""
+    if run.reg not in ("", *PENALTIES):
+        raise PoisonError(f"--reg {run.reg} is unknown: choose one of {', '.join(PENALTIES)}")
+    policies = (run.lambda_ is not None) + (run.clean_lambda or run.learn_lambda)
+    if policies > 1:
+        raise PoisonError("--lambda and --learn-lambda contradict each other: give one of them")
+    if run.lambda_ is not None and not (run.lambda_ >= 0 and math.isfinite(run.lambda_)):
+        raise PoisonError(f"--lambda {run.lambda_} is not a coefficient: give a number of at least 0")
+    if run.reg in ("l1", "l2") and not policies:
+        raise PoisonError(f"--reg {run.reg} needs a strength: add --lambda VALUE, --lambda clean or --learn-lambda")
+    if run.reg == "none" and (run.lambda_ or run.clean_lambda or run.learn_lambda):
+        raise PoisonError("--reg none has no lambda: choose --reg l2 or l1, or drop the lambda option")
+    if run.per_layer and not run.learn_lambda:
+        raise PoisonError("--per-layer is about learned lambdas: add --learn-lambda")
+    if run.learn_lambda and run.attack.name != "rmd":
+        raise PoisonError(
+            f"attack {run.attack.name} does not learn lambda: use --method rmd, or fix it with --lambda"
+        )
+    if not 0 < (run.fraction or 0) < 1:
+        raise PoisonError(
+            f"--fraction {run.fraction} is outside (0, 1): give a share of the training rows, such as 0.1"
+        )
+    if run.repetitions < 1:
+        raise PoisonError(f"--reps {run.repetitions} is too few: ask for at least 1")
+    if not 0 <= run.seed < 2**32:  # JAX cuts longer seeds
+        raise PoisonError(f"--seed {run.seed} is outside [0, 2^32): give a whole number of at most 4294967295")
+    for name in ("n_train", "n_val", "n_test"):
+        if getattr(run, name) < 0:
+            flag = name.replace("_", "-")
+            raise PoisonError(f"--{flag} {getattr(run, name)} is negative: ask for at least one row")
+
+
+def _fields(kind: str, run: Run) -> dict[str, Any]:
+    """All options of a method with their defaults for the run's data set and model."""
+    defaults = _defaults(kind, getattr(run, kind).name)
+    outer, alpha, eta, steps, most = _TUNED.get((run.dataset.name, run.model.name), _OTHER[run.model.name])
+    usual = {"sgd": eta, "momentum": eta / 10, "adam": 0.01}[run.trainer.name]  # step sizes of like effect
+    trainer = {"rate": usual, "epochs": steps, **_checked("trainer", run.trainer)}
+    tuned = {
+        "trainer": {"rate": usual, "epochs": steps},
+        "attack": {
+            "outer_steps": outer,
+            "outer_rate": alpha,
+            "inner_steps": trainer["epochs"],
+            "inner_rate": trainer["rate"],
+            "log_lambda_max": math.log(most),
+            **dict(zip(("repeats", "quantiles"), _DECOYS.get(run.dataset.name, ()), strict=False)),
+            "batch": 0 if run.n_train else _BATCH.get(run.dataset.name, 0),
+        },
+        "model": {"hidden": _HIDDEN.get(run.dataset.name, (32, 8))},
+        "dataset": {},
+    }[kind]
+    return {**defaults, **{name: value for name, value in tuned.items() if name in defaults}}
+
+
+def _check_whole(kind: str, choice: Choice) -> None:
+    """Raise `PoisonError` where a method lacks an option that has no default, or two options contradict."""
+    for field in dataclasses.fields(TABLES[kind][choice.name]):
+        if field.name not in choice.options:
+            raise PoisonError(f"{kind} {choice.name} needs a {field.name}: add -o {kind}.{field.name}=VALUE")
+    target = choice.options.get("target", "val") if kind == "attack" else "val"
+    rows, colon, name = str(target).partition(":")
+    if rows not in (("class", "rows") if colon else ("val", "test", "train")) or bool(colon) != bool(name):
+        raise PoisonError(f"target is {target!r}: choose one of val, test, train, class:K and rows:FILE")
+    low, high = (choice.options.get(f"log_lambda_{end}", 0.0) for end in ("min", "max"))
+    if low > high:
+        raise PoisonError(f"log_lambda_min is {low}, above log_lambda_max, {high}: choose a smaller one")
+
+
+def _defaults(kind: str, name: str) -> dict[str, Any]:
+    fields = dataclasses.fields(METHODS[kind][name])
+    return {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+
+
+def _checked(kind: str, choice: Choice) -> dict[str, Any]:
+    """The choice's options, read as their fields' types and within their ranges."""
+    fields = {f.name: f for f in dataclasses.fields(METHODS[kind][choice.name])}
+    result = {}
+    for name, value in choice.options.items():
+        if name not in fields:
+            takes = f"it takes {', '.join(fields)}" if fields else "it takes none"
+            raise PoisonError(f"{kind} {choice.name} has no option {name!r}: {takes}")
+        result[name] = in_range(f"{kind} {choice.name}: {name}", read_value(fields[name], value), fields[name])
+    return result
+
+
+def to_json(run: Run) -> str:
+    """`run` as JSON; `from_json` gives it back."""
+    fields = dataclasses.asdict(run)
+    for kind in TABLES:
+        fields[kind] = {"name": fields[kind]["name"], **fields[kind]["options"]}
+    fields["lambda"] = fields.pop("lambda_")
+    return json.dumps(_strict(fields), allow_nan=False)
+
+
+def choice_to_json(choice: Choice) -> str:
+    """A method with its options as JSON."""
+    return json.dumps(_strict({"name": choice.name, **choice.options}), allow_nan=False)
+
+
+def _strict(value: Any) -> Any:
+    """`value` with the numbers that JSON has no word for as texts, `inf` and `-inf`, which `read_value` reads."""
+    if isinstance(value, Mapping):
+        return {name: _strict(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def choice_from_json(text: str) -> Choice:
+    """The resolved defense that `text` describes."""
+    return resolve_defense(_choice("defense", json.loads(text)))
+
+
+def from_json(text: str) -> Run:
+    """The resolved run that `text` describes. Raises `PoisonError` if it does not describe one."""
+    try:
+        return resolve(from_mapping(json.loads(text)))
+    except json.JSONDecodeError:
+        raise PoisonError("the run's description is not JSON: the file was not written by poison") from None
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two descriptions (JSON), of a run or of several, mean the same, whichever version wrote them."""
+    described = [json.loads(text) for text in (one, other)]
+    first, second = (each if isinstance(each, list) else [from_json(json.dumps(each))] for each in described)
+    return first == second
+
+
+def from_toml(path: str) -> Run:
+    """The run that a TOML file describes, unresolved. Raises `PoisonError` if it does not describe one."""
+    try:
+        return from_mapping(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise PoisonError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PoisonError(f"{path} is not TOML: {error}") from None
+
+
+def from_mapping(fields: Mapping[str, Any]) -> Run:
+    """A run from nested mappings, as JSON and TOML give them; a method is a name or a table with a `name`."""
+    if not isinstance(fields, Mapping):
+        raise PoisonError("a run is described by names and values: give name = value pairs")
+    values = {("lambda_" if name == "lambda" else name): value for name, value in fields.items()}
+    names = {f.name: f for f in dataclasses.fields(Run)}
+    for name, value in values.items():
+        if name not in names:
+            listed = ", ".join(n.rstrip("_") for n in names)
+            raise PoisonError(f"a run has no field {name!r}: it has {listed}")
+        if name in TABLES:
+            values[name] = _choice(name, value)
+        else:
+            values[name] = read_value(names[name], value)
+    return Run(**values)
+
+
+def _choice(kind: str, value: Any) -> Choice:
+    if isinstance(value, str):
+        return Choice(value)
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise PoisonError(f'{kind} is {value!r}: give a name, or a table with name = "..." and its options')
+    return Choice(value["name"], {k: v for k, v in value.items() if k != "name"})

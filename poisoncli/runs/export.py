@@ -1,0 +1,142 @@
+"""The poisoned training rows and the victim's parameters, for other tools."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from poisoncli.core.errors import PoisonError
+from poisoncli.runs import run_file
+from poisoncli.runs.prepare import poisoned, restore
+from poisoncli.runs.run_file import RunFile
+
+FORMATS = (".npz", ".csv", ".parquet")
+_LARGEST = 2**27  # values of a dense table
+
+
+def export(
+    content: RunFile,
+    out: str | Path,
+    *,
+    fraction: float | None = None,
+    repetition: int = 0,
+    params: bool = False,
+    defense: str = "",
+    data_dir: str | None = None,
+) -> Path:
+    """Write the poisoned training rows of one stage and repetition to `out` (.npz, .csv or .parquet).
+
+    fraction: of poison; the stage nearest to it is taken, by default the last.
+    Columns: the features x0, x1, ... in the data set's own units (.npz: one array `x`, or the arrays of a CSR
+    matrix), `y`, `poison` (1 for poison rows), `row` (the row of the data set that stood, or stands, there; -1 for
+    added rows) and `replaced` (that row's number for poison rows, -1 for clean and for added ones).
+    params: add the victim's parameters w0, b0, ... (.npz only).
+    defense: leave out the rows that this defense removed, and add its `weight` and `score`.
+
+    Raises `PoisonError` for another format or a repetition or fraction that is not there.
+    """
+    path = Path(out)
+    if path.suffix not in FORMATS:
+        raise PoisonError(f"{path} has no format that can be written: end its name in {', '.join(FORMATS)}")
+    if params and path.suffix != ".npz":
+        raise PoisonError("parameters are arrays of several shapes: export them to a name that ends in .npz")
+    prepared = restore(content, data_dir)
+    if not 0 <= repetition < prepared.run.repetitions:
+        raise PoisonError(f"repetition {repetition} is not there: the run has 0 to {prepared.run.repetitions - 1}")
+    stage = _stage(content, fraction, prepared.run.n_train)
+    data, is_poison, _ = poisoned(prepared.split.train, content.poison, stage)
+    rows = content.split["train"][repetition]
+    rows = np.concatenate([rows, np.full(data.y.shape[1] - len(rows), -1)])  # added rows stand in for none
+    columns = {
+        "y": _target_units(prepared, data.y[repetition], repetition),
+        "poison": is_poison[repetition].astype(np.int8),
+        "row": rows,
+        "replaced": np.where(is_poison[repetition], rows, -1),
+    }
+    x = data.x[repetition]
+    if not sp.issparse(x):
+        features = prepared.split.train.x.shape[::2]
+        scale, shift = (np.broadcast_to(part, features)[repetition] for part in (prepared.scale, prepared.shift))
+        x = x * scale + shift
+    kept = data.weight[repetition] > 0
+    if defense:
+        stays, more = _kept(content, defense, repetition, stage)
+        kept, columns = kept & stays, {**columns, **more}
+    x, columns = x[kept], {name: column[kept] for name, column in columns.items()}
+    extra = _parameters(content, repetition, stage) if params else {}
+    run_file.replace(path, _encode(path.suffix, x, columns, extra))
+    return path
+
+
+def _kept(content: RunFile, defense: str, repetition: int, stage: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """The rows [n] that a defense keeps, and its columns."""
+    if defense not in content.defenses:
+        raise PoisonError(f"the run file holds no defense {defense}: run `poison defend --defense {defense}` first")
+    found = content.defenses[defense]
+    weight = found.weight[repetition, stage]
+    return weight > 0, {"weight": weight, "score": found.score[repetition, stage]}
+
+
+def _target_units(prepared: Any, y: np.ndarray, repetition: int) -> np.ndarray:
+    """Targets [n] in the data set's own units."""
+    repetitions = prepared.run.repetitions
+    scale, shift = (np.broadcast_to(part, repetitions) for part in (prepared.y_scale, prepared.y_shift))
+    return y * scale[repetition] + shift[repetition]
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Raise `PoisonError` if `path` exists, unless `force`, or its folder does not."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise PoisonError(f"{path} is not a place for a file: name a file in a folder that exists")
+    if path.exists() and not force:
+        raise PoisonError(f"{path} exists: --force replaces it, another name keeps it")
+
+
+def _stage(content: RunFile, fraction: float | None, n: int) -> int:
+    if fraction is None:
+        return len(content.poison.counts) - 1
+    if not 0 <= fraction <= 1:
+        raise PoisonError(
+            f"--fraction {fraction} is outside [0, 1]: give a share of the training rows, such as 0.1"
+        )
+    return int(np.argmin(np.abs(content.poison.counts / n - fraction)))
+
+
+def _parameters(content: RunFile, repetition: int, stage: int) -> dict[str, np.ndarray]:
+    if "none" not in content.evaluations:
+        raise PoisonError("the victim was not trained yet: run `poison evaluate` on the run file first")
+    layers = content.evaluations["none"].params
+    return {f"{name}{k}": layer[name][repetition, stage] for k, layer in enumerate(layers) for name in ("w", "b")}
+
+
+def features(x: Any) -> dict[str, Any]:
+    """What stands for features in an NPZ file: the array `x`, or the arrays of a CSR matrix as SciPy saves it."""
+    if not sp.issparse(x):
+        return {"x": x}
+    return {"data": x.data, "indices": x.indices, "indptr": x.indptr, "shape": np.array(x.shape)}
+
+
+def _encode(suffix: str, x: Any, columns: dict[str, Any], extra: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    if suffix == ".npz":
+        np.savez_compressed(buffer, **features(x), **columns, **extra)
+        return buffer.getvalue()
+    if sp.issparse(x):
+        if np.prod(x.shape, dtype=float) > _LARGEST:
+            raise PoisonError(f"a table of {x.shape[0]} x {x.shape[1]} word counts is too large: export to .npz")
+        x = np.asarray(x.toarray())
+    import pandas as pd
+
+    names = [f"x{i}" for i in range(x.shape[1])]
+    table = pd.concat([pd.DataFrame(x, columns=names), pd.DataFrame(columns)], axis=1)
+    if suffix == ".csv":
+        return table.to_csv(index=False).encode()
+    try:
+        table.to_parquet(buffer)
+    except ImportError:
+        raise PoisonError("Parquet needs pyarrow: install it with `pip install 'poisoncli[parquet]'`") from None
+    return buffer.getvalue()

@@ -1,0 +1,324 @@
+"""A run's data: loaded, split, scaled, with the poison in its place; and what the attacker sees of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import scipy.sparse as sp
+
+from poisoncli.core.attack import Poison, Problem, Threat
+from poisoncli.core.data import Data, Dataset, Sparse, Split, Task
+from poisoncli.core.defense import Learner
+from poisoncli.core.errors import PoisonError
+from poisoncli.core.losses import ROW_LOSS
+from poisoncli.core.split import default_sizes, draw
+from poisoncli.core.victim import Exact, Objective, Trainer
+from poisoncli.runs import description, targets
+from poisoncli.runs.description import Run
+from poisoncli.runs.run_file import RunFile
+from poisoncli.training.cross_validation import best_log_lambda
+
+_FOLDS = 3  # what the seed's key is folded with; `run` has the others
+
+
+class Prepared(NamedTuple):
+    """A resolved run with its data: the scaled split, the rows it was drawn from, and the attacker's domain.
+
+    shift, scale, low, high: of the features, scalars, [m], or [repetitions, m] with real targets.
+    y_shift, y_scale, y_low, y_high: of the targets, scalars or [repetitions].
+    target: the rows that the attack is about, see `targets`.
+    """
+
+    run: Run
+    split: Split
+    rows: dict[str, np.ndarray]
+    shift: np.ndarray
+    scale: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    y_shift: np.ndarray
+    y_scale: np.ndarray
+    y_low: np.ndarray
+    y_high: np.ndarray
+    sha256: str
+    task: Task
+    integer: bool
+    objective: Objective
+    trainer: Trainer
+    target: Data
+
+    def learner(self, log_lambda: Any) -> Learner:
+        """The victim with log_lambda [h]."""
+        lambda_ = float(np.exp(np.asarray(log_lambda, float)[0])) / self.run.n_train
+        return Learner(self.objective, self.trainer, log_lambda, self.task, lambda_)
+
+
+def prepare(run: Run, data_dir: str | None = None) -> Prepared:
+    """Load the data set of a resolved run, draw and scale its splits, and build what the run names."""
+    run = targets.read_rows(run)
+    dataset = _load(run, data_dir)
+    others = np.setdiff1d(np.arange(len(dataset.y)), targets.set_apart(run, len(dataset.y)))
+    sizes = _sizes(run, dataset, others)
+    run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
+    drawn = [_draw(np.random.default_rng((run.seed, r)), dataset, others, sizes) for r in range(run.repetitions)]
+    parts = zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
+    return _assemble(run, dataset, {name: others[np.stack(part)] for name, part in parts})
+
+
+def _load(run: Run, data_dir: str | None) -> Dataset:
+    """The data set of a resolved run. Raises `PoisonError` if the model cannot learn it."""
+    dataset = description.build(run.dataset, "dataset").load(data_dir)
+    _check_sparse(run, dataset)
+    _check_task(run, dataset)
+    return dataset
+
+
+def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray]) -> Prepared:
+    """The chosen rows [repetitions, n] of a data set, scaled, and what the run names."""
+    scaler = _scaler(run, dataset, rows["train"])
+    split = Split(*(_take(dataset, rows[name], scaler) for name in ("train", "val", "test")))
+    model = description.build(run.model, "model")
+    return Prepared(
+        run=run,
+        split=split,
+        rows=rows,
+        low=np.asarray((dataset.low - scaler["shift"]) / scaler["scale"], np.float32),
+        high=np.asarray((dataset.high - scaler["shift"]) / scaler["scale"], np.float32),
+        y_low=np.asarray(split.train.y).min(1) if dataset.task == "real" else np.zeros(()),
+        y_high=np.asarray(split.train.y).max(1) if dataset.task == "real" else np.ones(()),
+        **scaler,
+        sha256=dataset.sha256,
+        task=dataset.task,
+        integer=dataset.integer,
+        objective=Objective(model, ROW_LOSS[dataset.task], run.reg),
+        trainer=description.build(run.trainer, "trainer"),
+        target=targets.target(run, split, lambda rows: _take(dataset, rows, scaler), len(dataset.y)),
+    )
+
+
+def _check_sparse(run: Run, dataset: Dataset) -> None:
+    if sp.issparse(dataset.x) and not isinstance(description.build(run.model, "model"), Exact):
+        raise PoisonError(
+            f"{run.dataset.name} is sparse, and model {run.model.name} needs dense features: choose --model svm"
+        )
+
+
+def _draw(
+    rng: np.random.Generator, dataset: Dataset, others: np.ndarray, sizes: tuple[int, int, int]
+) -> tuple[np.ndarray, ...]:
+    """Numbers within `others` of rows for training, validation and test: of all, or of the data's own parts."""
+    if dataset.parts is None:
+        return draw(rng, dataset.y[others], dataset.task, sizes)
+    n_train, n_val, n_test = sizes
+    first, last = (np.flatnonzero(np.isin(others, part)) for part in dataset.parts)
+    if n_train + n_val > len(first) or n_test > len(last):
+        raise PoisonError(
+            f"the data come in {len(first)} training and {len(last)} test rows: let --n-train and --n-val add up "
+            f"to at most {len(first)}, and --n-test to {len(last)}"
+        )
+    if n_train < len(first):
+        first = rng.permutation(first)
+    if n_test < len(last):
+        last = rng.permutation(last)
+    return first[:n_train], first[n_train : n_train + n_val], last[:n_test]
+
+
+def _sizes(run: Run, dataset: Dataset, rows: np.ndarray) -> tuple[int, int, int]:
+    if dataset.parts is not None:
+        first, last = (int(np.isin(rows, part).sum()) for part in dataset.parts)
+        return run.n_train or first - run.n_val, run.n_val, run.n_test or last
+    usual = description.DATASETS[run.dataset.name].sizes or default_sizes(dataset.y[rows], dataset.task)
+    asked = (run.n_train, run.n_val, run.n_test)
+    return tuple(a or u for a, u in zip(asked, usual, strict=True))  # type: ignore[return-value]
+
+
+def _check_task(run: Run, dataset: Dataset) -> None:
+    """Raise `PoisonError` unless model and attack fit the targets."""
+    name, real = run.dataset.name, dataset.task == "real"
+    if real and (run.model.name not in description.REAL_MODELS or run.attack.name not in description.REAL_ATTACKS):
+        raise PoisonError(
+            f"{name} has real targets: add --model {' or '.join(description.REAL_MODELS)} and "
+            f"--method {' or '.join(description.REAL_ATTACKS)}, or pick two values with --classes a,b"
+        )
+    if dataset.task == "multiclass" and run.model.name == "multisvm":
+        if run.attack.name not in description.SEVERAL_ATTACKS:
+            raise PoisonError(
+                f"attack {run.attack.name} is for two classes: choose --method "
+                f"{' or '.join(description.SEVERAL_ATTACKS)}, or pick two classes with --classes a,b"
+            )
+    elif dataset.task == "multiclass":
+        count = len(np.unique(dataset.y))
+        raise PoisonError(
+            f"{name} has {count} classes, and model {run.model.name} separates two classes: pick them with "
+            "--classes a,b, or choose --model multisvm"
+        )
+    if not real and (run.model.name == "linear" or run.attack.name in ("stealthy", "statp")):
+        raise PoisonError(f"{name} has two classes: model linear, attacks stealthy and statp are for real targets")
+
+
+def _scaler(run: Run, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarray]:
+    """Shift and scale of features and targets, in the data set's units.
+
+    With real targets both are standardized by the clean training rows `train` [repetitions, n] (SPR
+    Appendix E); a user's own data for classification are brought to [0, 1] by their range. What is constant
+    is divided by 1.
+    """
+    scaler: dict[str, Any] = {"shift": 0, "scale": 1, "y_shift": 0, "y_scale": 1}
+    if dataset.task == "real":
+        x, y = dataset.x[train].astype(float), dataset.y[train].astype(float)
+        if np.any(y.max(1) == y.min(1)):
+            raise PoisonError(
+                f"the training targets of {run.dataset.name} are all the same: ask for more --n-train"
+            )
+        scaler = {"shift": x.mean(1), "scale": _nonzero(x.std(1)), "y_shift": y.mean(1), "y_scale": y.std(1)}
+    elif run.dataset.name == "file":
+        scaler.update(shift=np.asarray(dataset.low), scale=_nonzero(dataset.high - dataset.low))
+    return {name: np.asarray(value, np.float32) for name, value in scaler.items()}
+
+
+def _nonzero(scale: Any) -> np.ndarray:
+    """`scale` with 1 where it is 0, or nothing but the rounding of a constant column."""
+    return np.where(scale > 1e-7, scale, 1)
+
+
+def _take(dataset: Dataset, rows: np.ndarray, scaler: dict[str, np.ndarray]) -> Data:
+    """The rows [repetitions, n] of a data set, scaled; sparse features stay as they are."""
+    if sp.issparse(dataset.x):
+        sparse: Any = Sparse(dataset.x[chosen] for chosen in rows)
+        return Data(sparse, np.asarray(dataset.y, np.float32)[rows], np.ones(rows.shape, np.float32))
+    shift, scale = (np.asarray(scaler[name]) for name in ("shift", "scale"))
+    if shift.ndim == 2:
+        shift, scale = shift[:, None], scale[:, None]
+    x = ((dataset.x[rows] - shift) / scale).astype(np.float32)
+    y = (np.asarray(dataset.y, np.float32)[rows].T - scaler["y_shift"]) / scaler["y_scale"]
+    return Data(x, np.ascontiguousarray(y.T, np.float32), np.ones(rows.shape, np.float32))
+
+
+def problem(prepared: Prepared) -> Problem:
+    """What the attacker sees."""
+    run = prepared.run
+    layers = 1
+    if run.per_layer:
+        m = prepared.split.train.x.shape[2]
+        layers = len(jax.eval_shape(lambda: prepared.objective.model.init(jax.random.key(0), m)))
+    return Problem(
+        train=prepared.split.train,
+        target=_target(prepared),
+        objective=dataclasses.replace(prepared.objective, outer=targets.row_loss(run)),
+        trainer=prepared.trainer,
+        threat=Threat(_counts(run), prepared.low, prepared.high, prepared.y_low, prepared.y_high, prepared.integer),
+        log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
+        learn=np.array([run.learn_lambda]),
+        clean_only=np.array([run.learn_lambda and run.clean_lambda]),
+        task=prepared.task,
+        trusted=prepared.split.val if targets.is_general(run) and run.learn_lambda else None,
+    )
+
+
+def _target(prepared: Prepared) -> Data:
+    """The rows that the attack is about. Raises `PoisonError` if there are none."""
+    attack = prepared.run.attack
+    wanted = "target" in attack.options or not description.ATTACKS[attack.name].adds
+    if wanted and not prepared.target.y.shape[1]:
+        raise PoisonError("there are no validation rows to attack: set some apart with --n-val, such as 400")
+    return prepared.target
+
+
+def _fixed(prepared: Prepared) -> np.ndarray:
+    """The fixed log_lambda of each repetition; -inf for no penalty."""
+    run, train = prepared.run, prepared.split.train
+    if not run.clean_lambda or run.learn_lambda:
+        with np.errstate(divide="ignore"):
+            return np.full(run.repetitions, np.log((run.lambda_ or 0.0) * run.n_train), np.float32)
+    key = jax.random.fold_in(jax.random.key(run.seed), _FOLDS)
+    found = [
+        best_log_lambda(
+            jax.random.fold_in(key, r), prepared.objective, prepared.trainer, Data(*(a[r] for a in train))
+        )
+        for r in range(run.repetitions)
+    ]
+    return np.array(found, np.float32)
+
+
+def _counts(run: Run) -> tuple[int, ...]:
+    """Poison rows in all at each stage: batches of one size that together stay within the fraction."""
+    exact = min((run.fraction or 0) * run.n_train, run.n_train - 1)  # one clean row at least
+    if exact < 1 - 1e-9:
+        raise PoisonError(
+            f"--fraction {run.fraction} of {run.n_train} training rows is less than one row: raise it"
+        )
+    if description.ATTACKS[run.attack.name].adds:
+        return (0, int(exact + 1e-9))
+    share = 0.075 if run.dataset.name in description.REAL else 0.07
+    batch = run.attack.options["batch"] or max(1, round(share * run.n_train))
+    if batch > run.n_train:
+        raise PoisonError(
+            f"a batch of {batch} is larger than the {run.n_train} clean training rows: choose a smaller -o batch"
+        )
+    stages = max(1, math.ceil(exact / batch - 0.01))
+    size = round(exact / stages)
+    if stages * size > min(exact + 0.5, run.n_train - 1):  # half a row too much is rounding
+        size = int((exact + 1e-9) / stages)
+    return tuple(range(0, stages * size + 1, size))
+
+
+def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
+    """The data and methods of a run file, with the very rows that it was crafted on."""
+    poison, run = content.poison, description.from_json(content.run)
+    added = poison.replaced.size > 0 and poison.replaced.max() < 0  # then the best so far can be judged
+    if poison.done < poison.total and not added:
+        raise PoisonError("the poison is not complete: finish it with `poison attack --resume` first")
+    dataset = _load(run, data_dir)
+    if dataset.sha256 != content.sha256:
+        raise PoisonError(
+            f"the data set {run.dataset.name} has changed since the poison was crafted: "
+            "restore it, or craft the poison again"
+        )
+    sizes = [(run.repetitions, n) for n in (run.n_train, run.n_val, run.n_test)]
+    if (
+        [content.split[name].shape for name in ("train", "val", "test")] != sizes
+        or any(rows.size and (rows.min() < 0 or rows.max() >= len(dataset.y)) for rows in content.split.values())
+        or poison.x.shape[2] != dataset.x.shape[1]
+    ):
+        raise PoisonError("the run file is damaged, its rows are not those of its run: craft the poison again")
+    return _assemble(run, dataset, content.split)
+
+
+def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray, np.ndarray]:
+    """The training rows of a stage: data, which rows are poison [repetitions, n], and where each came from.
+
+    The last array holds for a poison row its number among the poison rows, and -1 for a clean one.
+    """
+    count = int(poison.counts[stage])
+    if isinstance(train.x, Sparse) or (poison.replaced.size and poison.replaced[0, 0] < 0):
+        return _with_added(train, poison, count)
+    index = poison.replaced[:, :count]
+    x, y = np.array(train.x), np.array(train.y)
+    number = np.full(y.shape, -1)
+    np.put_along_axis(x, index[:, :, None], poison.x[:, :count], axis=1)
+    np.put_along_axis(y, index, poison.y[:, :count], axis=1)
+    np.put_along_axis(number, index, np.broadcast_to(np.arange(count), index.shape), axis=1)
+    return Data(x, y, train.weight), number >= 0, number
+
+
+def _with_added(train: Data, poison: Poison, count: int) -> tuple[Data, np.ndarray, np.ndarray]:
+    """The training rows followed by all poison rows, of which the first `count` have weight 1, the others 0."""
+    repetitions, points = poison.y.shape
+    clean = train.y.shape[1]
+    if isinstance(train.x, Sparse):
+        parts = zip(train.x, poison.x, strict=True)
+        x: Any = Sparse(sp.vstack([a, sp.csr_matrix(b)], format="csr") for a, b in parts)
+    else:
+        x = np.concatenate([train.x, poison.x], axis=1)
+    y = np.concatenate([train.y, poison.y], axis=1)
+    weight = np.concatenate([train.weight, np.ones((repetitions, points), np.float32)], axis=1)
+    weight[:, clean + count :] = 0
+    number = np.concatenate(
+        [np.full((repetitions, clean), -1), np.tile(np.arange(points), (repetitions, 1))], axis=1
+    )
+    number[:, clean + count :] = -1
+    return Data(x, y, weight), number >= 0, number

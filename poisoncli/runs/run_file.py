@@ -1,0 +1,318 @@
+"""The run file: HDF5, written whole and renamed into place, so that a kill leaves the old file or the new."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poisoncli.core.attack import Poison
+from poisoncli.core.data import Params, Sparse
+from poisoncli.core.errors import PoisonError
+from poisoncli.tables.atomic import replace
+
+SCHEMA = 1
+SCALER = ("shift", "scale", "y_shift", "y_scale")
+_LARGEST = 2**32  # numbers in an array that is read
+_UNITS = {"loss": "nats", "test_loss": "nats", "val_loss": "nats", "test_error": "1", "val_error": "1"}
+_AXES = {
+    "x": ("repetition", "point", "feature"),
+    "y": ("repetition", "point"),
+    "replaced": ("repetition", "point"),
+    "counts": ("stage",),
+    "log_lambda": ("repetition", "stage", "lambda"),
+    "loss": ("repetition", "stage", "outer_step"),
+    "train": ("repetition", "row"),
+    "val": ("repetition", "row"),
+    "test": ("repetition", "row"),
+    "weight": ("repetition", "stage", "row"),
+    "score": ("repetition", "stage", "row"),
+    "scales": ("repetition", "stage", "objective"),
+    "memory": ("repetition", "vector", "number"),
+    "trail": ("repetition", "stage", "outer_step", "coordinate"),
+    "timeline": ("step", "seconds and error"),
+    "data": ("entry",),
+    "indices": ("entry",),
+    "indptr": ("row",),
+    "y_shift": (),
+    "y_scale": (),
+    "shift": (),
+    "scale": (),
+    "norm": ("repetition", "stage", "layer"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What the victim does after training at each stage; arrays [repetitions, stages].
+
+    test_error, val_error: share of wrong rows, in [0, 1], or for real targets the NMSE (SPR eq. 7).
+    test_loss, val_loss: mean loss without penalty.
+    norm: squared L2 norm of all parameters over their number, of each layer [repetitions, stages, layers].
+    params: the victim's parameters, each array with leading axes [repetitions, stages].
+    target_rate: share of the attacker's target rows that come out as he wants, see `targets.rate`; or empty [0, 0].
+    """
+
+    test_error: np.ndarray
+    val_error: np.ndarray
+    test_loss: np.ndarray
+    val_loss: np.ndarray
+    norm: np.ndarray
+    params: Params
+    target_rate: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+
+@dataclasses.dataclass(frozen=True)
+class Defended:
+    """What a defense made of the training rows of each stage.
+
+    choice: the defense with its options (JSON); knows: what it was told beyond the rows, in words.
+    weight: of each training row [repetitions, stages, rows], in [0, 1]; 0 means removed.
+    score: suspicion [repetitions, stages, rows], higher is worse; NaN where the defense has none.
+    """
+
+    choice: str
+    knows: str
+    weight: np.ndarray
+    score: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFile:
+    """The content of a run file.
+
+    run: the run's description (JSON); sha256: hash of the data set.
+    split: rows of the data set in `train`, `val`, `test` [repetitions, rows].
+    scaler: features of the run = (features of the data set - shift) / scale, and targets with y_shift and
+        y_scale; features' are scalars, [m] or [repetitions, m], targets' scalars or [repetitions].
+    poison: the crafted poison; defenses: their weights, by name.
+    evaluations: by name of the defense, `none` without one.
+    timeline: of a search, seconds since it began and its best error until then [steps, 2]; else empty.
+    """
+
+    run: str
+    sha256: str
+    split: dict[str, np.ndarray]
+    scaler: dict[str, np.ndarray]
+    poison: Poison
+    defenses: dict[str, Defended] = dataclasses.field(default_factory=dict)
+    evaluations: dict[str, Evaluation] = dataclasses.field(default_factory=dict)
+    timeline: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
+
+    @property
+    def real(self) -> bool:
+        """Whether the targets are real numbers, which alone are scaled for each repetition."""
+        return bool(np.ndim(self.scaler["y_scale"]))
+
+
+def write(path: Path, content: RunFile) -> None:
+    """Write `content` to `path`: beside it, flushed to disk, then renamed. Raises `FailedError` on a full disk."""
+    import h5py
+
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["version"] = json.dumps(_versions())
+        file.attrs["run"] = content.run
+        split = file.create_group("split")
+        split.attrs["sha256"] = content.sha256
+        _put(split, {**content.split, **content.scaler})
+        attack = file.create_group("attack")
+        attack.attrs["done"], attack.attrs["total"] = content.poison.done, content.poison.total
+        _put(attack, {k: v for k, v in content.poison._asdict().items() if k not in ("done", "total")})
+        for name, defended in content.defenses.items():
+            _put_defended(file.create_group(f"defend/{name}"), defended)
+        for name, evaluation in content.evaluations.items():
+            _put_evaluation(file.create_group(f"evaluate/{name}"), evaluation)
+        _scale_stages(file, attack["counts"])
+        _put(file, {"timeline": content.timeline})
+    replace(path, image.getvalue())
+
+
+def read(path: str | Path) -> RunFile:
+    """The run file at `path`. Raises `PoisonError` if it is missing, truncated, foreign or of a newer schema."""
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise PoisonError(f"{path} does not exist: craft poison first with `poison attack --out {path}`")
+    try:
+        with h5py.File(path, "r") as file:
+            _check(path, file)
+            return _content(file)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError):
+        raise PoisonError(f"{path} is damaged or was not written by poison: craft the poison again") from None
+
+
+def _versions() -> dict[str, str]:
+    packages = ("poisoncli", "jax", "optax", "numpy", "scikit-learn", "h5py")
+    return {name: importlib.metadata.version(name) for name in packages}
+
+
+def _put(group: Any, arrays: Mapping[str, Any]) -> None:
+    """Write arrays with their axes named and their units."""
+    for name, value in arrays.items():
+        if isinstance(value, Sparse):
+            _put_sparse(group.create_group(name), value)
+            continue
+        array = np.asarray(value)
+        compress = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size > 4096 else {}
+        item = group.create_dataset(name, data=array, **compress)
+        for axis, label in zip(item.dims, _AXES.get(name, ("repetition", "stage")), strict=False):
+            axis.label = label
+        if name in _UNITS:
+            item.attrs["unit"] = _UNITS[name]
+
+
+def _put_sparse(group: Any, rows: Sparse) -> None:
+    """CSR arrays of every repetition, in groups 0, 1, ..."""
+    for number, part in enumerate(rows):
+        place = group.create_group(str(number))
+        place.attrs["shape"] = part.shape
+        _put(place, {"data": part.data, "indices": part.indices, "indptr": part.indptr})
+
+
+def _sparse(group: Any) -> Sparse:
+    import scipy.sparse as sp
+
+    found = Sparse()
+    if not len(group):
+        raise ValueError("no rows")
+    for number in range(len(group)):
+        part = group[str(number)]
+        arrays = tuple(_array(part[name], name) for name in ("data", "indices", "indptr"))
+        rows: Any = sp.csr_matrix(arrays, shape=tuple(int(size) for size in part.attrs["shape"]))
+        rows.check_format(full_check=True)
+        found.append(rows)
+    return found
+
+
+def _put_defended(group: Any, defended: Defended) -> None:
+    group.attrs["defense"], group.attrs["knows"] = defended.choice, defended.knows
+    _put(group, {"weight": defended.weight, "score": defended.score})
+
+
+def _scale_stages(file: Any, counts: Any) -> None:
+    """Make the poison rows at each stage the scale of every stage axis, so that other tools can plot them."""
+    import h5py
+
+    counts.make_scale("poison rows")
+
+    def attach(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            for axis in item.dims:
+                if axis.label == "stage" and item != counts:
+                    axis.attach_scale(counts)
+
+    file.visititems(attach)
+
+
+def _put_evaluation(group: Any, evaluation: Evaluation) -> None:
+    measures = {f.name: getattr(evaluation, f.name) for f in dataclasses.fields(evaluation)}
+    params = measures.pop("params")
+    if not measures["target_rate"].size:
+        del measures["target_rate"]
+    _put(group, measures)
+    for number, layer in enumerate(params):
+        _put(group.create_group(f"params/{number}"), layer)
+
+
+def _check(path: Path, file: Any) -> None:
+    import h5py
+
+    schema = file.attrs.get("schema")
+    if schema is None or "run" not in file.attrs:
+        raise PoisonError(f"{path} was not written by poison: give a run file of `poison attack`")
+    if int(schema) > SCHEMA:
+        raise PoisonError(f"{path} was written by a newer poison (schema {schema}): update poison to read it")
+    for name, link in _links(file):
+        if not isinstance(link, h5py.HardLink):
+            raise PoisonError(f"{path} links to other data at {name}: poison does not follow links")
+        item = file[name]
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            raise PoisonError(f"{path} keeps {name} in another file: poison does not follow links")
+
+
+def _links(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    import h5py
+
+    for name in group:
+        link = group.get(name, getlink=True)
+        yield f"{prefix}{name}", link
+        if isinstance(link, h5py.HardLink) and isinstance(group[name], h5py.Group):
+            yield from _links(group[name], f"{prefix}{name}/")
+
+
+def _content(file: Any) -> RunFile:
+    import h5py
+
+    split = {name: _array(item, name) for name, item in file["split"].items()}
+    attack = file["attack"]
+    arrays: dict[str, Any] = {name: _array(item, name) for name, item in attack.items() if name != "x"}
+    arrays["x"] = _array(attack["x"], "x") if isinstance(attack["x"], h5py.Dataset) else _sparse(attack["x"])
+    content = RunFile(
+        run=str(file.attrs["run"]),
+        sha256=str(file["split"].attrs["sha256"]),
+        scaler={name: split.pop(name) for name in SCALER},
+        split=split,
+        timeline=_array(file["timeline"], "timeline") if "timeline" in file else np.zeros((0, 2)),
+        poison=Poison(**arrays, done=int(attack.attrs["done"]), total=int(attack.attrs["total"])),
+        defenses={name: _defended(group) for name, group in file.get("defend", {}).items()},
+        evaluations={name: _evaluation(group) for name, group in file.get("evaluate", {}).items()},
+    )
+    if not _fits(content):
+        raise ValueError("the arrays do not fit each other")
+    return content
+
+
+def _defended(group: Any) -> Defended:
+    choice, knows = str(group.attrs["defense"]), str(group.attrs["knows"])
+    return Defended(choice, knows, _array(group["weight"], "weight"), _array(group["score"], "score"))
+
+
+def _evaluation(group: Any) -> Evaluation:
+    measures = {name: _array(item, name) for name, item in group.items() if name != "params"}
+    layers = (group["params"][str(number)] for number in range(len(group["params"])))
+    return Evaluation(**measures, params=[{k: _array(v, k) for k, v in layer.items()} for layer in layers])
+
+
+def _array(item: Any, name: str) -> np.ndarray:
+    """The numbers of a data set. Raises `ValueError` if it is none, is too large, or has other axes."""
+    axes = _AXES.get(name)
+    if item.dtype.kind not in "biuf" or item.size > _LARGEST or (axes and item.ndim != len(axes)):
+        raise ValueError(name)
+    return item[()]
+
+
+def _fits(content: RunFile) -> bool:
+    """Whether the arrays have the sizes that belong together, and the indices stay within them."""
+    poison, counts = content.poison, content.poison.counts
+    if content.split.keys() != {"train", "val", "test"}:
+        return False
+    repetitions, rows = content.split["train"].shape
+    # a checkpoint of runs that are crafted together lists them, and has entries for each
+    entries = repetitions * (len(json.loads(content.run)) if content.run.startswith("[") else 1)
+    stages, points = (entries, len(counts)), poison.replaced.shape[1]
+    added = poison.replaced.size == 0 or bool(np.all(poison.replaced == -1))
+    weighed = rows + points * added
+    return (
+        content.timeline.shape[1] == 2
+        and poison.x.shape[:2] == poison.y.shape == (entries, points)
+        and poison.replaced.shape == (repetitions, points)
+        and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
+        and poison.scales.shape in ((0, 0, 2), (*stages, 2))
+        and poison.trail.shape in ((0, 0, 0, 0), (*poison.loss.shape, poison.x.shape[2] + 1))
+        and bool(counts[0] == 0 and np.all(np.diff(counts) >= 0) and counts[-1] <= poison.y.shape[1])
+        and (added or bool(np.all((poison.replaced >= 0) & (poison.replaced < rows))))
+        and all(
+            found.weight.shape == found.score.shape == (*stages, weighed) for found in content.defenses.values()
+        )
+        and all(found.test_error.shape == found.val_loss.shape == stages for found in content.evaluations.values())
+        and all(found.target_rate.shape in ((0, 0), stages) for found in content.evaluations.values())
+    )

@@ -1,0 +1,292 @@
+"""The stages of a run: attack, defend, evaluate; they wire names to methods, own the keys, files, progress."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Data, Sparse
+from poisoncli.core.defense import Clues
+from poisoncli.core.errors import FailedError, PoisonError
+from poisoncli.core.losses import ERROR
+from poisoncli.core.victim import Exact
+from poisoncli.runs import description, run_file, targets
+from poisoncli.runs.description import Choice, Run
+from poisoncli.runs.prepare import Prepared, poisoned, prepare, problem, restore
+from poisoncli.runs.run_file import Defended, Evaluation, RunFile
+from poisoncli.training.optimum import solve_and_score
+from poisoncli.training.score import train_and_score
+
+Report = Callable[[int, int, str], None]  # steps done, steps in all, what is being done
+DIVERGED = 100.0  # test NMSE that no training reaches that converges
+CHECKPOINT_SECONDS = 20.0  # between two checkpoints within a batch
+_ATTACK, _VICTIM, _DEFENSE = 1, 2, 4  # what a key is folded with, for each stage; see also `prepare`
+
+
+def attack(
+    run: Run,
+    out: str | Path = "run.h5",
+    *,
+    data_dir: str | None = None,
+    force: bool = False,
+    resume: bool = False,
+    report: Report = lambda done, total, what: None,
+) -> Path:
+    """Craft poison and write a run file to `out`.
+
+    force: replace an existing file. resume: go on from the checkpoint `out`.partial, if there is one; the
+    result is the same to the bit as without the interruption.
+    report: called with the steps done, the steps in all, and what is being done.
+
+    Returns the path. Raises `PoisonError` for a wrong request and `FailedError` if the attack diverges or the
+    disk is full; an interruption leaves the checkpoint.
+    """
+    path = Path(out)
+    partial = path.parent / (path.name + ".partial")
+    run = description.resolve(run)
+    _check_place(path, partial, force, resume)
+    prepared = prepare(run, data_dir)
+    content = fresh(prepared)
+    if resume and path.exists():
+        same_run(run_file.read(path), content, path)
+        return path
+    begun = None
+    if resume and partial.exists():
+        found = run_file.read(partial)
+        same_run(found, content, partial)
+        begun, content = found.poison, dataclasses.replace(content, timeline=found.timeline)
+    run_file.write(path, craft(prepared, problem(prepared), content, begun, partial, report))
+    partial.unlink(missing_ok=True)
+    return path
+
+
+def fresh(prepared: Prepared) -> RunFile:
+    """A run file's content before there is poison."""
+    return RunFile(
+        run=description.to_json(prepared.run),
+        sha256=prepared.sha256,
+        split=prepared.rows,
+        scaler={name: getattr(prepared, name) for name in run_file.SCALER},
+        poison=None,  # type: ignore[arg-type]
+    )
+
+
+def _check_place(path: Path, partial: Path, force: bool, resume: bool) -> None:
+    """Raise `PoisonError` where the file cannot be written, or something would be lost."""
+    if force and resume:
+        raise PoisonError("--force and --resume contradict each other: give one of them")
+    if not path.parent.is_dir():
+        raise PoisonError(f"the folder {path.parent} does not exist: create it, or choose another --out")
+    if path.is_dir():
+        raise PoisonError(f"{path} is a folder: name a file with --out")
+    if not os.access(path.parent, os.W_OK):
+        raise PoisonError(f"the folder {path.parent} cannot be written to: choose another --out")
+    for place in (path, partial):
+        if place.exists() and not (force or resume):
+            raise PoisonError(f"{place} exists: --force replaces it, --resume goes on from it, --out names another")
+
+
+def same_run(found: RunFile, wanted: RunFile, path: Path) -> None:
+    """Raise `PoisonError` unless the file `path`, with the content `found`, belongs to the run of `wanted`."""
+    if not description.same(found.run, wanted.run) or found.sha256 != wanted.sha256:
+        raise PoisonError(
+            f"{path} belongs to a run with other options or data: repeat its options, or start anew with --force"
+        )
+
+
+def craft(
+    prepared: Prepared, task: Problem, content: RunFile, begun: Poison | None, partial: Path, report: Report
+) -> RunFile:
+    """`content` with the poison of the attack on `task`, from `begun` on; checkpoints go to `partial`.
+
+    Raises `FailedError` if it diverges or is interrupted; the last checkpoint then stays.
+    """
+    method = description.build(prepared.run.attack, "attack")
+    what = f"crafting {prepared.run.attack.name} poison"
+    key = jax.random.fold_in(jax.random.key(prepared.run.seed), _ATTACK)
+    saved, batch, poison = time.monotonic(), -1, begun
+    start = saved - (content.timeline[-1, 0] if len(content.timeline) else 0.0)
+    try:
+        for poison in method.craft(key, task, begun):
+            report(poison.done, poison.total, what)
+            _check_finite(poison)
+            if method.adds:
+                content = _timed(content, time.monotonic() - start, poison)
+            stage = poison.done // max(poison.loss.shape[2], 1)
+            if stage != batch or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                if poison.done < poison.total:
+                    run_file.write(partial, dataclasses.replace(content, poison=poison))
+                saved, batch = time.monotonic(), stage
+    except KeyboardInterrupt:
+        if poison is None:
+            raise
+        run_file.write(partial, dataclasses.replace(content, poison=poison))
+        raise FailedError(f"interrupted: the same command with --resume goes on from {partial}") from None
+    assert poison is not None  # an attack yields at least once
+    return dataclasses.replace(content, poison=poison)
+
+
+def _timed(content: RunFile, seconds: float, poison: Poison) -> RunFile:
+    """`content` with a step in its timeline if the search has found better poison."""
+    known = poison.loss[:, 1] if poison.loss.shape[1] > 1 else poison.loss
+    if not np.any(known > 0):
+        return content
+    best = float(np.nanmax(known, axis=1, initial=0.0).mean())
+    if len(content.timeline) and best <= content.timeline[-1, 1]:
+        return content
+    return dataclasses.replace(content, timeline=np.concatenate([content.timeline, [[seconds, best]]]))
+
+
+def _check_finite(poison: Poison) -> None:
+    done = poison.loss[~np.isnan(poison.loss)]
+    values = [part.data for part in poison.x] if isinstance(poison.x, Sparse) else [poison.x]
+    if not all(np.all(np.isfinite(part)) for part in values) or not np.all(np.isfinite(done)):
+        raise FailedError(
+            "the training diverged (its loss is not finite): try a smaller -o inner_rate, or a smaller lambda"
+        )
+
+
+def defend(
+    path: str | Path,
+    choice: Choice | str,
+    *,
+    data_dir: str | None = None,
+    save: bool = True,
+    report: Report = lambda done, total, what: None,
+) -> RunFile:
+    """Let a defense weigh the training rows of every repetition and stage, the clean stage 0 included.
+
+    choice: a defense by name, or with options. Returns the run file's content with the weights, and writes
+    them there unless `save` is false; the same defense with other options takes the place of its former self.
+    Raises `PoisonError` if the file, its data set or the defense cannot be used.
+    """
+    path = Path(path)
+    choice = description.resolve_defense(Choice(choice) if isinstance(choice, str) else choice)
+    content = run_file.read(path)
+    former = content.defenses.get(choice.name)
+    if former is not None and former.choice == description.choice_to_json(choice):
+        return content
+    prepared = restore(content, data_dir)
+    defended = weigh(prepared, content.poison, choice, report)
+    evaluations = {name: kept for name, kept in content.evaluations.items() if name != choice.name}
+    defenses = {**content.defenses, choice.name: defended}
+    content = dataclasses.replace(content, defenses=defenses, evaluations=evaluations)
+    if save:
+        run_file.write(path, content)
+    return content
+
+
+def weigh(prepared: Prepared, poison: Poison, choice: Choice, report: Report) -> Defended:
+    """Run a resolved defense over all repetitions and stages."""
+    method, what = description.build(choice, "defense"), f"defending with {choice.name}"
+    repetitions, stages = prepared.run.repetitions, len(poison.counts)
+    keys = _keys(prepared, _DEFENSE)
+    size = poisoned(prepared.split.train, poison, 0)[0].y.shape[1]
+    weight, score = np.zeros((repetitions, stages, size), np.float32), np.full((repetitions, stages, size), np.nan)
+    for stage, count in enumerate(poison.counts):
+        train, _, _ = poisoned(prepared.split.train, poison, stage)
+        for r in range(repetitions):
+            report(stage * repetitions + r, stages * repetitions, what)
+            rows, trusted = (Data(*(leaf[r] for leaf in part)) for part in (train, prepared.split.val))
+            there = rows.weight > 0
+            rows = Data(*(leaf[there] for leaf in rows)) if not there.all() else rows
+            clues = Clues(trusted, int(count) / len(rows.y))
+            verdict = method.weigh(keys[r], rows, prepared.learner(poison.log_lambda[r, stage]), clues)
+            if not np.any(verdict.weight > 0):
+                raise FailedError(f"defense {choice.name} removes every row: choose milder options with -o")
+            weight[r, stage, there], score[r, stage, there] = verdict.weight, verdict.score
+    report(stages * repetitions, stages * repetitions, what)
+    return Defended(description.choice_to_json(choice), method.knows(), weight, score.astype(np.float32))
+
+
+def evaluate(
+    path: str | Path,
+    *,
+    data_dir: str | None = None,
+    save: bool = True,
+    report: Report = lambda done, total, what: None,
+) -> RunFile:
+    """Train the victim on the clean and on the poisoned rows of every stage, and score it.
+
+    It is trained without a defense (`none`) and behind each defense in the file. All trainings of a repetition
+    start from the same parameters (HLP Table V). Returns the run file's content with the evaluations, and
+    writes them there unless `save` is false; what is there already is kept.
+    Raises `PoisonError` if the file or its data set cannot be read, and `FailedError` if the victim diverges.
+    """
+    path = Path(path)
+    content = run_file.read(path)
+    wanted = [name for name in ("none", *content.defenses) if name not in content.evaluations]
+    if not wanted:
+        return content
+    prepared = restore(content, data_dir)
+    evaluations = dict(content.evaluations)
+    for name in wanted:
+        evaluations[name] = behind(prepared, content, name, report)
+    content = dataclasses.replace(content, evaluations=evaluations)
+    if save:
+        run_file.write(path, content)
+    return content
+
+
+def behind(prepared: Prepared, content: RunFile, name: str, report: Report) -> Evaluation:
+    """Train and score the victim at each stage, on the rows that the defense `name` leaves."""
+    stages = len(content.poison.counts)
+    what = "training the victim" if name == "none" else f"training the victim behind {name}"
+    scores = []
+    for stage in range(stages):
+        report(stage, stages, what)
+        weight = None if name == "none" else content.defenses[name].weight[:, stage]
+        scores.append(_score(prepared, content.poison, stage, weight))
+    report(stages, stages, what)
+    stacked: Any = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *scores)
+    rate = targets.rate(prepared.run, prepared.objective, prepared.target, stacked.params)
+    evaluation = Evaluation(**stacked._asdict(), target_rate=rate)
+    if not np.all(np.isfinite(evaluation.test_loss)):
+        raise FailedError(
+            "the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate"
+        )
+    worst = float(np.max(evaluation.test_error))
+    if prepared.task == "real" and worst > DIVERGED:
+        warnings.warn(
+            f"{what}: the test NMSE reaches {worst:.1g}, it diverged; craft again with a smaller -o trainer.rate",
+            stacklevel=2,
+        )
+    return evaluation
+
+
+def _score(prepared: Prepared, poison: Poison, stage: int, weight: np.ndarray | None) -> Any:
+    train, _, _ = poisoned(prepared.split.train, poison, stage)
+    if weight is not None:
+        train = train._replace(weight=train.weight * weight)
+    if isinstance(prepared.objective.model, Exact):
+        lambdas = [prepared.learner(value).lambda_ for value in poison.log_lambda[:, stage]]
+        return solve_and_score(prepared.objective.model, train, lambdas, prepared.split.val, prepared.split.test)
+    split, log_lambda = prepared.split, jnp.asarray(poison.log_lambda[:, stage])
+    keys = _keys(prepared, _VICTIM)
+    score = train_and_score(
+        keys,
+        prepared.objective,
+        prepared.trainer,
+        train,
+        log_lambda,
+        split.val,
+        split.test,
+        error=ERROR[prepared.task],
+    )
+    return jax.tree.map(np.asarray, score)
+
+
+def _keys(prepared: Prepared, stage: int) -> Any:
+    """A key for each repetition of one of the stages `_ATTACK`, ..."""
+    key = jax.random.fold_in(jax.random.key(prepared.run.seed), stage)
+    return jax.vmap(lambda r: jax.random.fold_in(key, r))(jnp.arange(prepared.run.repetitions))

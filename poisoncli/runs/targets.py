@@ -1,0 +1,113 @@
+"""Whose loss an attack moves: the rows that it targets, and the label that it pushes them to (HLP eq. 2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from poisoncli.core.data import Array, Data, Params, Split
+from poisoncli.core.errors import PoisonError
+from poisoncli.core.losses import ERROR, TARGET_LOSSES
+from poisoncli.core.victim import Objective
+from poisoncli.runs import description
+from poisoncli.runs.description import Choice, Run
+from poisoncli.training.layers import predict
+
+
+def read_rows(run: Run) -> Run:
+    """`run` with the numbers of its target rows in place of the file that holds them, one a line or with commas."""
+    options = run.attack.options
+    kind, _, place = str(options.get("target", "")).partition(":")
+    if kind != "rows" or _numbers(place):
+        return run
+    try:
+        found = _numbers(",".join(Path(place).read_text(encoding="utf-8").split()))
+    except (OSError, UnicodeDecodeError):
+        found = ()
+    if not found:
+        raise PoisonError(
+            f"--target-rows rows:{place} names no rows: give their numbers in the data set, from 0 on, with commas "
+            "between them, or a text file of them"
+        )
+    named = {**options, "target": "rows:" + ",".join(map(str, sorted(set(found))))}
+    return dataclasses.replace(run, attack=Choice(run.attack.name, named))
+
+
+def set_apart(run: Run, total: int) -> np.ndarray:
+    """Numbers of the rows that the attack targets one by one: they are for nothing else. Of `total` rows."""
+    kind, _, listed = str(run.attack.options.get("target", "")).partition(":")
+    rows = np.unique(_numbers(listed)) if kind == "rows" else np.empty(0, int)
+    if rows.size and rows[-1] >= total:
+        raise PoisonError(f"there is no row {rows[-1]} to target: the data set has the rows 0 to {total - 1}")
+    return rows.astype(int)
+
+
+def target(run: Run, split: Split, take: Callable[[np.ndarray], Data], total: int) -> Data:
+    """The rows that the attack targets [repetitions, n], with the label that it pushes them to if there is one.
+
+    take: gives rows of the data set by their numbers [repetitions, n], scaled.
+    """
+    options = run.attack.options
+    kind, _, name = str(options.get("target", "val")).partition(":")
+    if kind == "rows":
+        rows = set_apart(run, total)
+        chosen = take(np.tile(rows, (run.repetitions, 1)))
+    elif kind == "class":
+        chosen = split.val._replace(weight=(split.val.y == class_number(run, name)).astype(np.float32))
+        if not np.all(chosen.weight.sum(1)):
+            raise PoisonError(f"the validation rows have none of class {name}: ask for more with --n-val")
+    else:
+        chosen = getattr(split, kind)
+    if options.get("target_label"):
+        wanted = class_number(run, str(options["target_label"]))
+        chosen = chosen._replace(y=np.full_like(chosen.y, wanted))
+    return chosen
+
+
+def row_loss(run: Run) -> Callable[[Array, Array], Array] | None:
+    """What the attack maximizes on a target row, where that is not the row loss of the training."""
+    options = run.attack.options
+    return TARGET_LOSSES[options.get("target_loss", "training"), bool(options.get("target_label"))]
+
+
+def is_general(run: Run) -> bool:
+    """Whether the attack looks at other rows than the learner's validation rows, or in another way."""
+    return run.attack.options.get("target", "val") != "val" or row_loss(run) is not None
+
+
+def class_number(run: Run, name: str) -> int:
+    """0 or 1 for the class that a user calls `name`. Raises `PoisonError` if there is none."""
+    given = run.dataset.options.get("classes", ())
+    known: tuple[Hashable, ...] = tuple(given) or description.DATASETS[run.dataset.name].class_names or (0, 1)
+    names = [str(one) for one in known]
+    if name not in names:
+        raise PoisonError(f"there is no class {name} to target: choose one of {', '.join(names)}")
+    return names.index(name)
+
+
+def rate(run: Run, objective: Objective, rows: Data, params: Params) -> np.ndarray:
+    """Share of the target rows that come out as the attacker wants [repetitions, stages]; empty for whole parts.
+
+    That is: with the label that he chose, or else with a wrong one. params: leading axes [repetitions, stages].
+    """
+    label = bool(run.attack.options.get("target_label"))
+    if not label and ":" not in str(run.attack.options.get("target", "")):
+        return np.empty((0, 0), np.float32)
+
+    def wrong(params: Params, rows: Data) -> Array:
+        return ERROR["binary"](predict(objective.model, params, rows.x), rows.y, rows.weight)
+
+    over_stages = jax.vmap(wrong, in_axes=(0, None))
+    wanted: Any = np.asarray(jax.vmap(over_stages)(params, rows))
+    return 1 - wanted if label else wanted
+
+
+def _numbers(listed: str) -> tuple[int, ...]:
+    """The whole numbers of a list with commas; none if it is no such list."""
+    parts = [part.strip() for part in listed.split(",") if part.strip()]
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()

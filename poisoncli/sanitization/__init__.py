@@ -1,0 +1,1 @@
+"""The engine of kkt, minmax, influence, alfa and the five filters."""

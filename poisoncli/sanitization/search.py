@@ -1,0 +1,163 @@
+"""From a problem to poison that is added: repetitions, candidates, re-fits, the best so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import scipy.sparse as sp
+
+from poisoncli.core.attack import Poison, Problem
+from poisoncli.core.data import Array, Sparse
+from poisoncli.core.errors import PoisonError
+from poisoncli.core.method import option
+from poisoncli.core.random import generator
+from poisoncli.core.victim import Exact
+from poisoncli.sanitization import filters
+from poisoncli.sanitization.additive import BestSoFar, LinearProblem, Rows, best_candidates, evading_set
+from poisoncli.sanitization.feasible_set import FeasibleSet
+from poisoncli.sanitization.filters import SANITIZERS
+
+REMOVE: Any = option(0.05, low=0, high=0.5)
+BEHIND: Any = option(SANITIZERS, choices=SANITIZERS)
+_LARGE = 10_000  # rows, beyond which the svd defense is too slow to be asked in a search
+QUICK_FIRST = ("loss", "l2", "slab", "knn", "svd")
+TARGET: Any = option("test", choices=("test", "train", "val"))
+Plan = Callable[[LinearProblem], tuple[int, Any]]  # number of candidates, and what they share
+Candidate = Callable[[LinearProblem, FeasibleSet, Any, int, np.random.Generator], Rows]
+
+
+class Rules(NamedTuple):
+    """What every attack that adds rows lets its user choose; see the attacks.
+
+    behind: defenses behind which the winner is chosen.
+    defenses: those that the feasible set passes, of l2 and slab.
+    """
+
+    quantile: float
+    refits: int
+    remove: float
+    behind: tuple[str, ...] = SANITIZERS
+    defenses: tuple[str, ...] = ("l2", "slab")
+
+
+def additions(problem: Problem, rules: Rules) -> list[LinearProblem]:
+    """The problem of each repetition, with labels -1 and 1. Raises `PoisonError` if the victim is not linear."""
+    victim = problem.objective.model
+    if not isinstance(victim, Exact):
+        raise PoisonError("this attack needs a linear victim trained to the optimum: choose --model svm")
+    coefficient = np.exp(problem.log_lambda[:, 0].astype(float)) / len(problem.train.y[0])
+    if not np.all((coefficient > 0) & np.isfinite(coefficient)):
+        raise PoisonError("this attack needs a victim with a penalty: give --lambda, such as 0.09")
+    threat = problem.threat
+    small = len(problem.train.y[0]) <= _LARGE
+    return [
+        LinearProblem(
+            clean=Rows(problem.train.x[r], 2.0 * np.asarray(problem.train.y[r]) - 1),
+            target=Rows(problem.target.x[r], 2.0 * np.asarray(problem.target.y[r]) - 1),
+            size=threat.counts[-1],
+            lambda_=float(coefficient[r]),
+            loss=victim.loss,
+            bias=victim.bias,
+            low=threat.low,
+            high=threat.high,
+            integer=threat.integer,
+            remove=rules.remove,
+            defenses=tuple(name for name in QUICK_FIRST if name in rules.behind and (name != "svd" or small)),
+        )
+        for r in range(len(problem.train.y))
+    ]
+
+
+def search(
+    key: Array, problem: Problem, resume: Poison | None, rules: Rules, plan: Plan, candidate: Candidate
+) -> Iterator[Poison]:
+    """Search the best candidate of every repetition, and yield the best so far as poison.
+
+    plan: the number of candidates and what they share; candidate: the poison of one number within a feasible set.
+    rules.refits: after all candidates, the set is fitted on clean rows and the best poison, and all are tried
+    again (KSL Algorithm 1). The trace of `Poison.loss` holds each candidate's target error behind the defenses,
+    or, once it could not win, an upper bound of it; -1 where its feasible set is empty.
+    """
+    linears = additions(problem, rules)
+    plans = [plan(linear) for linear in linears]
+    rounds = rules.refits + 1
+    total = rounds * sum(count for count, _ in plans)
+    most = rounds * max(count for count, _ in plans)
+    poison = blank(problem, [linear.clean.x for linear in linears], most, total)
+    if resume is not None and (rounds == 1 or resume.done <= plans[0][0]):  # else the set of the round is not known
+        poison = resume
+    done = 0
+    for r, (linear, (count, shared)) in enumerate(zip(linears, plans, strict=True)):
+        if "svd" in linear.defenses:
+            linear = linear._replace(basis=(filters.right_singular(linear.clean.x, share=0.04),))
+        if "knn" in linear.defenses:
+            linear = linear._replace(near=(filters.neighbors(linear.clean.x, 5),))
+        best: BestSoFar | None = None
+        for turn in range(rounds):
+            feasible = evading_set(linear, rules.defenses, rules.quantile, best.poison if best else None)
+            known = poison.loss[r, 1, turn * count : (turn + 1) * count].astype(float)
+            start = BestSoFar(best.poison if best else None, best.error if best else -1.0, np.full(count, np.nan))
+            if np.any(~np.isnan(known)):
+                start = BestSoFar(_rows(poison, r), float(np.nanmax(known)), known)
+            draws = jax.random.fold_in(jax.random.fold_in(key, r), turn)
+
+            def craft(
+                number: int,
+                linear: LinearProblem = linear,
+                feasible: FeasibleSet = feasible,
+                shared: Any = shared,
+                draws: Array = draws,
+            ) -> Rows:
+                return candidate(linear, feasible, shared, number, generator(jax.random.fold_in(draws, number)))
+
+            for best in best_candidates(linear, count, craft, start):
+                finished = int(np.sum(~np.isnan(best.trace)))
+                loss = poison.loss.copy()
+                loss[r, 1, turn * count : turn * count + count] = best.trace
+                poison = (put(poison, r, _labels(best.poison)) if best.poison else poison)._replace(
+                    loss=loss, done=done + turn * count + finished
+                )
+                yield poison
+        done += rounds * count
+
+
+def blank(problem: Problem, clean: list[Array], most: int, total: int) -> Poison:
+    """Harmless poison, copies of the first clean rows of each repetition, to be replaced.
+
+    most: candidates of a repetition, total: of all.
+    """
+    count, repetitions = problem.threat.counts[-1], len(clean)
+    rows = np.arange(count) % clean[0].shape[0]
+    x: Any = [part[rows] for part in clean]
+    return Poison(
+        x=Sparse(x) if sp.issparse(x[0]) else np.stack(x).astype(np.float32),
+        y=np.stack([np.asarray(y)[rows] for y in problem.train.y]).astype(np.float32),
+        replaced=np.full((repetitions, count), -1),
+        counts=np.asarray(problem.threat.counts),
+        log_lambda=np.repeat(problem.log_lambda[:, None], 2, axis=1).astype(np.float32),
+        loss=np.full((repetitions, 2, most), np.nan, np.float32),
+        done=0,
+        total=total,
+    )
+
+
+def _rows(poison: Poison, r: int) -> Rows:
+    return Rows(poison.x[r], 2.0 * poison.y[r] - 1)
+
+
+def _labels(rows: Rows) -> Rows:
+    return Rows(rows.x, (rows.y + 1) / 2)
+
+
+def put(poison: Poison, r: int, rows: Rows) -> Poison:
+    """`poison` with the rows of one repetition, whose labels are 0, 1, ..."""
+    y = poison.y.copy()
+    y[r] = rows.y
+    if isinstance(poison.x, Sparse):
+        return poison._replace(x=Sparse([*poison.x[:r], rows.x.astype(np.float32), *poison.x[r + 1 :]]), y=y)
+    x = poison.x.copy()
+    x[r] = rows.x
+    return poison._replace(x=x, y=y)

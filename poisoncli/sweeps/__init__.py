@@ -1,0 +1,1 @@
+"""Many runs: grids, and runs that are crafted together."""

@@ -1,0 +1,1 @@
+"""Files in and out; none of those that come in is trusted."""

@@ -1,0 +1,197 @@
+"""Tables of numbers from CSV, Parquet, NPZ, HDF5 and svmlight files, none of which is trusted."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from poisoncli.core.errors import PoisonError
+
+TARGET_NAMES = ("target", "label", "y")  # taken as the target column if no other is named
+LARGEST = 2**30  # values; as float32 they fill 4 GiB
+
+
+class Table(NamedTuple):
+    """Features `x` [N, m] (float32), targets `y` [N] (numbers or strings), and a name for each feature."""
+
+    x: np.ndarray
+    y: np.ndarray
+    names: list[str]
+
+
+def read(path: Path, target: str) -> Table:
+    """Read the file in the format that the end of its name tells; `target` as in `datasets.file.File`.
+
+    Values may still be NaN or infinite. Raises `PoisonError` if the file is missing, damaged, too large or of
+    unknown format, has a feature that is not numeric, or does not tell which column is the target.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise PoisonError(f"cannot tell the format of {path}: let its name end in {', '.join(READERS)}")
+    if not path.is_file():
+        raise PoisonError(f"there is no file {path}: check the path")
+    if path.stat().st_size == 0:
+        raise PoisonError(f"{path} is empty: give a file with rows")
+    try:
+        with np.errstate(over="ignore"):  # what is too large for float32 turns infinite and is reported as such
+            table = reader(path, target)
+    except PoisonError:
+        raise
+    except Exception as error:  # readers raise whatever they like on damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PoisonError(f"{path} cannot be read as {path.suffix} ({reason}): check the file") from error
+    if not (table.x.ndim == 2 and table.y.ndim == 1 and len(table.x) == len(table.y)):
+        raise PoisonError(
+            f"{path} has features of shape {table.x.shape} and targets of shape {table.y.shape}: give one "
+            "row and one target for each example"
+        )
+    if table.x.size == 0:
+        raise PoisonError(f"{path} has {table.x.shape[0]} rows of {table.x.shape[1]} features: give some of each")
+    return table
+
+
+def _read_csv(path: Path, target: str) -> Table:
+    import pandas
+
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = csv.reader(file)
+        header, first = next(lines, []), next(lines, None)
+    if first is None:
+        raise PoisonError(f"{path} has no rows below its header line: give some")
+    if len(first) != len(header):
+        raise PoisonError(
+            f"{path} has {len(header)} column names but {len(first)} values in its first row: mend it"
+        )
+    # pandas would rename repeated columns, so the names are those of the header as read here
+    frame = pandas.read_csv(path, header=None, skiprows=1, low_memory=False, encoding="utf-8-sig")
+    frame.columns = [name.strip() for name in header]
+    return _from_frame(frame, target, path)
+
+
+def _read_parquet(path: Path, target: str) -> Table:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise PoisonError(
+            "reading .parquet needs pyarrow: install it with `pip install 'poisoncli[parquet]'`"
+        ) from error
+    with pyarrow.parquet.ParquetFile(path) as file:
+        _check_size(file.metadata.num_rows * file.metadata.num_columns, path)
+        frame = file.read().to_pandas(ignore_metadata=True)
+    return _from_frame(frame, target, path)
+
+
+def _from_frame(frame: Any, target: str, path: Path) -> Table:
+    """Part the target column from the features, which must be numbers."""
+    from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
+
+    def numeric(kind: Any) -> bool:
+        return is_bool_dtype(kind) or is_float_dtype(kind) or is_integer_dtype(kind)
+
+    columns = list(frame.columns)
+    if len(set(columns)) < len(columns):
+        repeated = next(name for name in columns if columns.count(name) > 1)
+        raise PoisonError(f"{path} has more than one column {repeated!r}: rename all but one")
+    if len(columns) < 2:
+        raise PoisonError(f"{path} has the only column {columns[0]!r}: give features and a target, between commas")
+    target = _target_column(columns, target, path)
+    features, targets = frame.drop(columns=target), frame[target]
+    for name, kind in features.dtypes.items():
+        if not numeric(kind):
+            raise PoisonError(f"column {name!r} of {path} is not numeric: encode it as numbers or remove it")
+    if targets.isna().any():
+        row = int(targets.isna().to_numpy().argmax()) + 1
+        raise PoisonError(f"the target {target!r} of {path} is missing in data row {row}: mend or remove that row")
+    y = targets.to_numpy(float) if numeric(targets.dtype) else targets.astype(str).to_numpy(object)
+    return Table(features.to_numpy(np.float32, na_value=np.nan), y, list(features))
+
+
+def _target_column(columns: list[str], target: str, path: Path) -> str:
+    usual = [name for name in columns if str(name).lower() in TARGET_NAMES]
+    if target in columns:
+        return target
+    if not target and len(usual) == 1:
+        return usual[0]
+    shown = ", ".join(map(repr, columns[:20])) + (", ..." if len(columns) > 20 else "")
+    problem = (
+        f"there is no column {target!r} in {path}" if target else f"{path} does not tell which column is the target"
+    )
+    raise PoisonError(f"{problem}: name one with --target, out of {shown}")
+
+
+def _read_npz(path: Path, target: str) -> Table:
+    if not zipfile.is_zipfile(path):
+        raise PoisonError(f"{path} is not an .npz file: write it with numpy.savez")
+    with zipfile.ZipFile(path) as archive:
+        _check_size(sum(entry.file_size for entry in archive.infolist()) // 8, path)
+    with np.load(path, allow_pickle=False) as arrays:
+        return _from_arrays(lambda name: arrays[name], sorted(arrays.files), target, path)
+
+
+def _read_hdf5(path: Path, target: str) -> Table:
+    import h5py
+
+    def read(name: str) -> np.ndarray:
+        # Links could lead to other files of the reader's, and so could the storage of a data set.
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise PoisonError(f"{name!r} in {path} is a link, which is not followed: copy the array into it")
+        array = file[name]
+        if not isinstance(array, h5py.Dataset) or array.is_virtual or array.external:
+            raise PoisonError(f"{name!r} in {path} is no array stored in the file itself: copy it into it")
+        _check_size(int(array.size or 0), path)
+        text = h5py.check_string_dtype(array.dtype)
+        if array.dtype.kind == "O" and not text:
+            raise PoisonError(f"{name!r} in {path} has elements of varying length: store it as numbers")
+        return np.asarray(array.asstr()[...] if text else array[...])
+
+    with h5py.File(path, "r") as file:
+        return _from_arrays(read, sorted(file), target, path)
+
+
+def _from_arrays(read: Callable[[str], np.ndarray], found: list[str], target: str, path: Path) -> Table:
+    """Features from the array x, flattened to [N, m], and targets from the array y or the one named."""
+    target = target or "y"
+    for name, cure in (("x", "call the features x"), (target, "name the targets with --target")):
+        if name not in found:
+            raise PoisonError(f"{path} has no array {name!r} but {', '.join(map(repr, found))}: {cure}")
+    x, y = read("x"), read(target)
+    for name, array, kinds in (("x", x, "biuf"), (target, y, "biufUO")):
+        if array.dtype.kind not in kinds:
+            raise PoisonError(f"array {name!r} of {path} has type {array.dtype}: store it as numbers")
+    if x.ndim > 2:
+        x = x.reshape(len(x), int(np.prod(x.shape[1:])))
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    return Table(x.astype(np.float32), y, [f"x[:, {column}]" for column in range(x.shape[-1] if x.ndim else 0)])
+
+
+def _read_svmlight(path: Path, target: str) -> Table:
+    from sklearn.datasets import load_svmlight_file
+
+    if target:
+        raise PoisonError(f"{path} has its targets at the start of each line: leave --target out")
+    x, y = load_svmlight_file(path)  # type: ignore[misc]
+    _check_size(x.shape[0] * x.shape[1], path)
+    return Table(x.astype(np.float32).toarray(), y, [f"feature {column}" for column in range(x.shape[1])])
+
+
+def _check_size(values: int, path: Path) -> None:
+    if values > LARGEST:
+        raise PoisonError(f"{path} holds {values} values, more than {LARGEST}: take fewer rows or columns")
+
+
+READERS: dict[str, Callable[[Path, str], Table]] = {
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".npz": _read_npz,
+    ".h5": _read_hdf5,
+    ".hdf5": _read_hdf5,
+    ".svm": _read_svmlight,
+    ".libsvm": _read_svmlight,
+    ".svmlight": _read_svmlight,
+}

@@ -1,0 +1,1 @@
+"""How a victim is trained and scored."""

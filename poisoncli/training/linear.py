@@ -1,0 +1,122 @@
+"""Linear classifiers trained to the optimum, on dense or sparse rows (scikit-learn's liblinear and L-BFGS).
+
+Labels are -1 and 1 here. The objective is mean loss + lambda/2 |w|^2 (KSL eq. 2).
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from poisoncli.core.data import Array
+from poisoncli.core.errors import FailedError
+
+BIASES = ("free", "penalized")
+LOSSES = ("hinge", "logistic")
+_FREE = 30.0  # a constant feature of this size: its weight b / 30 costs 1/900 of what a penalized bias costs
+_ITERATIONS = 200_000
+SOLVING = threading.Lock()  # liblinear draws from one generator, and results must not depend on threads
+
+
+class Linear(NamedTuple):
+    """f(x) = <w, x> + b, with w [d]."""
+
+    w: np.ndarray
+    b: float
+
+
+def fit(x: Array, y: Array, lambda_: float, loss: str = "hinge", bias: str = "free", tol: float = 1e-5) -> Linear:
+    """argmin of the mean loss over rows x [n, d] (dense or CSR), labels y [n] in {-1, 1}, plus lambda/2 |w|^2.
+
+    bias: `free`, or `penalized` like a weight (liblinear's default and the code of KSL's authors).
+    tol: of liblinear. Raises `FailedError` if only one class is there, or the solver does not converge.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    y = np.asarray(y)
+    if y.min(initial=1) == y.max(initial=-1):
+        raise FailedError("one class has no training rows left: remove less, or add rows of that class")
+    strength = 1 / (len(y) * lambda_)
+    solver: Any
+    if loss == "hinge":
+        scaling: Any = _FREE if bias == "free" else 1.0
+        solver = LinearSVC(
+            C=strength, loss="hinge", intercept_scaling=scaling, tol=tol, max_iter=_ITERATIONS, random_state=0
+        )
+    elif bias == "free":
+        solver = LogisticRegression(C=strength, solver="lbfgs", tol=tol, max_iter=10_000)
+    else:
+        solver = LogisticRegression(C=strength, solver="liblinear", tol=tol, max_iter=10_000, random_state=0)
+    with SOLVING, warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            solver.fit(x, y)
+        except ConvergenceWarning:
+            # liblinear is slow where the free bias matters much; libsvm's dual has it as a constraint
+            solver = _other(loss, bias, strength, tol)
+            try:
+                solver.fit(x, y)
+            except ConvergenceWarning:
+                raise FailedError(
+                    "the victim's solver did not converge: raise --lambda, or add -o model.bias=penalized"
+                ) from None
+    if sp.issparse(solver.coef_):  # libsvm's, of sparse rows
+        return Linear(np.asarray(solver.coef_.toarray()[0], float), float(solver.intercept_[0]))
+    return Linear(np.asarray(solver.coef_[0], float), float(solver.intercept_[0]))
+
+
+def _other(loss: str, bias: str, strength: float, tol: float) -> Any:
+    """A solver for what liblinear did not finish."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import SVC, LinearSVC
+
+    if loss == "logistic":
+        solver = "lbfgs" if bias == "free" else "liblinear"
+        return LogisticRegression(C=strength, solver=solver, tol=tol, max_iter=100_000, random_state=0)
+    if bias == "free":
+        return SVC(kernel="linear", C=strength, tol=tol, max_iter=100_000_000)
+    return LinearSVC(C=strength, loss="hinge", tol=tol, max_iter=50 * _ITERATIONS, random_state=0)
+
+
+def descend(x: Array, y: Array, lambda_: float, loss: str, passes: int) -> Linear:
+    """Parameters after some passes of stochastic gradient descent, one row at a time (Bottou's step sizes).
+
+    The bias is free. Raises `FailedError` if only one class is there.
+    """
+    from sklearn.linear_model import SGDClassifier
+
+    if len(np.unique(y)) < 2:
+        raise FailedError("one class has no training rows left: remove less, or add rows of that class")
+    name = "hinge" if loss == "hinge" else "log_loss"
+    learner: Any = SGDClassifier
+    solver = learner(loss=name, alpha=lambda_, max_iter=passes, tol=None, random_state=0)
+    solver.fit(x, y)
+    return Linear(np.asarray(solver.coef_[0], float), float(solver.intercept_[0]))
+
+
+def margins(theta: Linear, x: Array, y: Array) -> np.ndarray:
+    """y f(x) of every row [n]."""
+    return np.asarray(y) * (np.asarray(x @ theta.w).ravel() + theta.b)
+
+
+def row_loss(margin: np.ndarray, loss: str = "hinge") -> np.ndarray:
+    """Loss of every row, from its margin [n]."""
+    return np.maximum(0, 1 - margin) if loss == "hinge" else np.logaddexp(0, -margin)
+
+
+def slope(margin: np.ndarray, loss: str = "hinge") -> np.ndarray:
+    """Minus the derivative of the loss by the margin [n], at least 0; at the hinge's kink it is 1."""
+    if loss == "hinge":
+        return (margin <= 1).astype(float)
+    return 0.5 * (1 - np.tanh(margin / 2))
+
+
+def error(theta: Linear, x: Array, y: Array) -> float:
+    """Share of rows on the wrong side, in [0, 1]; a row on the line counts as wrong."""
+    return float(np.mean(margins(theta, x, y) <= 0))

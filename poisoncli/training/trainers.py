@@ -1,0 +1,90 @@
+"""How the victim is trained: gradient descent, momentum, Adam; on all rows or in mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from poisoncli.core.data import Array
+from poisoncli.core.method import method, option
+from poisoncli.core.victim import Trainer
+
+SCHEDULES = ("constant", "linear", "cosine")
+
+
+@method
+class SGD:
+    """Gradient descent, with all rows in every step (HLP V-A) or with mini-batches (RCH Table 3).
+
+    rate: step size, in (0, 1].
+    epochs: passes over the rows, at least 1.
+    size: rows of a mini-batch, in one fixed random order; 0 means all rows, one step a pass.
+    schedule: the step size stays `constant`, or falls to zero on a `linear` or a `cosine` way.
+    """
+
+    rate: float = option(0.1, above=0, high=1)
+    epochs: int = option(140, low=1)
+    size: int = option(default=0, low=0)
+    schedule: str = option(default="constant", choices=SCHEDULES)
+
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
+        return optax.sgd(_scheduled(self, steps))
+
+
+@method
+class Momentum:
+    """Gradient descent with heavy-ball momentum (Polyak 1964).
+
+    rate: step size, in (0, 1].
+    momentum: share of the last step that is kept, in [0, 1].
+    epochs, size, schedule: as for `sgd`.
+    """
+
+    rate: float = option(0.1, above=0, high=1)
+    momentum: float = option(0.9, low=0, high=1)
+    epochs: int = option(140, low=1)
+    size: int = option(default=0, low=0)
+    schedule: str = option(default="constant", choices=SCHEDULES)
+
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
+        return optax.sgd(_scheduled(self, steps), momentum=self.momentum)
+
+
+@method
+class Adam:
+    """Adam (Kingma and Ba 2015), with its usual decay rates; smooth where a gradient is zero.
+
+    rate: step size, in (0, 1].
+    epochs, size, schedule: as for `sgd`.
+    """
+
+    rate: float = option(0.01, above=0, high=1)
+    epochs: int = option(140, low=1)
+    size: int = option(default=0, low=0)
+    schedule: str = option(default="constant", choices=SCHEDULES)
+
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
+        return optax.adam(_scheduled(self, steps), eps_root=1e-12)  # else the root has no derivative at zero
+
+
+def _scheduled(trainer: Trainer, steps: int) -> Array | Callable[[Array], Array]:
+    """The step size, or as a function of the number of the step where it falls."""
+    if trainer.schedule == "linear":
+        return lambda t: trainer.rate * (1 - jnp.asarray(t, jnp.result_type(trainer.rate)) / steps)
+    if trainer.schedule == "cosine":
+        angle = np.pi / steps
+        return lambda t: trainer.rate * 0.5 * (1 + jnp.cos(angle * jnp.asarray(t, jnp.result_type(trainer.rate))))
+    return trainer.rate
+
+
+def steps_of(trainer: Trainer, n: int) -> int:
+    """Number of steps of a training on n rows."""
+    return trainer.epochs * batches_of(trainer, n)
+
+
+def batches_of(trainer: Trainer, n: int) -> int:
+    """Number of steps of a pass over n rows."""
+    return -(-n // trainer.size) if trainer.size else 1

@@ -1,0 +1,104 @@
+"""How a bilevel attack divides its work."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poisoncli.bilevel import schedule
+from poisoncli.bilevel.schedule import Schedule, make_schedule
+from poisoncli.core.attack import Problem, Threat
+from poisoncli.core.data import Data
+from poisoncli.core.errors import PoisonError
+from poisoncli.core.losses import cross_entropy
+from poisoncli.core.victim import Objective
+from poisoncli.models.logistic import Logistic
+from poisoncli.training.trainers import SGD
+
+sizes = st.integers(1, 12)
+
+
+def problem(repetitions=1, n=40, m=6, counts=(0, 4, 8), learn=False):
+    data = Data(
+        np.zeros((repetitions, n, m), np.float32),
+        np.zeros((repetitions, n), np.float32),
+        np.ones((repetitions, n), np.float32),
+    )
+    objective = Objective(Logistic(), cross_entropy, "l2")
+    threat = Threat(counts, np.float32(0), np.float32(1))
+    return Problem(data, data, objective, SGD(), threat, np.zeros((repetitions, 1), np.float32), np.array([learn]))
+
+
+@pytest.fixture(scope="module")
+def memory():
+    """Sets how many bytes a group may take."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield lambda size: patch.setattr(schedule, "CPU_MEMORY", size)
+
+
+@given(repetitions=sizes, outer=st.integers(1, 300), inner=st.integers(1, 10**6), bits=st.integers(0, 40))
+def test_groups_and_spans_divide_the_work(memory, repetitions, outer, inner, bits):
+    memory(2**bits)
+    work = make_schedule(problem(repetitions), inner, outer)
+    covered = [r for group in work.groups for r in range(group.start, group.stop)]
+    assert covered == list(range(repetitions))
+    assert len({group.stop - group.start for group in work.groups}) == 1
+    assert work.outer_steps == outer
+    assert outer % work.span == 0
+    assert work.free == 4
+
+
+@pytest.mark.parametrize(("learn", "stages"), [(False, (1, 2)), (True, (0, 1, 2))])
+def test_clean_rows_need_work_only_to_learn_lambda(learn, stages):
+    assert make_schedule(problem(learn=learn), 10, 7).stages == stages
+
+
+def test_little_memory_makes_small_groups_without_stored_products(memory):
+    memory(2**40)
+    roomy = make_schedule(problem(6), 10, 7)
+    memory(1)
+    tight = make_schedule(problem(6), 10, 7)
+    assert (len(roomy.groups), roomy.store) == (1, True)
+    assert (len(tight.groups), tight.store) == (6, False)
+
+
+@given(groups=sizes, stages=sizes, outer=sizes, data=st.data())
+def test_parts_go_on_from_anywhere(groups, stages, outer, data):
+    work = Schedule(tuple(slice(g, g + 1) for g in range(groups)), tuple(range(stages)), 1, outer, 1, True)
+
+    def steps(done):
+        return [(part.group, part.stage, t) for part in work.parts(done) for t in range(part.first, outer)]
+
+    done = data.draw(st.integers(0, work.total))
+    assert len(steps(0)) == work.total == len(set(map(str, steps(0))))
+    assert steps(done) == steps(0)[done:]
+
+
+def test_memory_of_the_device_counts(monkeypatch):
+    class Device:
+        platform = "gpu"
+
+        def memory_stats(self):
+            return {"bytes_limit": 4}
+
+    monkeypatch.setattr(jax, "devices", lambda: [Device()])
+    assert len(make_schedule(problem(3), 10, 7).groups) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "m", "says"),
+    [
+        # 350 points of 784 features and one lambda; 785 parameters, and the free block with its transpose
+        ("forward", 5000, 784, r"274,401 free numbers and 785 parameters need about 603 GB"),
+        ("exact", 400, 60_000, r"60,001 parameters need about 14 GB"),
+    ],
+)
+def test_a_method_that_cannot_fit_is_refused_with_its_memory(memory, name, n, m, says):
+    memory(2**30)
+    task = problem(n=n, m=m, counts=(0, 350))
+    schedule.check_memory("reverse", task, 350)
+    schedule.check_memory("cg", task, 350)
+    with pytest.raises(PoisonError, match=says):
+        schedule.check_memory(name, task, 350)
+    schedule.check_memory(name, problem(), 4)

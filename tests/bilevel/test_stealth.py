@@ -1,0 +1,117 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from poisoncli.bilevel.ascent import OuterState
+from poisoncli.bilevel.hypergradient import reverse
+from poisoncli.bilevel.stealth import CleanFit, Tradeoff, fit_clean, hyperiterations, landscape, risk
+from poisoncli.core.data import Data
+from poisoncli.core.losses import squared
+from poisoncli.core.victim import Objective
+from poisoncli.models import MODELS
+from poisoncli.training.descent import fit
+from poisoncli.training.layout import lay_out
+from poisoncli.training.trainers import SGD
+
+FREE = 3
+
+
+def real_rows(n: int, m: int, seed: int) -> Data:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, m))
+    return Data(jnp.asarray(x), jnp.asarray(x @ np.arange(1.0, m + 1) + rng.standard_normal(n)), jnp.ones(n))
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp"])
+@pytest.mark.parametrize("reg", ["none", "l2"])
+def test_hypergradients_of_features_and_targets_are_finite_differences(name, reg):
+    with jax.enable_x64(True):
+        model = MODELS[name](hidden=(4, 3)) if name == "mlp" else MODELS[name]()
+        objective, trainer = Objective(model, squared, reg), SGD(0.1, 15)
+        train, target, log_lambda = real_rows(12, 3, 0), real_rows(7, 3, 1), jnp.asarray([0.5])
+        start = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), model.init(jax.random.key(0), 3))
+
+        @jax.jit
+        def damage(x, y):
+            rows = lay_out(train._replace(x=train.x.at[-FREE:].set(x), y=train.y.at[-FREE:].set(y)))
+            return objective.clean_loss(fit(objective, trainer, start, log_lambda, rows), target)
+
+        found = reverse(objective, trainer, start, log_lambda, lay_out(train), target, FREE, True, with_y=True)
+        x, y, eps = train.x[-FREE:], train.y[-FREE:], 1e-5
+        for i in range(FREE):
+            step = eps * jnp.eye(FREE)[i]
+            slope = (damage(x, y + step) - damage(x, y - step)) / (2 * eps)
+            assert found.y[i] == pytest.approx(float(slope), rel=1e-6, abs=1e-9)
+            for j in range(3):
+                move = jnp.zeros((FREE, 3)).at[i, j].set(eps)
+                slope = (damage(x + move, y) - damage(x - move, y)) / (2 * eps)
+                assert found.x[i, j] == pytest.approx(float(slope), rel=1e-6, abs=1e-9)
+
+
+def test_targets_are_not_differentiated_unless_asked():
+    model = MODELS["linear"]()
+    rows = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), real_rows(12, 3, 0))
+    found = reverse(
+        Objective(model, squared, "none"),
+        SGD(0.1, 5),
+        model.init(jax.random.key(0), 3),
+        jnp.zeros(1),
+        lay_out(rows),
+        rows,
+        FREE,
+        True,
+    )
+    assert found.y is None
+
+
+def test_risk_is_the_product_of_the_losses_at_the_edges_of_the_band():
+    objective = Objective(MODELS["linear"](), squared, "none")
+    clean_fit = CleanFit([{"w": jnp.array([[2.0]]), "b": jnp.array([1.0])}], jnp.asarray(0.5))
+    x, y = jnp.array([[0.0], [1.0]]), jnp.array([1.0, 4.0])  # residuals 0 and 1
+    up, down = np.mean([0.5 * 0.5**2, 0.5 * 0.5**2]), np.mean([0.5 * 0.5**2, 0.5 * 1.5**2])
+    assert float(risk(objective, clean_fit, x, y)) == pytest.approx(up * down, rel=1e-6)
+    edge = float(risk(objective, clean_fit, x[:1], jnp.array([1.5])))
+    assert edge == 0.0  # least at the edge, not on the line
+    assert float(risk(objective, clean_fit, x[:1], y[:1])) > 0
+
+
+def test_sigma_has_the_degrees_of_freedom_of_the_residuals():
+    rows = jax.tree.map(lambda leaf: leaf.astype(jnp.float32)[None], real_rows(30, 3, 2))
+    objective = Objective(MODELS["linear"](), squared, "none")
+    clean_fit = fit_clean(jax.random.split(jax.random.key(0), 1), objective, SGD(0.3, 500), rows, jnp.zeros((1, 1)))
+    x = np.concatenate([np.asarray(rows.x[0]), np.ones((30, 1))], axis=1)
+    _, squares, _, _ = np.linalg.lstsq(x, np.asarray(rows.y[0]), rcond=None)
+    assert float(clean_fit.sigma[0]) == pytest.approx(float(np.sqrt(squares[0] / (30 - 3 - 1))), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp"])
+def test_a_step_climbs_the_whole_objective_by_its_finite_differences(name):
+    with jax.enable_x64(True):
+        model = MODELS[name](hidden=(4, 3)) if name == "mlp" else MODELS[name]()
+        objective, trainer = Objective(model, squared, "none"), SGD(0.1, 15)
+        train, target, log_lambda = real_rows(12, 2, 0), real_rows(7, 2, 1), jnp.full((1, 1), -jnp.inf)
+        key = jax.random.key(0)
+        one = jax.tree.map(lambda leaf: leaf[None], (train, target))
+        clean_fit = fit_clean(key[None], objective, trainer, one[0], log_lambda)
+        far = jnp.full(1, 1e9)
+        half = {"alpha": jnp.full(1, 0.4), "damage_ref": jnp.full(1, 2.0), "risk_ref": jnp.full(1, 3.0)}
+        tradeoff = Tradeoff(**half, rate=jnp.ones(1), low=-far[:, None], high=far[:, None], y_low=-far, y_high=far)
+        outer_state = OuterState(jax.vmap(lay_out)(one[0]), log_lambda)
+        options = {"gradient": "none", "relative": False, "free": FREE, "store": True, "count": 1}
+        moved, _, _, trail = hyperiterations(
+            key[None], objective, trainer, outer_state, one[1], clean_fit, tradeoff, jnp.asarray(0), **options
+        )
+        x, y = train.x[-FREE:], train.y[-FREE:]
+        np.testing.assert_array_equal(trail[0, 0], jnp.append(x[0], y[0]))
+        slopes = jnp.append(moved.rows.blocks[-1].x[0, -FREE:] - x, (moved.rows.y[0, -FREE:] - y)[:, None], axis=1)
+
+        # the model starts from the key of the hyperiteration in both
+        at, batch, eps = jax.random.fold_in(key, 0), 12 - FREE + jnp.arange(FREE), 1e-5
+        own, goal = (jax.tree.map(lambda leaf: leaf[0], part) for part in (clean_fit, tradeoff))
+        for i in range(FREE):
+            order = jnp.roll(batch, -i)  # the point that moves comes first
+            steps = jnp.concatenate([eps * jnp.eye(3), -eps * jnp.eye(3)])
+            places = jnp.append(x[i], y[i]) + steps
+            found = landscape(at, objective, trainer, train, log_lambda[0], order, target, own, goal, places)
+            np.testing.assert_allclose(slopes[i], (found[:3] - found[3:]) / (2 * eps), rtol=1e-6, atol=1e-8)

@@ -1,0 +1,356 @@
+"""The run file: what is written is read again to the bit, and nothing is ever half-written."""
+
+import dataclasses
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from poisoncli.core.attack import Poison
+from poisoncli.core.errors import FailedError, PoisonError
+from poisoncli.runs import run_file
+from poisoncli.runs.run_file import SCALER, Defended, Evaluation, RunFile
+
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+def numbers(shape, dtype=np.float32):
+    kinds = {"f": lambda: st.floats(width=32), "i": lambda: st.integers(0, 2**40)}
+    return arrays(dtype, shape, elements=kinds[np.dtype(dtype).kind]())
+
+
+@st.composite
+def run_files(draw):
+    """Run files of any size, NaN and infinity included."""
+    repetitions, stages, points, m, lambdas, outer, rows = (draw(st.integers(1, 3)) for _ in range(7))
+    each, whole = (repetitions, stages), np.int64
+    poison = Poison(
+        x=draw(numbers((repetitions, points, m))),
+        y=draw(numbers((repetitions, points))),
+        replaced=draw(arrays(np.int64, (repetitions, points), elements=st.integers(0, rows - 1))),
+        counts=np.sort(draw(arrays(np.int64, stages, elements=st.integers(0, points)))) * (np.arange(stages) > 0),
+        log_lambda=draw(numbers((*each, lambdas))),
+        loss=draw(numbers((*each, draw(st.integers(0, 1)) * outer))),
+        done=draw(st.integers(0, 99)),
+        total=draw(st.integers(1, 99)),
+    )
+    params = [{"w": draw(numbers((*each, 2, m))), "b": draw(numbers((*each, 2)))} for _ in range(lambdas)]
+    defended = Defended(draw(text), draw(text), *(draw(numbers((*each, rows))) for _ in range(2)))
+    evaluation = Evaluation(*(draw(numbers(each)) for _ in range(4)), draw(numbers((*each, lambdas))), params)
+    return RunFile(
+        run=draw(text),
+        sha256=draw(st.text("0123456789abcdef", max_size=64)),
+        split={name: draw(numbers((repetitions, rows), whole)) for name in ("train", "val", "test")},
+        scaler={
+            **{name: draw(numbers(draw(st.sampled_from([(), (m,), (repetitions, m)])))) for name in SCALER[:2]},
+            **{name: draw(numbers(draw(st.sampled_from([(), (repetitions,)])))) for name in SCALER[2:]},
+        },
+        poison=poison,
+        defenses={"trim": defended} if draw(st.booleans()) else {},
+        evaluations={"none": evaluation} if draw(st.booleans()) else {},
+    )
+
+
+def same(one, other):
+    """Whether two values are equal to the bit, NaN included."""
+    if dataclasses.is_dataclass(one):
+        one, other = vars(one), vars(other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, np.ndarray | np.generic):
+        one, other = np.asarray(one), np.asarray(other)
+        return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    return type(one) is type(other) and one == other
+
+
+def example(value=0.5, size=3) -> RunFile:
+    poison = Poison(
+        np.full((1, 2, size), value, np.float32),
+        np.ones((1, 2), np.float32),
+        np.arange(2)[None],
+        np.array([0, 2]),
+        np.zeros((1, 2, 1), np.float32),
+        np.full((1, 2, 4), np.nan, np.float32),
+        done=8,
+        total=8,
+    )
+    rows = {name: np.arange(4)[None] for name in ("train", "val", "test")}
+    scaler = {name: np.float32(name.endswith("scale")) for name in SCALER}
+    return RunFile("{}", "ab", rows, scaler, poison)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A run file in a folder of its own."""
+    run_file.write(tmp_path / "run.h5", example())
+    return tmp_path / "run.h5"
+
+
+def refused(path, match):
+    with pytest.raises(PoisonError, match=match) as error:
+        run_file.read(path)
+    assert not isinstance(error.value, FailedError)
+    assert "\n" not in str(error.value)
+    assert ": " in str(error.value)
+
+
+@given(content=run_files())
+def test_what_is_written_is_read_again(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "round.h5"
+    run_file.write(path, content)
+    assert same(run_file.read(path), content)
+
+
+def test_large_arrays_are_read_again(tmp_path):
+    content = example(size=5000)
+    content.poison.x[:] = np.random.default_rng(0).normal(size=content.poison.x.shape)
+    run_file.write(tmp_path / "run.h5", content)
+    assert same(run_file.read(tmp_path / "run.h5"), content)
+
+
+def test_arrays_name_their_axes_and_units(path):
+    with h5py.File(path) as file:
+        assert [axis.label for axis in file["attack/x"].dims] == ["repetition", "point", "feature"]
+        assert file["attack/loss"].attrs["unit"] == "nats"
+        assert set(file.attrs) == {"schema", "version", "run"}
+
+
+def test_permissions_are_those_of_any_new_file(path):
+    other = path.with_name("other")
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode
+
+
+def test_truncated_file_is_refused(path):
+    content = path.read_bytes()
+    for length in [*range(0, len(content), len(content) // 40), len(content) - 1]:
+        path.write_bytes(content[:length])
+        refused(path, "run.h5 is damaged")
+
+
+def test_damaged_file_is_refused_or_read(path):
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(content)
+        start = rng.integers(len(damaged))
+        damaged[start : start + 16] = rng.bytes(16)
+        path.write_bytes(bytes(damaged[: len(content)]))
+        try:
+            assert isinstance(run_file.read(path), RunFile)
+        except PoisonError as error:
+            assert "run.h5" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04 zip", b"text"])
+def test_other_files_are_refused(path, content):
+    path.write_bytes(content)
+    refused(path, "damaged or was not written by poison")
+
+
+def test_absent_file_and_folder_are_refused(tmp_path):
+    refused(tmp_path / "absent.h5", "does not exist")
+    refused(tmp_path, "does not exist")
+
+
+def edit(path, change):
+    with h5py.File(path, "a") as file:
+        change(file)
+
+
+def foreign(file):
+    del file.attrs["schema"]
+
+
+def newer(file):
+    file.attrs["schema"] = run_file.SCHEMA + 1
+
+
+def external_link(file):
+    del file["attack/x"]
+    file["attack/x"] = h5py.ExternalLink("other.h5", "/secret")
+
+
+def soft_link(file):
+    del file["attack/x"]
+    file["attack/x"] = h5py.SoftLink("/attack/y")
+
+
+def deep_link(file):
+    file.create_group("evaluate/none/params")["0"] = h5py.ExternalLink("other.h5", "/")
+
+
+def virtual(file):
+    del file["attack/x"]
+    layout = h5py.VirtualLayout((1, 2, 3), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "secret", (1, 2, 3), "f4")
+    file.create_virtual_dataset("attack/x", layout)
+
+
+def external(file):
+    del file["attack/x"]
+    file.create_dataset("attack/x", (1, 2, 3), "f4", external=[("other.raw", 0, 24)])
+
+
+def huge(file):
+    del file["attack/x"]
+    file.create_dataset("attack/x", (2**40, 2**10), "f4", chunks=(2**10, 2**10))
+
+
+def cycle(file):
+    file["attack/again"] = file["attack"]
+
+
+def no_array(file):
+    del file["attack/x"]
+    file.create_group("attack/x")
+
+
+def wrong_type(file):
+    file.attrs["schema"] = "one"
+
+
+def lacking(file):
+    del file["split/train"]
+
+
+def additional(file):
+    file["attack/more"] = 3
+
+
+def of_text(file):
+    del file["attack/loss"]
+    file["attack/loss"] = "high"
+
+
+def out_of_range(file):
+    file["attack/replaced"][0, 0] = 4
+
+
+def too_many(file):
+    file["attack/counts"][-1] = 3
+
+
+def wrong_shape(file):
+    del file["attack/log_lambda"]
+    file["attack/log_lambda"] = np.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (foreign, "not written by poison"),
+        (newer, "newer poison .schema 2.: update"),
+        (external_link, "attack/x: poison does not follow links"),
+        (soft_link, "attack/x: poison does not follow links"),
+        (deep_link, "evaluate/none/params/0: poison does not follow links"),
+        (virtual, "attack/x in another file"),
+        (external, "attack/x in another file"),
+        (huge, "damaged"),
+        (cycle, "damaged"),
+        (no_array, "damaged"),
+        (wrong_type, "damaged"),
+        (lacking, "damaged"),
+        (additional, "damaged"),
+        (of_text, "damaged"),
+        (wrong_shape, "damaged"),
+        (out_of_range, "damaged"),
+        (too_many, "damaged"),
+    ],
+)
+def test_foreign_content_is_refused(path, change, match):
+    edit(path, change)
+    refused(path, match)
+
+
+def full(_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_full_disk_leaves_the_old_file_and_nothing_else(path, monkeypatch, call):
+    before = path.read_bytes()
+    monkeypatch.setattr(os, call, lambda *_: full(_))
+    for target in (path, path.with_name("new.h5")):
+        with pytest.raises(FailedError, match="No space left on device") as error:
+            run_file.write(target, example(0.25))
+        assert "\n" not in str(error.value)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == ["run.h5"]
+
+
+def test_interruption_leaves_nothing_behind(path, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_file.write(path, example(0.25))
+    assert os.listdir(path.parent) == ["run.h5"]
+    assert same(run_file.read(path), example())
+
+
+def test_absent_folder_is_a_failure(tmp_path):
+    with pytest.raises(FailedError, match="cannot write"):
+        run_file.write(tmp_path / "absent" / "run.h5", example())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_unwritable_folder_is_a_failure(path):
+    path.parent.chmod(0o500)
+    with pytest.raises(FailedError, match="cannot write"):
+        run_file.write(path, example(0.25))
+    path.parent.chmod(0o700)
+    assert same(run_file.read(path), example())
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from poisoncli.runs import run_file
+content = run_file.read(sys.argv[1])
+import dataclasses
+content = dataclasses.replace(content, run="new")
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(os, sys.argv[2], kill)
+run_file.write(Path(sys.argv[1]), content)
+"""
+
+
+@pytest.mark.parametrize("call", ["fsync", "chmod", "replace"])
+def test_kill_in_mid_write_leaves_the_old_file(path, call):
+    done = subprocess.run([sys.executable, "-c", KILLED, path, call], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert same(run_file.read(path), example())
+    assert len(os.listdir(path.parent)) == 2  # what the kill left behind
+    run_file.write(path, example(0.25))
+    assert os.listdir(path.parent) == ["run.h5"]
+
+
+def test_only_abandoned_files_of_the_same_run_are_removed(path):
+    folder = path.parent
+    others = [
+        folder / name for name in (".other.h5.abcdefgh.writing", ".run.h5.mybackup", ".run.h5.longer_.writing2")
+    ]
+    for other in others:
+        other.write_bytes(b"mine")
+    held = folder / ".run.h5.abcdefgh.writing"  # as a second process in mid-write has it
+    held.write_bytes(b"half")
+    with held.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        run_file.write(path, example(0.25))
+        assert held.exists()
+    run_file.write(path, example(0.25))
+    assert not held.exists()
+    assert all(other.read_bytes() == b"mine" for other in others)

@@ -1,0 +1,100 @@
+"""Runs of a sweep that differ in their lambda alone are crafted as one."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import poisoncli
+from poisoncli.core.errors import FailedError
+from poisoncli.runs import description, run_file
+from poisoncli.runs.description import Choice, Run
+from poisoncli.sweeps import batched, grid
+
+SMALL = Run(attack=Choice("rmd", {"outer_steps": 6, "inner_steps": 8}), fraction=0.14, repetitions=2)
+TEXT = """
+title = "four policies"
+[base]
+dataset = "digits"
+attack = { name = "rmd", outer_steps = 6, inner_steps = 8 }
+fraction = 0.14
+repetitions = 2
+[line."no penalty"]
+reg = "none"
+[line."clean"]
+clean_lambda = true
+[line."large"]
+lambda = 0.2
+[line."learned"]
+learn_lambda = true
+"""
+
+
+def resolved(**fields):
+    return description.resolve(dataclasses.replace(SMALL, **fields))
+
+
+def test_runs_that_differ_in_lambda_alone_form_a_group():
+    runs = [
+        resolved(reg="none"),
+        resolved(learn_lambda=True),
+        resolved(seed=1, lambda_=0.2),
+        resolved(lambda_=0.2, reg="l1"),
+        resolved(clean_lambda=True),
+        resolved(fraction=0.2, lambda_=0.1),
+        resolved(lambda_=0.3, reg="l1"),
+        resolved(attack=Choice("flip")),
+        resolved(attack=Choice("flip"), lambda_=0.1),
+    ]
+    assert batched.groups(runs) == [[0, 3, 6], [1, 4], [2], [5], [7], [8]]
+
+
+@pytest.fixture(scope="module")
+def crafted(tmp_path_factory):
+    """The folder of a sweep, finished."""
+    folder = tmp_path_factory.mktemp("sweep")
+    assert [outcome.status for outcome in grid.execute(grid.parse(TEXT, "test"), folder)] == ["done"] * 4
+    return folder
+
+
+@pytest.mark.parametrize("line", ["no-penalty", "clean", "large", "learned"])
+def test_each_file_is_that_of_its_own_run(crafted, tmp_path, line):
+    cell = next(cell for cell in grid.parse(TEXT, "test").cells if cell.name == line)
+    alone = run_file.read(poisoncli.attack(cell.run, tmp_path / "alone.h5"))
+    found = run_file.read(crafted / f"{line}.h5")
+    assert (found.run, found.sha256) == (alone.run, alone.sha256)
+    for name, left, right in zip(alone.poison._fields, found.poison, alone.poison, strict=True):
+        if name not in ("done", "total"):
+            np.testing.assert_allclose(left, right, atol=2e-5, err_msg=name)
+    assert found.evaluations["none"].test_error.shape == (2, 3)
+
+
+def test_an_interrupted_sweep_ends_in_the_same_bits(crafted, tmp_path, monkeypatch):
+    monkeypatch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    grid.execute(grid.parse(TEXT, "test"), whole)
+
+    def interrupt(done, total, what):
+        if "crafting" in what and done == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(FailedError, match="interrupted"):
+        grid.execute(grid.parse(TEXT, "test"), again, report=interrupt)
+    assert not (again / "large.h5").exists()
+    grid.execute(grid.parse(TEXT, "test"), again)
+    assert sorted(p.name for p in again.iterdir()) == sorted(p.name for p in whole.iterdir())
+    for path in whole.glob("*.h5"):
+        for left, right in zip(run_file.read(path).poison, run_file.read(again / path.name).poison, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_one_that_fails_leaves_the_others(tmp_path):
+    text = TEXT.replace("lambda = 0.2", "lambda = 1e30")
+    outcomes = {outcome.cell.line: outcome for outcome in grid.execute(grid.parse(text, "test"), tmp_path)}
+    assert {line: outcome.status for line, outcome in outcomes.items()} == {
+        "no penalty": "done",
+        "clean": "done",
+        "large": "failed",
+        "learned": "done",
+    }
+    assert "diverged" in outcomes["large"].reason

@@ -1,0 +1,159 @@
+"""Presets and the verb `sweep`: every preset can be run, and a small one runs to its figure."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from poisoncli import PoisonError
+from poisoncli.cli import app
+from poisoncli.runs import description, run_file
+from poisoncli.sweeps import grid
+
+SMALL = {"outer_steps": 3, "inner_steps": 10, "batch": 8}
+
+
+def poison(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.mark.parametrize("name", grid.presets())
+def test_every_preset_lists_its_runs_and_does_nothing(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = poison("sweep", "--preset", name, "--dry-run")
+    assert result.exit_code == 0, result.output
+    plan = grid.preset(name)
+    assert len(result.stdout.splitlines()) == len(plan.cells) >= 1
+    assert len({cell.name for cell in plan.cells}) == len(plan.cells)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", grid.presets())
+def test_every_preset_describes_complete_runs(name):
+    plan = grid.preset(name)
+    assert plan.title
+    for cell in plan.cells:
+        assert description.from_json(description.to_json(cell.run)) == cell.run
+        for kind in description.TABLES:
+            assert description.build(getattr(cell.run, kind), kind)
+    for defense in description.DEFENSES if "all" in plan.defend else plan.defend:
+        assert description.resolve_defense(description.Choice(defense, plan.options.get(defense, {})))
+
+
+def test_the_list_of_presets_tells_their_titles():
+    listed = poison("sweep", "--preset", "list").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == grid.presets()
+    assert all(grid.preset(line.split()[0]).title in line for line in listed[::7])
+
+
+def test_presets_of_stealth_take_the_papers_start_and_one_norm_for_the_batch():
+    found = [
+        cell.run.attack for name in grid.presets() if name.startswith("spr") for cell in grid.preset(name).cells
+    ]
+    assert {attack.options["start"] for attack in found} == {"copy"}
+    assert {attack.options["gradient"] for attack in found} == {"batch"}
+
+
+def tiny(name):
+    """A preset of SPR with few rows and steps."""
+    fields = ", ".join(f"{key} = {value}" for key, value in SMALL.items())
+    changes = f'\n[override]\nn_train = 50\nattack = {{ name = "stealthy", {fields} }}\n'
+    return (grid.PRESETS / f"{name}.toml").read_text(encoding="utf-8") + changes
+
+
+@pytest.mark.parametrize("name", ["spr-fig3", "spr-fig9", "spr-fig14"])
+def test_a_preset_runs_to_its_figure_and_is_not_run_again(name, tmp_path):
+    plan, folder = tmp_path / "plan.toml", tmp_path / "out"
+    plan.write_text(tiny(name))
+    result = poison("sweep", "--config", plan, "--out", folder, "-q")
+    assert result.exit_code == 0, result.output
+    cells = grid.load(plan).cells
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == ["done"] * len(cells)
+    before = {path: path.read_bytes() for path in folder.glob("*.h5")}
+    again = poison("sweep", "--config", plan, "--out", folder, "-q")
+    assert [line.split()[-1] for line in again.stdout.splitlines()] == ["skipped"] * len(cells)
+    assert {path: path.read_bytes() for path in folder.glob("*.h5")} == before
+    drawn = poison("report", folder, "-q")
+    assert drawn.exit_code == 0, drawn.output
+    assert (folder / "figure.png").stat().st_size > 10_000
+
+
+def test_options_of_a_defense_reach_it(tmp_path):
+    plan = grid.parse(tiny("spr-fig14"), "here")
+    grid.execute(plan, tmp_path)
+    choice = description.choice_from_json(run_file.read(tmp_path / "10.h5").defenses["bayesclean"].choice)
+    assert (choice.options["c1"], choice.options["c2"]) == (1.0, 2.0)
+
+
+GRID = """
+title = "gains"
+picture = "gain"
+defend = ["trim", "bayesclean"]
+[base]
+dataset = "diabetes"
+n_train = 40
+fraction = 0.2
+[panel.one]
+seed = 1
+[panel.two]
+seed = 2
+[line.all]
+attack = { name = "stealthy", outer_steps = 2, inner_steps = 5, batch = 8 }
+[line.flips]
+attack = "flip"
+"""
+
+
+def test_gains_are_drawn_as_a_grid_and_a_missing_run_leaves_a_gap(tmp_path):
+    plan = grid.parse(GRID, "here")
+    assert {outcome.status for outcome in grid.execute(plan, tmp_path)} == {"done"}
+    (tmp_path / "two-flips.h5").unlink()
+    result = poison("report", tmp_path, "-o", tmp_path / "gains.svg", "-q")
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "gains.svg").read_text()
+    for shown in ("one, all", "two, all", "one, flips"):
+        assert f"<!-- {shown} -->" in text
+    assert "<!-- two, flips -->" not in text
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ('picture = "gain"', "no picture named 'pie'"),
+        ('defend = ["trim", "bayesclean"]', "no defense to be tried named 'huber'"),
+        ("n_train = 40", "has no option"),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_is_refused(change, says):
+    other = {
+        'picture = "gain"': 'picture = "pie"',
+        'defend = ["trim", "bayesclean"]': 'defend = ["trim"]\n[defense.huber]\nepsilon = 2.0',
+        "n_train = 40": "n_train = 40\n[defense.trim]\nstrength = 3",
+    }[change]
+    with pytest.raises(PoisonError, match=says):
+        grid.parse(GRID.replace(change, other), "here")
+
+
+def test_a_landscape_needs_one_feature(tmp_path):
+    plan = grid.parse(GRID.replace('picture = "gain"', 'picture = "landscape"'), "here")
+    grid.execute(plan, tmp_path)
+    result = poison("report", tmp_path, "-q")
+    assert result.exit_code == 2
+    assert "one feature" in result.stderr
+
+
+def test_the_way_of_a_point_leads_from_its_start_to_its_end(tmp_path):
+    plan = grid.parse(tiny("spr-fig3"), "here")
+    grid.execute(plan, tmp_path)
+    poison, split = (lambda content: (content.poison, content.split))(run_file.read(tmp_path / "alpha-1-0.h5"))
+    stages = len(poison.counts)
+    assert poison.trail.shape == (1, stages, 3, 2)
+    assert np.isnan(poison.trail[:, 0]).all()
+    assert np.isfinite(poison.trail[:, 1:]).all()
+    data = description.build(description.Choice("line", {"seed": 0}), "dataset").load()
+    train = split["train"][0]
+    x = (data.x[train, 0] - data.x[train, 0].mean()) / data.x[train, 0].std()
+    for stage in range(1, stages):
+        first = poison.counts[stage - 1]
+        assert poison.trail[0, stage, 0, 0] == pytest.approx(x[poison.replaced[0, first]], abs=1e-4)
+        step = np.linalg.norm(np.r_[poison.x[0, first], poison.y[0, first]] - poison.trail[0, stage, -1])
+        assert step <= 0.9 + 1e-5

@@ -90,8 +90,8 @@ def parse(text: str, source: str) -> Sweep:
     The TOML has a `title`, optionally `draw` and `columns` (see `Layout`), `defend` (a list of defenses by name,
     or all), tables `defense.NAME` with options of a defense, and `picture` (see `Sweep`), a table `base` with the
     fields of a run (see `description.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace
-    those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about one pair,
-    and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the layout.
+    those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about one
+    pair, and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the layout.
     Raises `PoisonError` for anything else.
     """
     try:

@@ -52,7 +52,7 @@ class RMD:
     log_lambda_min: its lower bound; -8 has no effect any more, and -inf is the paper's.
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
     target: the rows to be classified wrongly: `val`, `test` or `train`, `class:K` for the validation rows of class
-    K, `rows:FILE` for rows of the data set that are kept out of all else. A learned lambda keeps to `val`.
+    K, `rows:FILE` for rows by their numbers, kept out of all else. A learned lambda keeps to `val`.
     target_label: the class that these rows are pushed to; by default any wrong one.
     target_loss: what is maximized on them: the loss of the `training`, or the `margin`, which never saturates.
     """

@@ -111,7 +111,7 @@ def attack(
         str | None,
         typer.Option(
             metavar="val|test|train|class:K|rows:FILE",
-            help="The rows to be classified wrongly. Default: val, the validation rows.",
+            help="The rows to be classified wrongly; FILE lists row numbers. Default: val, the validation rows.",
             rich_help_panel=ATTACK,
         ),
     ] = None,

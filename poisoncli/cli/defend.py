@@ -70,7 +70,7 @@ def defend(
 
     from poisoncli.core.errors import PoisonError
     from poisoncli.runs import audit, run_file, stages
-    from poisoncli.runs.export import check_free
+    from poisoncli.runs.export import check_free, counted
     from poisoncli.runs.export import export as export_rows
 
     files = paths(runs) if runs else []
@@ -87,7 +87,7 @@ def defend(
         if poison is not None:
             _catch(data, poison, choices, json, data_dir)
             return
-        _screen(data, choices, trusted or "", export, figure, csv, json, data_dir)
+        _screen(data, choices, trusted or "", export, figure, csv, json, quiet, data_dir)
         return
     wanted = {path: chosen(defense or [], options or [], run_file.read(path).real) for path in files}
     if export and (len(files) > 1 or len(wanted[files[0]]) > 1):
@@ -103,6 +103,7 @@ def defend(
             place = {"fraction": fraction, "repetition": repetition, "data_dir": data_dir}
             export_rows(contents[-1], export, defense=choices[0].name, **place)
             note(f"wrote the rows that {choices[0].name} keeps to {export}", quiet)
+            note(f"the columns row and replaced count {counted(contents[-1])}", quiet)
         names = [choice.name for choice in choices]
         print(as_json({"run": path, "defenses": names}) if json else path)
         note(f"next: poison evaluate {path}", quiet or json)
@@ -173,6 +174,7 @@ def _screen(
     figure: str | None,
     csv: bool,
     json: bool,
+    quiet: bool,
     data_dir: str | None,
 ) -> None:
     """Print what each defense finds in a data set."""
@@ -183,20 +185,24 @@ def _screen(
         raise PoisonError("--export and --figure are about one defense: give one --defense")
     for choice in choices:
         found = audit.audit(dataset, choice, trusted=trusted, data_dir=data_dir)
-        table = audit.columns(found)
+        table = found.columns()
         if json:
             rows = {name: column.tolist() for name, column in table.items()}
-            print(as_json({"defense": found.defense, "knows": found.knows, "rows": rows}))
+            named = {"defense": found.defense, "knows": found.knows, "counted": found.counted}
+            print(as_json({**named, "rows": rows}))
         elif csv:
             _print_csv(table)
         else:
             _print_table(found, table)
+        note(f"the column row counts {found.counted}", quiet or json)
         if export:
-            note(f"wrote the rows that {found.defense} keeps to {audit.export(found, export)}")
+            note(f"wrote the rows that {found.defense} keeps to {audit.export(found, export)}", quiet)
+            if dataset.options.get("classes"):
+                note("rows of other classes were not judged, and are not in it", quiet)
         if figure:
             from poisoncli.reports.defenses import draw_screened
 
-            note(f"drew {draw_screened(found, figure)}")
+            note(f"drew {draw_screened(found, figure)}", quiet)
 
 
 def _print_csv(table: dict[str, Any]) -> None:

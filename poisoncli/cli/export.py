@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import guarded
+from poisoncli.cli.common import guarded, note
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +26,7 @@ def export(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No remarks.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Write the poisoned training rows, with columns that mark the poison and the rows it replaced."""
@@ -33,9 +34,10 @@ def export(
 
     from poisoncli.cli.common import paths
     from poisoncli.runs import run_file
-    from poisoncli.runs.export import check_free
+    from poisoncli.runs.export import check_free, counted
     from poisoncli.runs.export import export as export_rows
 
     check_free(Path(out), force)
     content = run_file.read(paths([run])[0])
     print(export_rows(content, out, fraction=fraction, repetition=repetition, params=params, data_dir=data_dir))
+    note(f"the columns row and replaced count {counted(content)}", quiet)

@@ -11,6 +11,9 @@ Params = list[dict[str, Array]]  # one {"w": [out, in], "b": [out]} for each lay
 Task = Literal["binary", "multiclass", "real"]
 
 
+FROM_ZERO = "rows of the data set, from 0"  # how rows are counted where no file of the user's says otherwise
+
+
 class Data(NamedTuple):
     """Rows: features `x` [..., n, m], targets `y` [..., n] (floats), `weight` [..., n] (1 keeps, 0 drops)."""
 
@@ -46,6 +49,8 @@ class Dataset(NamedTuple):
     sha256: hash of the data that the features came from (hex), to recognize the same data later.
     integer: whether the features are whole numbers, which binds an attacker too.
     parts: the numbers of the training and of the test rows, where the data come with such a division.
+    numbers: of each row [N] in the user's file, or in the data set before `classes` chose some; None: 0 to N - 1.
+    counted: how these are counted, in words.
     x may also be a SciPy CSR matrix [N, m]: word counts for a linear model.
     """
 
@@ -57,3 +62,10 @@ class Dataset(NamedTuple):
     sha256: str
     integer: bool = False
     parts: tuple[np.ndarray, np.ndarray] | None = None
+    numbers: np.ndarray | None = None
+    counted: str = FROM_ZERO
+
+    @property
+    def row_numbers(self) -> np.ndarray:
+        """The number [N] by which the user knows each row."""
+        return np.arange(len(self.y)) if self.numbers is None else self.numbers

@@ -38,7 +38,7 @@ class BreastCancer:
         raw = bunch.data  # type: ignore[attr-defined]
         scaled = (raw - raw.min(0)) / (raw.max(0) - raw.min(0))
         x = scaled[rows].astype(np.float32)
-        return Dataset(x, y, 0.0, 1.0, task, fingerprint(x, y))
+        return Dataset(x, y, 0.0, 1.0, task, fingerprint(x, y), numbers=rows)
 
     @classmethod
     def where(cls, data_dir: str | None = None) -> str:

@@ -63,7 +63,7 @@ class Cifar10:
         x = np.concatenate([pixels for pixels, _ in batches])[rows].astype(np.float32)
         x /= 127.5
         x -= 1
-        return Dataset(x, y, -1.0, 1.0, task, fingerprint(x, y))
+        return Dataset(x, y, -1.0, 1.0, task, fingerprint(x, y), numbers=rows)
 
     @classmethod
     def where(cls, data_dir: str | None = None) -> str:

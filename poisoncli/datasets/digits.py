@@ -35,7 +35,7 @@ class Digits:
         bunch = load_digits()
         rows, y, task = select(bunch.target, self.classes)  # type: ignore[attr-defined]
         x = (bunch.data[rows] / 16).astype(np.float32)  # type: ignore[attr-defined]
-        return Dataset(x, y, 0.0, 1.0, task, fingerprint(x, y))
+        return Dataset(x, y, 0.0, 1.0, task, fingerprint(x, y), numbers=rows)
 
     @classmethod
     def where(cls, data_dir: str | None = None) -> str:

@@ -50,8 +50,10 @@ class File:
         table = read.read(Path(self.path).expanduser(), self.target)
         _check_finite(table.x, table.names, self.path)
         rows, y, task = _targets(table.y, self.classes, self.path)
-        x = table.x[rows]
-        return Dataset(x, y, x.min(0), x.max(0), task, fingerprint(x, y))
+        x, path = table.x[rows], Path(self.path)
+        numbers = np.arange(len(table.y))[rows] + read.first_row(path)
+        domain = (x.min(0), x.max(0))
+        return Dataset(x, y, *domain, task, fingerprint(x, y), numbers=numbers, counted=read.counted(path))
 
     @classmethod
     def where(cls, data_dir: str | None = None) -> str:
@@ -66,7 +68,8 @@ def _check_finite(values: np.ndarray, names: list[str], path: str) -> None:
         row, column = bad[0]
         kind = "missing (NaN)" if np.isnan(values[row, column]) else "infinite or too large for float32"
         raise PoisonError(
-            f"column {names[column]!r} of {path} is {kind} in data row {row + 1}: mend or remove that row"
+            f"column {names[column]!r} of {path} is {kind} in {read.row_name(Path(path), row)}: mend or remove "
+            "that row"
         )
 
 

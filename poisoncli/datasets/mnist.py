@@ -80,7 +80,7 @@ class _Images:
         x = images[rows].reshape(len(rows), -1).astype(np.float32) / 255
         first = int(np.sum(rows < len(parts[1])))
         divided = (np.arange(first), np.arange(first, len(rows))) if self.apart else None
-        return Dataset(x, y, 0.0, 1.0, task, fingerprint(x, y), parts=divided)
+        return Dataset(x, y, 0.0, 1.0, task, fingerprint(x, y), parts=divided, numbers=rows)
 
     @classmethod
     def where(cls, data_dir: str | None = None) -> str:

@@ -138,8 +138,8 @@ def draw_screened(found: Audited, out: str | Path) -> Path:
         axis.set_xlabel("predictive mean")
         axis.set_ylabel("target")
     else:
-        across, up = np.arange(1, len(found.y) + 1), found.score
-        axis.set_xlabel("row")
+        across, up = found.row, found.score
+        axis.set_xlabel(f"row ({found.counted})")
         axis.set_ylabel("score")
     axis.plot(across[kept], up[kept], "o", color="#0072B2", markersize=3, label="kept")
     axis.plot(across[~kept], up[~kept], "x", color=HARM, label="removed")

@@ -74,7 +74,11 @@ def _aim(run: description.Run) -> str:
     if run.attack.name != "rmd" or (target == "val" and not wanted):
         return ""
     listed = target.count(",") + 1
-    rows = f"{listed} row{'s' if listed > 1 else ''}" if target.startswith("rows:") else target.replace(":", " ")
+    rows = (
+        f"{listed} row{'s' if listed > 1 else ''}"
+        if target.startswith(("rows:", "places:"))
+        else target.replace(":", " ")
+    )
     return f" on {rows}" + (f" to {wanted}" if wanted else "")
 
 

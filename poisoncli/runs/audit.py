@@ -29,6 +29,7 @@ class Audited:
     defense, knows: its name, and what it was told; path: of the user's file, or the data set's name.
     x [n, m], y [n]: the rows in their own units; weight, score [n]; why: further columns [n], in the units of
     the target where they are targets.
+    row [n]: the number of each in the user's file or in the data set, counted as `counted` says.
     """
 
     defense: str
@@ -39,6 +40,14 @@ class Audited:
     weight: np.ndarray
     score: np.ndarray
     why: dict[str, np.ndarray]
+    row: np.ndarray
+    counted: str
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The result as columns [n], most suspicious rows first."""
+        order = np.argsort(-self.score, kind="stable")
+        every = {"row": self.row, "target": self.y, "weight": self.weight, "score": self.score}
+        return {name: np.asarray(column)[order] for name, column in {**every, **self.why}.items()}
 
 
 def audit(
@@ -77,7 +86,18 @@ def audit(
         for name, column in verdict.why.items()
     }
     path = str(run.dataset.options.get("path", run.dataset.name))
-    return Audited(choice.name, method.knows(), path, data.x, data.y, verdict.weight, verdict.score, why)
+    return Audited(
+        defense=choice.name,
+        knows=method.knows(),
+        path=path,
+        x=data.x,
+        y=data.y,
+        weight=verdict.weight,
+        score=verdict.score,
+        why=why,
+        row=data.row_numbers,
+        counted=data.counted,
+    )
 
 
 def load(dataset: Choice, data_dir: str | None = None) -> Dataset:
@@ -117,23 +137,16 @@ def _learner(data: Dataset, rows: Data) -> Learner:
     return Learner(objective, trainer, np.full(1, -np.inf, np.float32), data.task)
 
 
-def columns(found: Audited) -> dict[str, np.ndarray]:
-    """The columns of the result [n], most suspicious rows first; `row` counts data rows from 1."""
-    order = np.argsort(-found.score, kind="stable")
-    every = {"row": np.arange(1, len(order) + 1), "target": found.y, "weight": found.weight, "score": found.score}
-    return {name: np.asarray(column)[order] for name, column in {**every, **found.why}.items()}
-
-
 def export(found: Audited, out: str | Path) -> Path:
     """Write the rows that the defense keeps: a CSV file's own lines to .csv, otherwise x, y, row to .npz.
 
-    Raises `PoisonError` for another format.
+    Rows of classes that were not chosen are not judged, and not written. Raises `PoisonError` for another format.
     """
     path, source = Path(out), Path(found.path).expanduser()
     kept = found.weight > 0
     buffer = io.BytesIO()
     if path.suffix == ".npz":
-        np.savez_compressed(buffer, x=found.x[kept], y=found.y[kept], row=np.flatnonzero(kept) + 1)
+        np.savez_compressed(buffer, x=found.x[kept], y=found.y[kept], row=found.row[kept])
         run_file.replace(path, buffer.getvalue())
         return path
     if path.suffix != ".csv":
@@ -142,9 +155,10 @@ def export(found: Audited, out: str | Path) -> Path:
 
     if source.suffix.lower() == ".csv":
         frame: Any = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        if len(frame) != len(kept):
-            raise PoisonError("the CSV file has rows of other classes too: export to .npz")
+        frame = frame.iloc[found.row - 1]
     else:
-        frame = pd.DataFrame(found.x, columns=[f"x{i}" for i in range(found.x.shape[1])]).assign(y=found.y)
+        frame = pd.DataFrame(found.x, columns=[f"x{i}" for i in range(found.x.shape[1])]).assign(
+            y=found.y, row=found.row
+        )
     run_file.replace(path, frame[kept].to_csv(index=False).encode())
     return path

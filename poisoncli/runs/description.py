@@ -256,7 +256,9 @@ def _check_whole(kind: str, choice: Choice) -> None:
             raise PoisonError(f"{kind} {choice.name} needs a {field.name}: add -o {kind}.{field.name}=VALUE")
     target = choice.options.get("target", "val") if kind == "attack" else "val"
     rows, colon, name = str(target).partition(":")
-    if rows not in (("class", "rows") if colon else ("val", "test", "train")) or bool(colon) != bool(name):
+    if rows not in (("class", "rows", "places") if colon else ("val", "test", "train")) or bool(colon) != bool(
+        name
+    ):
         raise PoisonError(f"target is {target!r}: choose one of val, test, train, class:K and rows:FILE")
     low, high = (choice.options.get(f"log_lambda_{end}", 0.0) for end in ("min", "max"))
     if low > high:

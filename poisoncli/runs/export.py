@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from poisoncli.core.data import FROM_ZERO
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import run_file
+from poisoncli.runs import description, run_file
 from poisoncli.runs.prepare import poisoned, restore
 from poisoncli.runs.run_file import RunFile
+from poisoncli.tables import read
 
 FORMATS = (".npz", ".csv", ".parquet")
 _LARGEST = 2**27  # values of a dense table
@@ -32,8 +34,9 @@ def export(
 
     fraction: of poison; the stage nearest to it is taken, by default the last.
     Columns: the features x0, x1, ... in the data set's own units (.npz: one array `x`, or the arrays of a CSR
-    matrix), `y`, `poison` (1 for poison rows), `row` (the row of the data set that stood, or stands, there; -1 for
-    added rows) and `replaced` (that row's number for poison rows, -1 for clean and for added ones).
+    matrix), `y`, `poison` (1 for poison rows), `row` (the row of the data set that stood, or stands, there, counted
+    as `counted` says; -1 for added rows) and `replaced` (that row's number for poison rows, -1 for clean and for
+    added ones).
     params: add the victim's parameters w0, b0, ... (.npz only).
     defense: leave out the rows that this defense removed, and add its `weight` and `score`.
 
@@ -49,7 +52,7 @@ def export(
         raise PoisonError(f"repetition {repetition} is not there: the run has 0 to {prepared.run.repetitions - 1}")
     stage = _stage(content, fraction, prepared.run.n_train)
     data, is_poison, _ = poisoned(prepared.split.train, content.poison, stage)
-    rows = content.split["train"][repetition]
+    rows = prepared.numbers[content.split["train"][repetition]]
     rows = np.concatenate([rows, np.full(data.y.shape[1] - len(rows), -1)])  # added rows stand in for none
     columns = {
         "y": _target_units(prepared, data.y[repetition], repetition),
@@ -70,6 +73,12 @@ def export(
     extra = _parameters(content, repetition, stage) if params else {}
     run_file.replace(path, _encode(path.suffix, x, columns, extra))
     return path
+
+
+def counted(content: RunFile) -> str:
+    """How the columns `row` and `replaced` count, in words."""
+    dataset = description.from_json(content.run).dataset
+    return read.counted(Path(dataset.options["path"])) if dataset.name == "file" else FROM_ZERO
 
 
 def _kept(content: RunFile, defense: str, repetition: int, stage: int) -> tuple[np.ndarray, dict[str, Any]]:

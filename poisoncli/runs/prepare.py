@@ -31,6 +31,7 @@ class Prepared(NamedTuple):
     shift, scale, low, high: of the features, scalars, [m], or [repetitions, m] with real targets.
     y_shift, y_scale, y_low, y_high: of the targets, scalars or [repetitions].
     target: the rows that the attack is about, see `targets`.
+    numbers: of the data set's rows [N], as the user counts them; see `Dataset`.
     """
 
     run: Run
@@ -50,6 +51,7 @@ class Prepared(NamedTuple):
     objective: Objective
     trainer: Trainer
     target: Data
+    numbers: np.ndarray
 
     def learner(self, log_lambda: Any) -> Learner:
         """The victim with log_lambda [h]."""
@@ -61,7 +63,7 @@ def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     """Load the data set of a resolved run, draw and scale its splits, and build what the run names."""
     run = targets.read_rows(run)
     dataset = _load(run, data_dir)
-    others = np.setdiff1d(np.arange(len(dataset.y)), targets.set_apart(run, len(dataset.y)))
+    others = np.setdiff1d(np.arange(len(dataset.y)), targets.set_apart(run, dataset))
     sizes = _sizes(run, dataset, others)
     run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
     drawn = [_draw(np.random.default_rng((run.seed, r)), dataset, others, sizes) for r in range(run.repetitions)]
@@ -96,7 +98,8 @@ def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray]) -> Prepar
         integer=dataset.integer,
         objective=Objective(model, ROW_LOSS[dataset.task], run.reg),
         trainer=description.build(run.trainer, "trainer"),
-        target=targets.target(run, split, lambda rows: _take(dataset, rows, scaler), len(dataset.y)),
+        target=targets.target(run, split, lambda rows: _take(dataset, rows, scaler), dataset),
+        numbers=dataset.row_numbers,
     )
 
 

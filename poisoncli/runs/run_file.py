@@ -17,7 +17,7 @@ from poisoncli.core.data import Params, Sparse
 from poisoncli.core.errors import PoisonError
 from poisoncli.tables.atomic import replace
 
-SCHEMA = 1
+SCHEMA = 2
 SCALER = ("shift", "scale", "y_shift", "y_scale")
 _LARGEST = 2**32  # numbers in an array that is read
 _UNITS = {"loss": "nats", "test_loss": "nats", "val_loss": "nats", "test_error": "1", "val_error": "1"}
@@ -249,6 +249,12 @@ def _links(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _links(group[name], f"{prefix}{name}/")
 
 
+def _description(file: Any) -> str:
+    """The run's description; until schema 2 target rows stood in it by their places among the chosen classes'."""
+    run = str(file.attrs["run"])
+    return run if int(file.attrs["schema"]) > 1 else run.replace('"target": "rows:', '"target": "places:')
+
+
 def _content(file: Any) -> RunFile:
     import h5py
 
@@ -257,7 +263,7 @@ def _content(file: Any) -> RunFile:
     arrays: dict[str, Any] = {name: _array(item, name) for name, item in attack.items() if name != "x"}
     arrays["x"] = _array(attack["x"], "x") if isinstance(attack["x"], h5py.Dataset) else _sparse(attack["x"])
     content = RunFile(
-        run=str(file.attrs["run"]),
+        run=_description(file),
         sha256=str(file["split"].attrs["sha256"]),
         scaler={name: split.pop(name) for name in SCALER},
         split=split,

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from poisoncli.core.data import Array, Data, Params, Split
+from poisoncli.core.data import Array, Data, Dataset, Params, Split
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ERROR, TARGET_LOSSES
 from poisoncli.core.victim import Objective
@@ -31,31 +31,41 @@ def read_rows(run: Run) -> Run:
         found = ()
     if not found:
         raise PoisonError(
-            f"--target-rows rows:{place} names no rows: give their numbers in the data set, from 0 on, with commas "
-            "between them, or a text file of them"
+            f"--target-rows rows:{place} names no rows: give their numbers in the data set or in your file, with "
+            "commas between them, or a text file of them"
         )
     named = {**options, "target": "rows:" + ",".join(map(str, sorted(set(found))))}
     return dataclasses.replace(run, attack=Choice(run.attack.name, named))
 
 
-def set_apart(run: Run, total: int) -> np.ndarray:
-    """Numbers of the rows that the attack targets one by one: they are for nothing else. Of `total` rows."""
+def set_apart(run: Run, dataset: Dataset) -> np.ndarray:
+    """Places among the rows of a data set of those that the attack targets one by one: for nothing else.
+
+    Run files of the first schema name the places themselves, later ones the rows by the user's numbers.
+    """
     kind, _, listed = str(run.attack.options.get("target", "")).partition(":")
-    rows = np.unique(_numbers(listed)) if kind == "rows" else np.empty(0, int)
-    if rows.size and rows[-1] >= total:
-        raise PoisonError(f"there is no row {rows[-1]} to target: the data set has the rows 0 to {total - 1}")
-    return rows.astype(int)
+    known = {"rows": dataset.row_numbers, "places": np.arange(len(dataset.y))}.get(kind)
+    if known is None:
+        return np.empty(0, int)
+    wanted = np.unique(_numbers(listed))
+    missing = np.setdiff1d(wanted, known)
+    if missing.size:
+        raise PoisonError(
+            f"there is no row {missing[0]} of these classes to target: choose from {known[0]} to {known[-1]} "
+            f"({dataset.counted})"
+        )
+    return np.flatnonzero(np.isin(known, wanted))
 
 
-def target(run: Run, split: Split, take: Callable[[np.ndarray], Data], total: int) -> Data:
+def target(run: Run, split: Split, take: Callable[[np.ndarray], Data], dataset: Dataset) -> Data:
     """The rows that the attack targets [repetitions, n], with the label that it pushes them to if there is one.
 
-    take: gives rows of the data set by their numbers [repetitions, n], scaled.
+    take: gives rows of the data set by their places [repetitions, n], scaled.
     """
     options = run.attack.options
     kind, _, name = str(options.get("target", "val")).partition(":")
-    if kind == "rows":
-        rows = set_apart(run, total)
+    if kind in ("rows", "places"):
+        rows = set_apart(run, dataset)
         chosen = take(np.tile(rows, (run.repetitions, 1)))
     elif kind == "class":
         chosen = split.val._replace(weight=(split.val.y == class_number(run, name)).astype(np.float32))

@@ -13,6 +13,7 @@ import numpy as np
 from poisoncli.core.errors import PoisonError
 
 TARGET_NAMES = ("target", "label", "y")  # taken as the target column if no other is named
+_LINES = (".csv", ".svm", ".libsvm", ".svmlight")  # text, whose rows people count from 1
 LARGEST = 2**30  # values; as float32 they fill 4 GiB
 
 
@@ -53,6 +54,24 @@ def read(path: Path, target: str) -> Table:
     if table.x.size == 0:
         raise PoisonError(f"{path} has {table.x.shape[0]} rows of {table.x.shape[1]} features: give some of each")
     return table
+
+
+def first_row(path: Path) -> int:
+    """The number of the first row as such files count: 1 below the header of a CSV, or of lines; 0 in arrays."""
+    return 1 if path.suffix.lower() in _LINES else 0
+
+
+def counted(path: Path) -> str:
+    """How `first_row` counts the rows of a file, in words."""
+    if path.suffix.lower() == ".csv":
+        return f"data rows of {path.name}, from 1 below its header"
+    return f"data rows of {path.name}, from 1" if first_row(path) else f"rows of {path.name}, from 0"
+
+
+def row_name(path: Path, index: int) -> str:
+    """What a reader of the file calls its row `index` (from 0)."""
+    first = first_row(path)
+    return f"data row {index + 1}" if first else f"row {index} (counted from 0)"
 
 
 def _read_csv(path: Path, target: str) -> Table:
@@ -105,8 +124,8 @@ def _from_frame(frame: Any, target: str, path: Path) -> Table:
         if not numeric(kind):
             raise PoisonError(f"column {name!r} of {path} is not numeric: encode it as numbers or remove it")
     if targets.isna().any():
-        row = int(targets.isna().to_numpy().argmax()) + 1
-        raise PoisonError(f"the target {target!r} of {path} is missing in data row {row}: mend or remove that row")
+        row = row_name(path, int(targets.isna().to_numpy().argmax()))
+        raise PoisonError(f"the target {target!r} of {path} is missing in {row}: mend or remove that row")
     y = targets.to_numpy(float) if numeric(targets.dtype) else targets.astype(str).to_numpy(object)
     return Table(features.to_numpy(np.float32, na_value=np.nan), y, list(features))
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from poisoncli.cli import app
 from poisoncli.core.errors import FailedError
+from poisoncli.datasets.digits import Digits
 from poisoncli.runs import run_file
 
 TINY = (
@@ -206,11 +207,11 @@ def test_exports_hold_the_same_rows(run):
 
 
 def test_export_chooses_stage_and_repetition(run):
-    content = run_file.read(run)
+    content, chosen = run_file.read(run), Digits().load().row_numbers
     done("export", run, "out.npz", "--fraction", "0.12", "--repetition", "1", "--params")
     with np.load("out.npz") as found:
         assert found["poison"].sum() == 4
-        np.testing.assert_array_equal(found["row"], content.split["train"][1])
+        np.testing.assert_array_equal(found["row"], chosen[content.split["train"][1]])
         np.testing.assert_array_equal(found["w0"], content.evaluations["none"].params[0]["w"][1, 1])
         assert set(found["row"][found["poison"] == 1]) == set(found["replaced"]) - {-1}
 

@@ -250,7 +250,7 @@ def wrong_shape(file):
     ("change", "match"),
     [
         (foreign, "not written by poison"),
-        (newer, "newer poison .schema 2.: update"),
+        (newer, "newer poison .schema 3.: update"),
         (external_link, "attack/x: poison does not follow links"),
         (soft_link, "attack/x: poison does not follow links"),
         (deep_link, "evaluate/none/params/0: poison does not follow links"),

@@ -322,14 +322,14 @@ def test_own_data_come_back_in_their_own_units(tmp_path, table):
     export.export(content, tmp_path / "poisoned.npz")
     with np.load(tmp_path / "poisoned.npz") as found:
         raw = np.genfromtxt(table, delimiter=",", skip_header=1, usecols=range(4))
-        clean = found["poison"] == 0
-        np.testing.assert_allclose(found["x"][clean], raw[found["row"][clean]], rtol=1e-5, atol=1e-6)
-        assert not np.allclose(found["x"][~clean], raw[found["row"][~clean]], rtol=1e-3)
+        clean, row = found["poison"] == 0, found["row"] - 1  # data rows count from 1
+        np.testing.assert_allclose(found["x"][clean], raw[row[clean]], rtol=1e-5, atol=1e-6)
+        assert not np.allclose(found["x"][~clean], raw[row[~clean]], rtol=1e-3)
         assert np.all((found["x"] >= raw.min(0) - 1e-4) & (found["x"] <= raw.max(0) + 1e-4))
         assert found["poison"].sum() == content.poison.counts[-1]
         np.testing.assert_array_equal(found["replaced"], np.where(clean, -1, found["row"]))
         labels = np.genfromtxt(table, delimiter=",", skip_header=1, usecols=4, dtype=str) == "spam"
-        np.testing.assert_array_equal(found["y"] == labels[found["row"]], clean)
+        np.testing.assert_array_equal(found["y"] == labels[row], clean)
 
 
 def test_a_lambda_for_each_layer(tmp_path):

@@ -49,12 +49,12 @@ def test_a_targeted_attack_raises_the_rate_of_its_label(tmp_path, learn):
 
 def test_rows_of_a_file_are_hit_and_kept_out_of_everything_else(tmp_path):
     data = description.build(description.resolve(BASE).dataset, "dataset").load(None)
-    chosen = np.flatnonzero(data.y == 1)[[3, 7, 11]]
+    chosen = data.row_numbers[data.y == 1][[3, 7, 11]]
     (tmp_path / "rows.txt").write_text("\n".join(map(str, chosen)))
     run = dataclasses.replace(with_options(target=f"rows:{tmp_path / 'rows.txt'}", target_label="0"), repetitions=2)
     content = outcome(tmp_path, run)
     for part in content.split.values():
-        assert not set(chosen) & set(part.ravel())
+        assert not set(chosen) & set(data.row_numbers[part.ravel()])
     (tmp_path / "rows.txt").unlink()  # the run file knows its rows
     again = poisoncli.evaluate(tmp_path / "run.h5", save=False)
     np.testing.assert_array_equal(again.evaluations["none"].target_rate, content.evaluations["none"].target_rate)
@@ -88,7 +88,8 @@ def test_a_learned_lambda_keeps_to_the_validation_rows():
         ({"target": "class:5"}, "no class 5 to target: choose one of 0, 8"),
         ({"target_label": "5"}, "no class 5 to target"),
         ({"target": "rows:absent.txt"}, "names no rows"),
-        ({"target": "rows:1,999999"}, "no row 999999 to target"),
+        ({"target": "rows:0,999999"}, "no row 999999 of these classes to target: choose from 0 to 1796"),
+        ({"target": "rows:1"}, "no row 1 of these classes to target"),  # a one
         ({"target_loss": "beauty"}, "choose one of training, margin"),
     ],
 )
@@ -105,11 +106,11 @@ def test_class_names_are_those_of_the_user():
 
 def test_options_of_the_command_line_reach_the_attack(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("few.txt").write_text("0, 5\n7")
+    Path("few.txt").write_text("0, 8\n10")  # a zero, an eight, a zero
     sizes = ["--n-train", "40", "--n-val", "20", "--n-test", "20", "--fraction", "0.1", "-o", "outer_steps=2"]
     words = ["attack", *sizes, "--target-rows", "rows:few.txt", "--target-label", "8", "--quiet"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     found = description.from_json(poisoncli.read("run.h5").run).attack.options
-    assert (found["target"], found["target_label"]) == ("rows:0,5,7", "8")
+    assert (found["target"], found["target_label"]) == ("rows:0,8,10", "8")
     assert "target rows hit" in CliRunner().invoke(app, ["evaluate", "run.h5"]).stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -182,16 +181,13 @@ def _print_least(behind: list[dict[str, Any]], quiet: bool) -> None:
 
 
 def evaluated(files: list[str], data_dir: str | None, quiet: bool) -> list[tuple[str, Any]]:
-    """Paths and contents of run files, each evaluated, and saved where its folder allows."""
-    import os
-
+    """Paths and contents of run files, each evaluated, and saved where that can be done, else with a warning."""
     from poisoncli.runs import stages
 
     result = []
     for path in files:
-        save = os.access(Path(path).parent, os.W_OK)
         with progress(quiet) as report:
-            result.append((path, stages.evaluate(path, data_dir=data_dir, save=save, report=report)))
+            result.append((path, stages.evaluate(path, data_dir=data_dir, report=report)))
     return result
 
 

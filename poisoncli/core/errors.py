@@ -7,3 +7,7 @@ class PoisonError(Exception):
 
 class FailedError(PoisonError):
     """The request was right, but it failed while running (diverged, disk full). Exit status 1."""
+
+
+class Interrupted(FailedError):
+    """Ctrl-C or SIGTERM came; what was done until then is kept. Exit status 130 or 143."""

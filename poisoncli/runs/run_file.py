@@ -135,19 +135,45 @@ def write(path: Path, content: RunFile) -> None:
     replace(path, image.getvalue())
 
 
-def read(path: str | Path) -> RunFile:
-    """The run file at `path`. Raises `PoisonError` if it is missing, truncated, foreign or of a newer schema."""
+def read(path: str | Path, *, unfinished: bool = False) -> RunFile:
+    """The run file at `path`; or, if `unfinished`, also the checkpoint of an attack.
+
+    Raises `PoisonError` if it is missing, truncated, foreign, unfinished or of a newer schema.
+    """
     import h5py
 
     path = Path(path)
     if not path.is_file():
-        raise PoisonError(f"{path} does not exist: craft poison first with `poison attack --out {path}`")
+        raise PoisonError(_absent(path))
     try:
         with h5py.File(path, "r") as file:
             _check(path, file)
-            return _content(file)
+            content = _content(file)
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError):
         raise PoisonError(f"{path} is damaged or was not written by poison: craft the poison again") from None
+    poison = content.poison
+    if path.suffix == ".partial" and not unfinished:
+        raise PoisonError(
+            f"{path} is the checkpoint of an attack that was interrupted ({poison.done} of {poison.total} steps): "
+            "finish it with the same `poison attack` command and --resume"
+        )
+    return content
+
+
+def _absent(path: Path) -> str:
+    """Why there is no file at `path` to be read, and what to do."""
+    if path.is_dir():
+        inside = "the run files in it" if not (path / "sweep.toml").exists() else f"{path}/*.h5"
+        return f"{path} is a folder, not a run file: name {inside}, or draw a sweep with `poison report {path}`"
+    if path.exists():
+        return f"{path} is a device or a pipe: a run file is read from a disk, so name one"
+    partial = path.with_name(path.name + ".partial")
+    if partial.exists():
+        return (
+            f"{path} is not finished, its attack was interrupted and left {partial}: repeat the same "
+            "`poison attack` command with --resume"
+        )
+    return f"{path} does not exist: craft poison first with `poison attack --out {path}`"
 
 
 def _versions() -> dict[str, str]:

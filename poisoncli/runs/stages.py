@@ -17,13 +17,15 @@ import numpy as np
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Data, Sparse
 from poisoncli.core.defense import Clues
-from poisoncli.core.errors import FailedError, PoisonError
+from poisoncli.core.errors import FailedError, Interrupted, PoisonError
 from poisoncli.core.losses import ERROR
 from poisoncli.core.victim import Exact
-from poisoncli.runs import description, run_file, targets
+from poisoncli.runs import description, run_file, targets, update
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import Prepared, poisoned, prepare, problem, restore
 from poisoncli.runs.run_file import Defended, Evaluation, RunFile
+from poisoncli.tables.atomic import check_replaceable
+from poisoncli.tables.lock import writing
 from poisoncli.training.optimum import solve_and_score
 from poisoncli.training.score import train_and_score
 
@@ -49,23 +51,43 @@ def attack(
     report: called with the steps done, the steps in all, and what is being done.
 
     Returns the path. Raises `PoisonError` for a wrong request and `FailedError` if the attack diverges or the
-    disk is full; an interruption leaves the checkpoint.
+    disk is full, and `Interrupted` where an interruption leaves a checkpoint.
     """
     path = Path(out)
-    partial = path.parent / (path.name + ".partial")
+    partial = checkpoint(path)
     run = description.resolve(run)
-    _check_place(path, partial, force, resume)
+    _check_place(path, force, resume)
+    try:
+        with writing(partial, wait=resume, shown=path):
+            _check_free(path, partial, force or resume)
+            return _attack(run, path, partial, data_dir, resume, report)
+    except KeyboardInterrupt:
+        if not partial.exists():
+            raise
+        raise Interrupted(f"interrupted: the same command with --resume goes on from {partial}") from None
+
+
+def checkpoint(path: Path) -> Path:
+    """Where an attack that will write `path` keeps its work in progress."""
+    return path.parent / (path.name + ".partial")
+
+
+def _attack(run: Run, path: Path, partial: Path, data_dir: str | None, resume: bool, report: Report) -> Path:
     prepared = prepare(run, data_dir)
     content = fresh(prepared)
     if resume and path.exists():
         same_run(run_file.read(path), content, path)
+        partial.unlink(missing_ok=True)
         return path
     begun = None
     if resume and partial.exists():
-        found = run_file.read(partial)
+        found = run_file.read(partial, unfinished=True)
         same_run(found, content, partial)
         begun, content = found.poison, dataclasses.replace(content, timeline=found.timeline)
-    run_file.write(path, craft(prepared, problem(prepared), content, begun, partial, report))
+    content = craft(prepared, problem(prepared), content, begun, partial, report)
+    with writing(path):
+        if not (resume and path.exists()):  # a sweep in another process may have crafted it
+            run_file.write(path, content)
     partial.unlink(missing_ok=True)
     return path
 
@@ -81,19 +103,31 @@ def fresh(prepared: Prepared) -> RunFile:
     )
 
 
-def _check_place(path: Path, partial: Path, force: bool, resume: bool) -> None:
-    """Raise `PoisonError` where the file cannot be written, or something would be lost."""
+def _check_place(path: Path, force: bool, resume: bool) -> None:
+    """Raise `PoisonError` where no file can be written."""
     if force and resume:
         raise PoisonError("--force and --resume contradict each other: give one of them")
     if not path.parent.is_dir():
         raise PoisonError(f"the folder {path.parent} does not exist: create it, or choose another --out")
     if path.is_dir():
         raise PoisonError(f"{path} is a folder: name a file with --out")
-    if not os.access(path.parent, os.W_OK):
-        raise PoisonError(f"the folder {path.parent} cannot be written to: choose another --out")
-    for place in (path, partial):
-        if place.exists() and not (force or resume):
-            raise PoisonError(f"{place} exists: --force replaces it, --resume goes on from it, --out names another")
+    check_replaceable(path)
+    folder = Path(os.path.realpath(path)).parent
+    if not os.access(folder, os.W_OK):
+        raise PoisonError(f"the folder {folder} cannot be written to: choose another --out")
+
+
+def _check_free(path: Path, partial: Path, taken: bool) -> None:
+    """Raise `PoisonError` where something would be lost, unless it may be `taken`."""
+    if taken:
+        return
+    if path.exists():
+        raise PoisonError(f"{path} exists: --force replaces it, --resume goes on from it, --out names another")
+    if partial.exists():
+        raise PoisonError(
+            f"{partial} exists, the checkpoint of an attack that was interrupted: --resume goes on from it, "
+            "--force starts anew, --out names another"
+        )
 
 
 def same_run(found: RunFile, wanted: RunFile, path: Path) -> None:
@@ -109,7 +143,7 @@ def craft(
 ) -> RunFile:
     """`content` with the poison of the attack on `task`, from `begun` on; checkpoints go to `partial`.
 
-    Raises `FailedError` if it diverges or is interrupted; the last checkpoint then stays.
+    Raises `FailedError` if it diverges; the last checkpoint then stays, as it does at an interruption.
     """
     method = description.build(prepared.run.attack, "attack")
     what = f"crafting {prepared.run.attack.name} poison"
@@ -128,10 +162,9 @@ def craft(
                     run_file.write(partial, dataclasses.replace(content, poison=poison))
                 saved, batch = time.monotonic(), stage
     except KeyboardInterrupt:
-        if poison is None:
-            raise
-        run_file.write(partial, dataclasses.replace(content, poison=poison))
-        raise FailedError(f"interrupted: the same command with --resume goes on from {partial}") from None
+        if poison is not None:
+            run_file.write(partial, dataclasses.replace(content, poison=poison))
+        raise
     assert poison is not None  # an attack yields at least once
     return dataclasses.replace(content, poison=poison)
 
@@ -176,14 +209,13 @@ def defend(
     former = content.defenses.get(choice.name)
     if former is not None and former.choice == description.choice_to_json(choice):
         return content
+    if save:
+        update.check_writable(path)
     prepared = restore(content, data_dir)
     defended = weigh(prepared, content.poison, choice, report)
-    evaluations = {name: kept for name, kept in content.evaluations.items() if name != choice.name}
-    defenses = {**content.defenses, choice.name: defended}
-    content = dataclasses.replace(content, defenses=defenses, evaluations=evaluations)
     if save:
-        run_file.write(path, content)
-    return content
+        return update.add_defense(path, content, choice.name, defended)
+    return update.with_defense(content, choice.name, defended)
 
 
 def weigh(prepared: Prepared, poison: Poison, choice: Choice, report: Report) -> Defended:
@@ -220,7 +252,7 @@ def evaluate(
 
     It is trained without a defense (`none`) and behind each defense in the file. All trainings of a repetition
     start from the same parameters (HLP Table V). Returns the run file's content with the evaluations, and
-    writes them there unless `save` is false; what is there already is kept.
+    writes them there unless `save` is false or it cannot be, which is warned of; what is there already is kept.
     Raises `PoisonError` if the file or its data set cannot be read, and `FailedError` if the victim diverges.
     """
     path = Path(path)
@@ -228,14 +260,24 @@ def evaluate(
     wanted = [name for name in ("none", *content.defenses) if name not in content.evaluations]
     if not wanted:
         return content
-    prepared = restore(content, data_dir)
-    evaluations = dict(content.evaluations)
-    for name in wanted:
-        evaluations[name] = behind(prepared, content, name, report)
-    content = dataclasses.replace(content, evaluations=evaluations)
-    if save:
-        run_file.write(path, content)
+    prepared, found = restore(content, data_dir), {}
+    try:
+        for name in wanted:
+            found[name] = behind(prepared, content, name, report)
+    finally:  # an interruption, or a victim that diverges behind one defense, leaves the others
+        content = _keep(path, content, found, save)
     return content
+
+
+def _keep(path: Path, content: RunFile, found: dict[str, Evaluation], save: bool) -> RunFile:
+    """`content` with the evaluations found, in the file if `save` and if it can be."""
+    if save and found:
+        try:
+            update.check_writable(path)
+            return update.add_evaluations(path, content, found)
+        except PoisonError as error:
+            warnings.warn(f"the evaluation was not saved: {error}", stacklevel=3)
+    return dataclasses.replace(content, evaluations={**content.evaluations, **found})
 
 
 def behind(prepared: Prepared, content: RunFile, name: str, report: Report) -> Evaluation:

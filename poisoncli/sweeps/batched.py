@@ -15,6 +15,7 @@ from poisoncli.core.victim import Objective
 from poisoncli.runs import description, run_file, stages
 from poisoncli.runs.description import Run
 from poisoncli.runs.prepare import Prepared, prepare, problem
+from poisoncli.tables.lock import writing
 
 _POLICY = {"reg": "", "lambda_": None, "clean_lambda": False, "learn_lambda": False, "per_layer": False}
 
@@ -71,21 +72,25 @@ def _alike(prepared: Prepared, one: Run) -> Prepared:
 def _attack(
     alike: Sequence[Prepared], each: Sequence[Problem], paths: Sequence[Path], report: stages.Report
 ) -> None:
-    joint, layers = _joint(each), [one.log_lambda.shape[1] for one in each]
     partial = paths[0].parent / (paths[0].name + ".together.partial")
-    runs = [description.to_json(one.run) for one in alike]
-    fresh = dataclasses.replace(stages.fresh(alike[0]), run=json.dumps(runs))
-    begun = None
-    if partial.exists():
-        content = run_file.read(partial)
-        stages.same_run(content, fresh, partial)
-        begun = content.poison
-    poison = stages.craft(alike[0], joint, fresh, begun, partial, report).poison
-    for number, path in enumerate(paths):
-        if not path.exists():
+    with writing(partial, shown=paths[0]):
+        if all(path.exists() for path in paths):  # another process did
+            return
+        joint, layers = _joint(each), [one.log_lambda.shape[1] for one in each]
+        runs = [description.to_json(one.run) for one in alike]
+        fresh = dataclasses.replace(stages.fresh(alike[0]), run=json.dumps(runs))
+        begun = None
+        if partial.exists():
+            content = run_file.read(partial, unfinished=True)
+            stages.same_run(content, fresh, partial)
+            begun = content.poison
+        poison = stages.craft(alike[0], joint, fresh, begun, partial, report).poison
+        for number, path in enumerate(paths):
             own = _own(poison, joint.settings, number, layers[number])
-            run_file.write(path, dataclasses.replace(fresh, run=runs[number], poison=own))
-    partial.unlink(missing_ok=True)
+            with writing(path):
+                if not path.exists():
+                    run_file.write(path, dataclasses.replace(fresh, run=runs[number], poison=own))
+        partial.unlink(missing_ok=True)
 
 
 def _joint(each: Sequence[Problem]) -> Problem:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from poisoncli.core.errors import FailedError, PoisonError
+from poisoncli.core.errors import Interrupted, PoisonError
 from poisoncli.reports.defenses import PICTURES
 from poisoncli.reports.figures import Layout
 from poisoncli.runs import description, run_file, stages
 from poisoncli.runs.description import Choice, Run
 from poisoncli.sweeps import batched
+from poisoncli.tables.lock import writing
 
 PRESETS = importlib.resources.files("poisoncli.sweeps") / "presets"
 _NOT_A_RUN = ("line", "selected", "against")  # what a panel has beside the fields of a run
@@ -179,9 +180,11 @@ def execute(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     plan = folder / PLAN
-    if plan.exists() and plan.read_text(encoding="utf-8") != sweep.text:
-        raise PoisonError(f"{folder} holds another sweep: choose another --out, or empty it")
-    run_file.replace(plan, sweep.text.encode())
+    with writing(plan):
+        if not plan.exists():
+            run_file.replace(plan, sweep.text.encode())
+        elif plan.read_text(encoding="utf-8") != sweep.text:
+            raise PoisonError(f"{folder} holds another sweep: choose another --out, or empty it")
     outcomes: dict[int, Outcome] = {}
     for group in batched.groups([cell.run for cell in sweep.cells]):
         _craft_group([sweep.cells[number] for number in group], folder, data_dir, report)
@@ -201,9 +204,10 @@ def _craft_group(cells: list[Cell], folder: Path, data_dir: str | None, report: 
     try:
         label = f"{' + '.join(cell.line for cell in cells)}, {cells[0].panel}".strip(", ")
         batched.attack([cell.run for cell in cells], paths, data_dir=data_dir, report=_labeled(report, label))
-    except PoisonError as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise
+    except Interrupted:
+        raise
+    except PoisonError:
+        pass
 
 
 def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, report: stages.Report) -> Outcome:
@@ -220,10 +224,8 @@ def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, repo
         for name in names:
             stages.defend(path, Choice(name, sweep.options.get(name, {})), data_dir=data_dir, report=report)
         stages.evaluate(path, data_dir=data_dir, report=report)
-    except FailedError as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise
-        return Outcome(cell, "failed", str(error))
+    except Interrupted:
+        raise
     except PoisonError as error:
         return Outcome(cell, "failed", str(error))
     return Outcome(cell, "done")

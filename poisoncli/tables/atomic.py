@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
+import stat
 import tempfile
 from pathlib import Path
 
-from poisoncli.core.errors import FailedError
+from poisoncli.core.errors import FailedError, PoisonError
 
 try:
     import fcntl
@@ -16,34 +18,75 @@ except ImportError:  # Windows: what a kill left there stays
     fcntl = None
 
 _ENDING = ".writing"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def replace(path: Path, content: bytes) -> None:
     """Put `content` at `path` in one move; on an error nothing is left behind and the old file stays.
 
-    What a kill in mid-write of the same file left behind is removed first. Raises `FailedError` on a full disk.
+    The file keeps its mode and, where possible, its owner; through a symbolic link its target is written. What a
+    kill in mid-write of the same file left behind is removed first.
+    Raises `FailedError` on a full disk, and `PoisonError` where a device, a pipe or a folder would be replaced.
     """
     handle, name, lock = -1, "", -1
+    check_replaceable(path)
     try:
-        _remove_abandoned(path)
-        handle, name, lock = _new_file_beside(path)
+        real = Path(os.path.realpath(path))
+        _remove_abandoned(real)
+        handle, name, lock = _new_file_beside(real)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        _keep_mode(name, real)
+        os.replace(name, real)
     except BaseException as error:
         if name:
             with contextlib.suppress(OSError):
                 os.unlink(name)
         if not isinstance(error, OSError):  # an interruption
             raise
-        cure = "free some space, or name another place with --out"
-        raise FailedError(f"cannot write {path} ({error.strerror}): {cure}") from None
+        cure = "free some space there" if error.errno in _FULL else "make the file and its folder writable"
+        raise FailedError(f"cannot write {path} ({error.strerror}): {cure}, and repeat the command") from None
     finally:
         if lock >= 0:
             os.close(lock)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise `PoisonError` if what stands at `path` is no file, or one that may not be written."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing there, or out of reach: writing will tell
+        return
+    if stat.S_ISDIR(mode):
+        raise PoisonError(f"{path} is a folder: name a file")
+    if not stat.S_ISREG(mode):
+        raise PoisonError(f"{path} is a device or a pipe, which would be replaced by a file: name a file")
+    if not os.access(path, os.W_OK):
+        raise PoisonError(f"{path} is read-only: make it writable with `chmod u+w`, or name another file")
+
+
+def writable(path: Path) -> bool:
+    """Whether the file at `path`, or a new one, may be written there."""
+    real = Path(os.path.realpath(path))
+    return os.access(real.parent, os.W_OK | os.X_OK) and (not real.exists() or os.access(real, os.W_OK))
+
+
+def _keep_mode(name: str, path: Path) -> None:
+    """Give the new file the mode and owner of the one that it replaces, or those of any new file."""
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        os.chmod(name, 0o666 & ~_umask())
+        return
+    mode, new = stat.S_IMODE(old.st_mode), os.stat(name)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        try:
+            os.chown(name, old.st_uid, old.st_gid)
+        except OSError:  # only the superuser gives files away; rights of the old group are no rights of another
+            mode &= ~(stat.S_IRWXG | stat.S_ISUID | stat.S_ISGID)
+    os.chmod(name, mode)
 
 
 def _new_file_beside(path: Path) -> tuple[int, str, int]:

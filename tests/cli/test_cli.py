@@ -455,13 +455,28 @@ def test_an_empty_pipe_is_refused(words):
     refused(*words, says="no path came through stdin", stdin="\n")
 
 
-@pytest.mark.parametrize("words", [("attack", *FLIP), ("evaluate", "plain.h5"), ("export", "plain.h5", "out.npz")])
-def test_full_disk_exits_with_1(plain, monkeypatch, words):
-    def full(_):
-        raise OSError(28, "No space left on device")
+def full(_):
+    raise OSError(28, "No space left on device")
 
+
+@pytest.mark.parametrize(
+    "words", [("attack", *FLIP), ("defend", "plain.h5", "-d", "knn"), ("export", "plain.h5", "out.npz")]
+)
+def test_full_disk_exits_with_1(plain, monkeypatch, words):
     monkeypatch.setattr(os, "fsync", full)
-    refused(*words, says="No space left on device", status=1)
+    refused(*words, says="No space left on device): free some space there", status=1)
+
+
+@pytest.mark.filterwarnings("default")
+def test_full_disk_costs_no_table(plain, monkeypatch):
+    before = contents()
+    monkeypatch.setattr(os, "fsync", full)
+    result = poison("evaluate", plain)
+    assert result.exit_code == 0
+    assert "20.0%" in result.stdout
+    assert result.stderr.startswith("poison: the evaluation was not saved: cannot write plain.h5 (No space left")
+    assert "--out" not in result.stderr
+    assert contents() == before
 
 
 def test_interruption_exits_with_1_and_names_the_cure(monkeypatch):

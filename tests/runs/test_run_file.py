@@ -5,8 +5,10 @@ import errno
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -160,7 +162,18 @@ def test_other_files_are_refused(path, content):
 
 def test_absent_file_and_folder_are_refused(tmp_path):
     refused(tmp_path / "absent.h5", "does not exist")
-    refused(tmp_path, "does not exist")
+    refused(tmp_path, "is a folder, not a run file: name the run files in it")
+    os.mkfifo(tmp_path / "pipe.h5")
+    refused(tmp_path / "pipe.h5", "is a device or a pipe")
+    refused(Path("/dev/null"), "is a device or a pipe")
+
+
+def test_a_checkpoint_is_told_from_a_run_file(path):
+    partial = path.with_name("other.h5.partial")
+    run_file.write(partial, example())
+    refused(partial, "checkpoint of an attack that was interrupted .8 of 8 steps.: .* --resume")
+    refused(path.with_name("other.h5"), "is not finished, .* left .*other.h5.partial: .* --resume")
+    assert same(run_file.read(partial, unfinished=True), example())
 
 
 def edit(path, change):
@@ -303,6 +316,73 @@ def test_interruption_leaves_nothing_behind(path, monkeypatch):
 def test_absent_folder_is_a_failure(tmp_path):
     with pytest.raises(FailedError, match="cannot write"):
         run_file.write(tmp_path / "absent" / "run.h5", example())
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_the_mode_of_a_file_is_kept(path, mode):
+    path.chmod(mode)
+    run_file.write(path, example(0.25))
+    assert path.stat().st_mode & 0o7777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser gives files away")
+def test_the_owner_of_a_file_is_kept(path):
+    os.chown(path, 1234, 2345)
+    run_file.write(path, example(0.25))
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 2345)
+
+
+def test_rights_of_a_group_that_cannot_be_kept_are_taken_away(path, monkeypatch):
+    path.chmod(0o664)
+    real, foreign = Path.stat, list(path.stat())
+    foreign[5] += 1  # its group
+    monkeypatch.setattr(
+        Path, "stat", lambda self, **how: os.stat_result(foreign) if self == path else real(self, **how)
+    )
+    monkeypatch.setattr(os, "chown", lambda *_: (_ for _ in ()).throw(PermissionError()))
+    run_file.write(path, example(0.25))
+    monkeypatch.undo()
+    assert path.stat().st_mode & 0o7777 == 0o604
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["target", "no target yet"])
+def test_a_link_is_written_through(path, there):
+    (path.parent / "far").mkdir()
+    target, link = path.parent / "far" / "target.h5", path.parent / "link.h5"
+    link.symlink_to("far/target.h5")
+    if there:
+        target.write_bytes(path.read_bytes())
+        target.chmod(0o600)
+    run_file.write(link, example(0.25))
+    assert link.is_symlink()
+    assert same(run_file.read(target), example(0.25))
+    assert not there or target.stat().st_mode & 0o7777 == 0o600
+    assert os.listdir(target.parent) == ["target.h5"]
+
+
+def test_links_in_a_circle_are_a_failure(tmp_path):
+    (tmp_path / "a.h5").symlink_to("b.h5")
+    (tmp_path / "b.h5").symlink_to("a.h5")
+    with pytest.raises(FailedError, match="cannot write"):
+        run_file.write(tmp_path / "a.h5", example())
+    assert (tmp_path / "a.h5").is_symlink()
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/null")):
+        with pytest.raises(PoisonError, match="is a device or a pipe"):
+            run_file.write(path, example())
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_a_read_only_file_is_refused(path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda place, how: Path(place) != path or how != os.W_OK)
+    with pytest.raises(PoisonError, match=r"is read-only: .*chmod"):
+        run_file.write(path, example(0.25))
+    assert same(run_file.read(path), example())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")

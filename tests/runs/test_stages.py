@@ -11,6 +11,7 @@ import pytest
 
 import poisoncli
 from poisoncli import Choice, FailedError, PoisonError, Run
+from poisoncli.core.errors import Interrupted
 from poisoncli.runs import export, run_file
 
 SMALL = Run(
@@ -122,10 +123,10 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, step_by_step, monkeyp
     for calls in (1, 3, 6, 7, total):
         folder = tmp_path / str(calls)
         folder.mkdir()
-        with pytest.raises(FailedError, match=r"interrupted: .* --resume"):
+        with pytest.raises(Interrupted, match=r"interrupted: .* --resume"):
             crafted(folder, run, report=stop_after(calls))
         assert [path.name for path in folder.iterdir()] == ["run.h5.partial"]
-        assert run_file.read(folder / "run.h5.partial").poison.done == calls
+        assert run_file.read(folder / "run.h5.partial", unfinished=True).poison.done == calls
         assert_same(crafted(folder, run, resume=True), whole)
         assert [path.name for path in folder.iterdir()] == ["run.h5"]
 
@@ -135,7 +136,7 @@ def test_repeated_interruptions_lose_nothing(tmp_path, step_by_step):
     for _ in range(4):
         with pytest.raises(FailedError, match="interrupted"):
             crafted(tmp_path, resume=True, report=stop_after(2))
-    assert run_file.read(tmp_path / "run.h5.partial").poison.done == 8
+    assert run_file.read(tmp_path / "run.h5.partial", unfinished=True).poison.done == 8
     assert_same(crafted(tmp_path, resume=True), whole)
 
 
@@ -166,7 +167,7 @@ def test_interruption_between_two_results_saves_neither(tmp_path, step_by_step, 
         crafted(tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)
-    assert run_file.read(tmp_path / "run.h5.partial").poison.done == 4
+    assert run_file.read(tmp_path / "run.h5.partial", unfinished=True).poison.done == 4
     assert_same(crafted(tmp_path, resume=True), whole)
 
 
@@ -218,7 +219,9 @@ def test_nothing_is_overwritten_unless_forced(tmp_path, step_by_step):
     assert '"seed": 1' in crafted(tmp_path, changed(seed=1), force=True).run
     with pytest.raises(FailedError):
         crafted(tmp_path, name="new.h5", report=stop_after(1))
-    with pytest.raises(PoisonError, match=r"new.h5.partial exists: --force"):
+    with pytest.raises(
+        PoisonError, match=r"new.h5.partial exists, the checkpoint of an attack .* --resume goes on"
+    ):
         crafted(tmp_path, name="new.h5")
     with pytest.raises(PoisonError, match="contradict"):
         crafted(tmp_path, name="new.h5", force=True, resume=True)
@@ -262,7 +265,8 @@ def test_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     for checkpoints in np.random.default_rng().integers(1, 6, 3):
         assert kill_after(command, partial, checkpoints) >= 1
         assert not path.exists()
-        assert 0 < run_file.read(partial).poison.done < run_file.read(partial).poison.total
+        begun = run_file.read(partial, unfinished=True).poison
+        assert 0 < begun.done < begun.total
     subprocess.run(command, check=True, capture_output=True)
     assert_same(run_file.read(path), whole)
     assert not partial.exists()

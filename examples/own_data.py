@@ -15,7 +15,8 @@ from poisoncli import Choice, Run
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "tumors.csv"
-        load_breast_cancer(as_frame=True).frame.to_csv(table, index=False)
+        frame = load_breast_cancer(as_frame=True).frame  # pyright: ignore[reportAttributeAccessIssue]
+        frame.to_csv(table, index=False)
         for attack in (Choice("rmd", {"outer_steps": 40}), Choice("flip")):
             run = Run(dataset=Choice("file", {"path": str(table)}), attack=attack, fraction=0.2, repetitions=2)
             content = poisoncli.evaluate(poisoncli.attack(run, Path(folder) / f"{attack.name}.h5"))

@@ -1,33 +1,107 @@
 """How much damage can an attacker do to your model who controls part of its training data?
 
 `attack(Run(...), "run.h5")` crafts poison, `evaluate("run.h5")` trains the victim on it. Everything that the
-command line does is a function here.
+command line does is a function here, and is imported on its first use.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_HOME = {
-    "Run": "runs.description",
-    "Choice": "runs.description",
-    "attack": "runs.stages",
-    "defend": "runs.stages",
-    "evaluate": "runs.stages",
-    "audit": "runs.audit",
-    "read": "runs.run_file",
-    "rows": "reports.summary",
-    "figure": "reports.figures",
-    "export": "runs.export",
-    "PoisonError": "core.errors",
-    "FailedError": "core.errors",
+if TYPE_CHECKING:
+    from poisoncli.core.errors import FailedError, PoisonError
+    from poisoncli.datasets import describe as describe_datasets
+    from poisoncli.reports.defenses import draw_audited, draw_defended
+    from poisoncli.reports.figures import figure
+    from poisoncli.reports.summary import all_rows, rows
+    from poisoncli.runs.audit import Audited, audit, write_kept
+    from poisoncli.runs.description import Choice, Run
+    from poisoncli.runs.export import export
+    from poisoncli.runs.replay import (
+        CollapsedRun,
+        Detection,
+        collapse,
+        detect,
+        reevaluate,
+        with_given_poison,
+        write_points,
+    )
+    from poisoncli.runs.run_file import RunFile, read
+    from poisoncli.runs.stages import attack, defend, evaluate
+    from poisoncli.sweeps.grid import Outcome, Sweep, preset, presets
+    from poisoncli.sweeps.grid import execute as sweep
+    from poisoncli.sweeps.grid import load as load_sweep
+
+__all__ = [
+    "Audited",
+    "Choice",
+    "CollapsedRun",
+    "Detection",
+    "FailedError",
+    "Outcome",
+    "PoisonError",
+    "Run",
+    "RunFile",
+    "Sweep",
+    "all_rows",
+    "attack",
+    "audit",
+    "collapse",
+    "defend",
+    "describe_datasets",
+    "detect",
+    "draw_audited",
+    "draw_defended",
+    "evaluate",
+    "export",
+    "figure",
+    "load_sweep",
+    "preset",
+    "presets",
+    "read",
+    "reevaluate",
+    "rows",
+    "sweep",
+    "with_given_poison",
+    "write_kept",
+    "write_points",
+]
+
+_MODULES = {  # what is imported from where on its first use, so that `poison --help` need not wait for JAX
+    "core.errors": ("FailedError", "PoisonError"),
+    "datasets": ("describe",),
+    "reports.defenses": ("draw_audited", "draw_defended"),
+    "reports.figures": ("figure",),
+    "reports.summary": ("all_rows", "rows"),
+    "runs.audit": ("Audited", "audit", "write_kept"),
+    "runs.description": ("Choice", "Run"),
+    "runs.export": ("export",),
+    "runs.replay": (
+        "CollapsedRun",
+        "Detection",
+        "collapse",
+        "detect",
+        "reevaluate",
+        "with_given_poison",
+        "write_points",
+    ),
+    "runs.run_file": ("RunFile", "read"),
+    "runs.stages": ("attack", "defend", "evaluate"),
+    "sweeps.grid": ("Outcome", "Sweep", "execute", "load", "preset", "presets"),
 }
-__all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+_RENAMED = {"describe": "describe_datasets", "execute": "sweep", "load": "load_sweep"}
+_HOME = {_RENAMED.get(name, name): (module, name) for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that `poison --help` need not wait for JAX."""
     if name not in _HOME:
         raise AttributeError(f"module 'poisoncli' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"poisoncli.{_HOME[name]}"), name)
+    module, attribute = _HOME[name]
+    found = getattr(importlib.import_module(f"poisoncli.{module}"), attribute)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

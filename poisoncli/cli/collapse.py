@@ -39,7 +39,7 @@ def collapse(
     if out:
         check_free(Path(out), force)
     content = run_file.read(paths([run])[0])
-    found = replay.collapse_run(content, repetition, data_dir)
+    found = replay.collapse(content, repetition, data_dir)
     points = found.points
     if out:
         replay.write_points(points, out)

@@ -196,13 +196,13 @@ def _screen(
             _print_table(found, table)
         note(f"the column row counts {found.counted}", quiet or json)
         if export:
-            note(f"wrote the rows that {found.defense} keeps to {audit.export(found, export)}", quiet)
+            note(f"wrote the rows that {found.defense} keeps to {audit.write_kept(found, export)}", quiet)
             if dataset.options.get("classes"):
                 note("rows of other classes were not judged, and are not in it", quiet)
         if figure:
-            from poisoncli.reports.defenses import draw_screened
+            from poisoncli.reports.defenses import draw_audited
 
-            note(f"drew {draw_screened(found, figure)}", quiet)
+            note(f"drew {draw_audited(found, figure)}", quiet)
 
 
 def _print_csv(table: dict[str, Any]) -> None:

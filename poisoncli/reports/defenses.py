@@ -118,7 +118,7 @@ def _plane_cells(lines: Mapping[str, RunFile], kind: str, data_dir: str | None) 
     return [[cell for row in cells for cell in row]] if len(cells[0]) == 1 else cells
 
 
-def draw_screened(found: Audited, out: str | Path) -> Path:
+def draw_audited(found: Audited, out: str | Path) -> Path:
     """Draw what a defense makes of a user's rows: prediction or row number across, target or score up.
 
     With a predictive mean and standard deviation the rows stand against the mean, with bands of half and one

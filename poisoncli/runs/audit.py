@@ -137,7 +137,7 @@ def _learner(data: Dataset, rows: Data) -> Learner:
     return Learner(objective, trainer, np.full(1, -np.inf, np.float32), data.task)
 
 
-def export(found: Audited, out: str | Path) -> Path:
+def write_kept(found: Audited, out: str | Path) -> Path:
     """Write the rows that the defense keeps: a CSV file's own lines to .csv, otherwise x, y, row to .npz.
 
     Rows of classes that were not chosen are not judged, and not written. Raises `PoisonError` for another format.

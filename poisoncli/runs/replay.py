@@ -21,7 +21,8 @@ from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import Prepared, poisoned, problem, restore
 from poisoncli.runs.run_file import RunFile
 from poisoncli.sanitization.additive import Rows, stack
-from poisoncli.sanitization.collapse import Collapsed, collapse, collapse_multiclass
+from poisoncli.sanitization.collapse import Collapsed, collapse_multiclass
+from poisoncli.sanitization.collapse import collapse as collapse_binary
 from poisoncli.sanitization.filters import beyond
 from poisoncli.sanitization.search import Rules, additions
 from poisoncli.training.multiclass import MulticlassLinear
@@ -129,7 +130,7 @@ class CollapsedRun:
     test_error: tuple[float, float, float]
 
 
-def collapse_run(content: RunFile, repetition: int = 0, data_dir: str | None = None) -> CollapsedRun:
+def collapse(content: RunFile, repetition: int = 0, data_dir: str | None = None) -> CollapsedRun:
     """Collapse the added poison of a repetition to one point of each class, or k (k - 1) points of k classes.
 
     Raises `PoisonError` where the theorem has nothing to say: poison that replaces rows, or another victim than
@@ -151,7 +152,7 @@ def collapse_run(content: RunFile, repetition: int = 0, data_dir: str | None = N
             found = found._replace(exact=False, why="the victim is not trained to its optimum")
     else:
         linear = additions(problem(prepared), Rules(0.9, 0, 0.05))[repetition]
-        found = collapse(linear, Rows(rows.x, 2.0 * rows.y - 1))
+        found = collapse_binary(linear, Rows(rows.x, 2.0 * rows.y - 1))
         found = found._replace(y=(found.y + 1) / 2)
     whole = np.maximum(1, np.rint(found.copies)).astype(int)
     copied = Rows(np.repeat(found.x, whole, axis=0), np.repeat(found.y, whole))

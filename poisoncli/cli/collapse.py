@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import as_json, guarded, note
+from poisoncli.cli.common import as_json, guarded, note, one_path
 
 
 def register(app: typer.Typer) -> None:
@@ -32,13 +32,12 @@ def collapse(
     """
     from pathlib import Path
 
-    from poisoncli.cli.common import paths
     from poisoncli.runs import replay, run_file
     from poisoncli.runs.export import check_free
 
     if out:
         check_free(Path(out), force)
-    content = run_file.read(paths([run])[0])
+    content = run_file.read(one_path(run))
     found = replay.collapse(content, repetition, data_dir)
     points = found.points
     if out:

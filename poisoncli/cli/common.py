@@ -6,63 +6,89 @@ import contextlib
 import functools
 import json
 import math
+import signal
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import typer
 from rich.console import Console
 
+from poisoncli.cli import signals
+
 PATIENCE = 2.0  # seconds before a progress bar appears
 _UNEXPECTED = (MemoryError, OSError, RuntimeError, ValueError, TypeError, KeyError)
+_KEPT = "the run files keep what was finished, and the same command does the rest"
+_INTERRUPTED = {"defend": _KEPT, "evaluate": _KEPT}  # what a user does next, by verb
 
 
 def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a verb; say what went wrong in one sentence on stderr and exit 2 (the request) or 1 (while running)."""
+    """Run a verb; say what went wrong in one sentence on stderr and exit with its status.
+
+    That is 2 (the request), 1 (while running), 130 (Ctrl-C), 143 (SIGTERM) or 129 (the terminal was closed).
+    """
 
     @functools.wraps(verb)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         debug = kwargs.get("debug", False)
         warnings.showwarning = lambda message, *_, **__: note(f"poison: {message}", kwargs.get("quiet", False))
-        try:
-            return verb(*args, **kwargs)
-        except typer.Exit:  # a RuntimeError, but no failure
-            raise
-        except KeyboardInterrupt:
-            _complain("interrupted", debug)
-            raise typer.Exit(1) from None
-        except BrokenPipeError:
-            sys.stderr.close()
-            raise typer.Exit(1) from None
-        except Exception as error:
-            from poisoncli.core.errors import FailedError, PoisonError  # here, so that help need not wait for JAX
-
-            if isinstance(error, PoisonError):
-                _complain(str(error), debug)
-                raise typer.Exit(1 if isinstance(error, FailedError) else 2) from None
-            if not isinstance(error, _UNEXPECTED):
+        with signals.raising() as received:
+            try:
+                result = verb(*args, **kwargs)
+                sys.stdout.flush()
+                return result
+            except typer.Exit:  # a RuntimeError, but no failure
                 raise
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
-            _complain(f"failed unexpectedly ({text}): --debug shows where", debug)
-            raise typer.Exit(1) from None
+            except BrokenPipeError:
+                sys.stderr.close()
+                raise typer.Exit(1) from None
+            except (KeyboardInterrupt, Exception) as error:
+                if received.number:  # whatever a library made of it
+                    signals.ignore()
+                text, status = _verdict(error, verb.__name__, received.number)
+                if not text:
+                    raise
+                _complain(text, debug)
+                raise typer.Exit(status) from None
 
     return wrapper
 
 
+def _verdict(error: BaseException, verb: str, number: int) -> tuple[str, int]:
+    """What is said of an error, and the exit status; no text for what is left to Python.
+
+    number: of the signal that came, or 0.
+    """
+    from poisoncli.core.errors import FailedError, Interrupted, PoisonError  # here, so that help need not wait
+
+    if isinstance(error, Interrupted):
+        return str(error), 128 + (number or signal.SIGINT)
+    if number or isinstance(error, KeyboardInterrupt):
+        cure = _INTERRUPTED.get(verb, "repeat the command")
+        return f"interrupted: {cure}", 128 + (number or signal.SIGINT)
+    if isinstance(error, PoisonError):
+        return str(error), 1 if isinstance(error, FailedError) else 2
+    if not isinstance(error, _UNEXPECTED):
+        return "", 1
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"failed unexpectedly ({text}): --debug shows where", 1
+
+
 def _complain(text: str, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()
-    print(f"poison: {text}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        if debug:
+            traceback.print_exc()
+        print(f"poison: {text}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     """A function that draws a bar with the time left on stderr, from two seconds on; silent if not a terminal."""
     if quiet or not sys.stderr.isatty():
-        yield lambda done, total, what: None
+        yield lambda done, total, what: signals.check()
         return
     from rich.progress import (
         BarColumn,
@@ -81,11 +107,13 @@ def progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    own = sys.stdout.isatty()  # results go above the bar, but to a pipe where there is one
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=own)
     begun, task, started = time.monotonic(), None, False
 
     def show(done: int, total: int, what: str) -> None:
         nonlocal task, started
+        signals.check()
         if task is None:
             task = bar.add_task(what, total=total)
         if not started and time.monotonic() - begun > PATIENCE:
@@ -131,3 +159,37 @@ def paths(given: list[str]) -> list[str]:
     if not result:
         raise PoisonError("no path came through stdin: pipe in run files, one a line, or name them")
     return result
+
+
+def one_path(given: str) -> str:
+    """The only path given, or on stdin. Raises `PoisonError` if several come."""
+    from poisoncli.core.errors import PoisonError
+
+    found = paths([given])
+    if len(found) > 1:
+        raise PoisonError(f"{len(found)} paths came through stdin and one is read here: pipe in one run file")
+    return found[0]
+
+
+def refuse(context: typer.Context, names: Iterable[str], why: str) -> None:
+    """Raise `PoisonError` if the user typed an option, by the names of its parameters, that would be ignored."""
+    from poisoncli.core.errors import PoisonError
+
+    typed = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in set(names) and _typed(context, str(parameter.name))
+    ]
+    if typed:
+        raise PoisonError(f"{' and '.join(typed)} {'is' if len(typed) == 1 else 'are'} of no use here: {why}")
+
+
+def refuse_both(context: typer.Context, one: str, other: str) -> None:
+    """Raise `PoisonError` if the user typed both of two options that contradict each other."""
+    if _typed(context, one):
+        refuse(context, [other], f"--{one} says otherwise, so give one of them")
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from poisoncli.cli.common import as_json, guarded
+from poisoncli.cli.grid import Grid, console
 
 
 def register(app: typer.Typer) -> None:
@@ -30,14 +31,9 @@ def datasets(
         for row in found:
             print(as_json({**row, "classes": list(row["classes"])}))
         return
-    from rich import box
-    from rich.table import Table
-
-    from poisoncli.cli.evaluate import console
-
-    grid = Table(box=box.SIMPLE_HEAD)
+    grid = Grid()
     for name in ("name", "rows", "features", "classes", "where", "what"):
-        grid.add_column(name, justify="right" if name in ("rows", "features") else "left", overflow="fold")
+        grid.add_column(name, justify="right" if name in ("rows", "features") else "left")
     for row in found:
         numbers = (f"{row[name]:,}" if row[name] else "-" for name in ("rows", "features"))
         grid.add_row(row["name"], *numbers, ", ".join(row["classes"]) or "-", row["where"], row["description"])

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from poisoncli.cli.common import as_json, guarded, note, paths, progress
+from poisoncli.cli.common import as_json, guarded, note, paths, progress, refuse, refuse_both
+from poisoncli.cli.grid import Grid, console
 
 
 def register(app: typer.Typer) -> None:
@@ -15,6 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def defend(
+    context: typer.Context,
     runs: Annotated[
         list[str] | None, typer.Argument(help="Run files of `poison attack`; - reads their paths from stdin.")
     ] = None,
@@ -78,6 +80,7 @@ def defend(
         raise PoisonError("--poison goes with --dataset: name the data that the poison is added to")
     if (dataset is None) == (not files):
         raise PoisonError("give either run files of `poison attack`, or --dataset with your own data")
+    _check_use(context, dataset is not None, poison is not None, export is not None)
     if dataset is not None:
         for out in filter(None, (export, figure)):
             check_free(Path(out), force)
@@ -107,6 +110,18 @@ def defend(
         names = [choice.name for choice in choices]
         print(as_json({"run": path, "defenses": names}) if json else path)
         note(f"next: poison evaluate {path}", quiet or json)
+
+
+def _check_use(context: typer.Context, dataset: bool, poison: bool, export: bool) -> None:
+    """Raise `PoisonError` if an option was typed that would be ignored."""
+    refuse_both(context, "csv", "json")
+    if not dataset:
+        refuse(context, ("target", "classes", "trusted", "figure", "csv"), "only with --dataset")
+    if dataset or not export:
+        refuse(context, ("fraction", "repetition"), "only with --export of a run file")
+    if poison:
+        why = "with --poison it is counted what each defense catches, and no rows are listed or written"
+        refuse(context, ("trusted", "figure", "csv", "export"), why)
 
 
 def chosen(names: list[str], options: list[str], real: bool) -> list:
@@ -147,7 +162,6 @@ def _catch(data: Any, poison: str, choices: list, json: bool, data_dir: str | No
     """Print what each defense removes of a data set's rows and of poison added to them."""
     import dataclasses
 
-    from poisoncli.cli.evaluate import console, new_grid
     from poisoncli.runs import replay
 
     found = replay.detect(replay.with_given_poison(data, poison, data_dir=data_dir), choices, data_dir)
@@ -155,7 +169,7 @@ def _catch(data: Any, poison: str, choices: list, json: bool, data_dir: str | No
         for one in found:
             print(as_json(dataclasses.asdict(one)))
         return
-    shown = new_grid(f"{poison} added to {data.name}: {found[0].poison} to {found[0].clean} rows")
+    shown = Grid(f"{poison} added to {data.name}: {found[0].poison} to {found[0].clean} rows")
     for name in ("defense", "poison removed", "clean removed", "was told"):
         shown.add_column(name, justify="left" if name == "defense" else "right")
     for one in found:
@@ -216,12 +230,11 @@ def _print_csv(table: dict[str, Any]) -> None:
 
 def _print_table(found: Any, table: dict[str, Any], most: int = 20) -> None:
     """The most suspicious rows; the score is higher for the more suspicious."""
-    from poisoncli.cli.evaluate import console, new_grid
 
     removed = int((found.weight == 0).sum())
     lighter = int(((found.weight > 0) & (found.weight < 1)).sum())
     less = f", gives {lighter:,} less weight" if lighter else ""
-    shown = new_grid(
+    shown = Grid(
         f"{found.path}: {found.defense} removes {removed:,} of {len(found.y):,} rows{less}; it was told "
         f"{found.knows}\nthe {min(most, len(found.y))} most suspicious rows (--csv prints all)"
     )

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from poisoncli.cli.common import as_json, guarded, note, paths, progress
+from poisoncli.cli.common import as_json, guarded, note, paths, progress, refuse, refuse_both
+from poisoncli.cli.grid import Grid, console
 
 
 def register(app: typer.Typer) -> None:
@@ -17,6 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
+    context: typer.Context,
     runs: Annotated[
         list[str] | None,
         typer.Argument(help="Run files of `poison attack`; - reads their paths from stdin. None with --dataset."),
@@ -64,6 +66,9 @@ def evaluate(
     """
     from poisoncli.core.errors import PoisonError
 
+    refuse_both(context, "csv", "json")
+    if dataset is None and runs:
+        refuse(context, ("target", "classes", "model", "seed"), "a run file brings its own data and victim")
     if fail_above is not None and not 0 <= fail_above <= 1:
         raise PoisonError(
             f"--fail-above {fail_above} is outside [0, 1]: give a share of the test rows, such as 0.10"
@@ -217,7 +222,7 @@ def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
 
     times = table[0]["repetitions"]
     spread = f"; mean ± standard error of {times} repetitions" if times > 1 else ""
-    grid = new_grid(f"{summary.title(content)}\n{summary.label(content)}{spread}")
+    grid = Grid(f"{summary.title(content)}\n{summary.label(content)}{spread}")
     columns = ["poison", "rows", summary.measure(content), "val loss", "lambda", "log_lambda", "||w||^2/d"]
     selected = table[0].get("selected", [])
     columns += ["target rows hit"] if "target_rate" in table[0] else []
@@ -242,7 +247,7 @@ def _print_one(content: Any, table: list[dict[str, Any]]) -> None:
 
 def _print_defended(content: Any, table: list[dict[str, Any]]) -> None:
     """What each defense removed, and what that was worth."""
-    grid = new_grid("Behind a defense")
+    grid = Grid("Behind a defense")
     grid.add_column("defense")
     for name in (
         "poison",
@@ -290,7 +295,7 @@ def _print_columns(
     title: str, labels: list[str], tables: list[list[dict[str, Any]]], cell: Callable[[dict[str, Any]], str]
 ) -> None:
     """A line for each fraction and a column for each run; fractions that a run lacks are empty."""
-    grid = new_grid(title)
+    grid = Grid(title)
     grid.add_column("poison", justify="right")
     for label in labels:
         grid.add_column(label, justify="right")
@@ -312,18 +317,3 @@ def percent(row: dict[str, Any]) -> str:
         return f"{row['test_error']:.3f}" + (f" ± {row['test_error_se']:.3f}" if row["repetitions"] > 1 else "")
     error = f" ± {100 * row['test_error_se']:.1f}" if row["repetitions"] > 1 else ""
     return f"{100 * row['test_error']:.1f}{error} %"
-
-
-def new_grid(title: str) -> Any:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    return Table(title=Text(title), title_justify="left", title_style="", box=box.SIMPLE_HEAD)
-
-
-def console() -> Any:
-    """Standard output; in a pipe as wide as the table needs."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=200)

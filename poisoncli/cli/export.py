@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import guarded, note
+from poisoncli.cli.common import guarded, note, one_path
 
 
 def register(app: typer.Typer) -> None:
@@ -32,12 +32,11 @@ def export(
     """Write the poisoned training rows, with columns that mark the poison and the rows it replaced."""
     from pathlib import Path
 
-    from poisoncli.cli.common import paths
     from poisoncli.runs import run_file
     from poisoncli.runs.export import check_free, counted
     from poisoncli.runs.export import export as export_rows
 
     check_free(Path(out), force)
-    content = run_file.read(paths([run])[0])
+    content = run_file.read(one_path(run))
     print(export_rows(content, out, fraction=fraction, repetition=repetition, params=params, data_dir=data_dir))
     note(f"the columns row and replaced count {counted(content)}", quiet)

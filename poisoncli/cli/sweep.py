@@ -47,12 +47,13 @@ def sweep(
             print(f"{cell.name}: {_summary(cell.run)}")
         return
     folder = out or name
+
+    def finished(outcome: Any) -> None:
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        print(f"{folder}/{outcome.cell.name}.h5 {outcome.status}{reason}", flush=True)
+
     with progress(quiet) as report:
-        outcomes = grid.execute(plan, folder, data_dir=data_dir, report=report)
-    for outcome in outcomes:
-        print(
-            f"{folder}/{outcome.cell.name}.h5 {outcome.status}" + (f": {outcome.reason}" if outcome.reason else "")
-        )
+        outcomes = grid.execute(plan, folder, data_dir=data_dir, report=report, finished=finished)
     note(f"next: poison report {folder}", quiet)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)

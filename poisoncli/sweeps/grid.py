@@ -175,7 +175,8 @@ def execute(
 
     Finished cells are skipped and interrupted ones go on, so calling it again completes a sweep. Cells that
     differ in their lambda alone are crafted together, see `batched`.
-    finished: called with each cell's outcome. Raises `PoisonError` if `out` holds another sweep.
+    finished: called with each cell's outcome, as it comes. Raises `PoisonError` if `out` holds another sweep, and
+    `Interrupted`.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -186,13 +187,19 @@ def execute(
         elif plan.read_text(encoding="utf-8") != sweep.text:
             raise PoisonError(f"{folder} holds another sweep: choose another --out, or empty it")
     outcomes: dict[int, Outcome] = {}
-    for group in batched.groups([cell.run for cell in sweep.cells]):
-        _craft_group([sweep.cells[number] for number in group], folder, data_dir, report)
-        for number in group:
-            cell = sweep.cells[number]
-            label = f"{len(outcomes) + 1}/{len(sweep.cells)} {cell.name}"
-            outcomes[number] = _run_cell(cell, sweep, folder, data_dir, _labeled(report, label))
-            finished(outcomes[number])
+    try:
+        for group in batched.groups([cell.run for cell in sweep.cells]):
+            _craft_group([sweep.cells[number] for number in group], folder, data_dir, report)
+            for number in group:
+                cell = sweep.cells[number]
+                label = f"{len(outcomes) + 1}/{len(sweep.cells)} {cell.name}"
+                outcomes[number] = _run_cell(cell, sweep, folder, data_dir, _labeled(report, label))
+                finished(outcomes[number])
+    except (KeyboardInterrupt, Interrupted):
+        kept = "".join(f", from {path}" for path in sorted(folder.glob("*.partial")))
+        raise Interrupted(
+            f"interrupted after {len(outcomes)} of {len(sweep.cells)} runs: the same command goes on{kept}"
+        ) from None
     return [outcomes[number] for number in sorted(outcomes)]
 
 

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from poisoncli.cli import app
-from poisoncli.core.errors import FailedError
+from poisoncli.core.errors import Interrupted
 from poisoncli.datasets.digits import Digits
 from poisoncli.runs import run_file
 
@@ -442,6 +442,39 @@ def test_bad_uses_of_a_run_file_are_refused(run, says):
     refused(*BAD_USES[says], says=says)
 
 
+OF_NO_USE = [  # what is ignored, with a command that would ignore it
+    *((option, ("evaluate", "run.h5", option, "1")) for option in ("--seed", "--model", "--classes", "--target")),
+    *(
+        (option, ("defend", "run.h5", "-d", "knn", option, "1"))
+        for option in ("--figure", "--trusted", "--target", "--classes", "--fraction", "--repetition")
+    ),
+    ("--csv", ("defend", "run.h5", "-d", "knn", "--csv")),
+    *(
+        (option, ("defend", "--dataset", "digits", "--poison", "p.npz", "-d", "knn", option, "out.csv"))
+        for option in ("--export", "--figure", "--trusted")
+    ),
+    ("--csv", ("defend", "--dataset", "digits", "--poison", "p.npz", "-d", "knn", "--csv")),
+    *(
+        (option, ("defend", "--dataset", "digits", "-d", "knn", option, "0"))
+        for option in ("--fraction", "--repetition")
+    ),
+    ("--json", ("evaluate", "run.h5", "--csv", "--json")),
+    ("--json", ("defend", "--dataset", "digits", "-d", "knn", "--json", "--csv")),
+]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), OF_NO_USE, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_an_option_that_would_be_ignored_is_refused(run, option, words):
+    refused(*words, says=f"{option} is of no use here: ")
+
+
+@pytest.mark.parametrize("words", [("export", "-", "out.npz"), ("collapse", "-")], ids=" ".join)
+def test_several_paths_where_one_is_read_are_refused(run, words):
+    refused(*words, says="2 paths came through stdin and one is read here", stdin="run.h5\nrun.h5\n")
+
+
 def test_unknown_figure_format_is_refused_before_any_work(plain):
     refused("report", plain, "-o", "out.doc", says="no format that can be drawn")
 
@@ -479,17 +512,17 @@ def test_full_disk_costs_no_table(plain, monkeypatch):
     assert contents() == before
 
 
-def test_interruption_exits_with_1_and_names_the_cure(monkeypatch):
+def test_interruption_exits_with_130_and_names_the_cure(monkeypatch):
     from poisoncli.runs import stages
 
     def interrupted(*_, **__):
-        raise FailedError("interrupted: the same command with --resume goes on from run.h5.partial")
+        raise Interrupted("interrupted: the same command with --resume goes on from run.h5.partial")
 
     monkeypatch.setattr(stages, "attack", interrupted)
-    refused("attack", *FLIP, says="--resume goes on", status=1)
+    refused("attack", *FLIP, says="--resume goes on", status=130)
 
 
-def test_ctrl_c_exits_with_1(monkeypatch):
+def test_ctrl_c_exits_with_130(monkeypatch):
     from poisoncli.runs import stages
 
     def interrupted(*_, **__):
@@ -497,7 +530,8 @@ def test_ctrl_c_exits_with_1(monkeypatch):
 
     monkeypatch.setattr(stages, "attack", interrupted)
     result = poison("attack", *FLIP)
-    assert (result.exit_code, result.stdout, result.stderr) == (1, "", "poison: interrupted\n")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "poison: interrupted: repeat the command\n"
 
 
 def test_the_unexpected_is_no_traceback_unless_asked_for(monkeypatch):

@@ -205,3 +205,18 @@ def test_what_is_no_place_for_a_run_file(tmp_path):
     for place in (tmp_path / "pipe", Path("/dev/null")):
         with pytest.raises(PoisonError, match="is a device or a pipe"):
             poisoncli.attack(FLIPS, place, force=True)
+
+
+@pytest.mark.slow
+def test_fifty_rounds_of_two_writers_lose_nothing():
+    place = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, "-m", "fuzz.writers", "50"],
+        cwd=place.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,22 @@
 """Strict numerics for the core's tests; the product itself, and all other tests, run in float32."""
+# ruff: noqa: E402  (JAX reads the environment when it is imported)
+
+import os
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / ".jax_cache"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+# Nearly all of the suite's time is compilation of small programs: it is done without costly optimizations. In the
+# environment, before JAX is imported, so that commands which tests start compile to the same bits.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# What was compiled is kept for the next run of the tests, by JAX under keys of its version, flags and device;
+# for each worker apart, since nothing keeps one from reading what another has half written.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(FOLDER / (WORKER or "alone")))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+if WORKER:  # one process a core, one thread a process
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import cases
 import jax
@@ -11,11 +29,9 @@ settings.load_profile("suite")
 
 @pytest.fixture
 def strict():
-    """Float64, and an error wherever types or ranks are promoted silently; quick to compile."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    """Float64, and an error wherever types or ranks are promoted silently."""
     with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +44,9 @@ def no_data_at_hand(monkeypatch):
 def forgotten_programs():
     """Compiled programs hold memory maps, and a process that uses up those it may have (65,530) crashes."""
     yield
-    jax.clear_caches()
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
 
 
 @pytest.fixture

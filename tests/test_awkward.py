@@ -14,17 +14,17 @@ EVERY = ("trim", "huber", "sever", "proda", "duti", "bayesclean")
 
 
 def table(kind: str) -> np.ndarray:
-    """Features and a last column that is the target."""
+    """Features, mostly five so that kinds share compiled programs, and a last column that is the target."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((120, 3))
     y = x @ [1.0, -2.0, 0.5] + 0.3 * rng.standard_normal(120)
     more = {
         "collinear": np.c_[x[:, 0] + x[:, 1], 2 * x[:, 0]],
         "constant": np.full((120, 2), [3.0, 0.0]),
-        "nearly constant": np.c_[np.arange(120) == 0],
+        "nearly constant": np.c_[np.arange(120) == 0, rng.standard_normal(120)],
         "huge and tiny": np.c_[1e6 * rng.standard_normal(120), 1e-6 * rng.standard_normal(120)],
         "more columns than rows": rng.standard_normal((120, 60)),
-        "repeated rows": np.zeros((120, 0)),
+        "repeated rows": rng.standard_normal((120, 2)),
     }[kind]
     rows = np.c_[x, more, y]
     return np.repeat(rows[:24], 5, axis=0) if kind == "repeated rows" else rows

@@ -79,7 +79,9 @@ def test_the_learner_keeps_to_rows_of_his_own(case):
     start = [{"w": jnp.zeros((1, 64)), "b": jnp.zeros(1)}]
 
     def found(objective, data):
-        return Method()(objective, trainer, start, case.log_lambda, rows, data, FREE)
+        return jax.jit(lambda log_lambda: Method()(objective, trainer, start, log_lambda, rows, data, FREE))(
+            case.log_lambda
+        )
 
     moved = after.rows.blocks[-1].x.reshape(-1, 64)[-FREE:] - free_rows(rows, FREE)
     np.testing.assert_allclose(moved, 0.01 * found(objective, target).x, rtol=1e-9, atol=1e-14)
@@ -98,7 +100,10 @@ def test_rows_of_the_learner_change_the_hypergradient_of_lambda_alone(case, name
         trainer = SGD(0.3, 200)
 
     def found(objective, target, *more):
-        return method(objective, trainer, case.start, case.log_lambda, case.rows(), target, FREE, *more)
+        rows = case.rows()
+        return jax.jit(
+            lambda log_lambda: method(objective, trainer, case.start, log_lambda, rows, target, FREE, *more)
+        )(case.log_lambda)
 
     both, points, learner = (
         found(objective, case.target, trusted),

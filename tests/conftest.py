@@ -20,7 +20,9 @@ if WORKER:  # one process a core, one thread a process
 
 import cases
 import jax
+import numpy as np
 import pytest
+import scipy.io
 from hypothesis import settings
 
 settings.register_profile("suite", deadline=None, max_examples=40)  # a busy machine is no failure
@@ -53,3 +55,17 @@ def forgotten_programs():
 def case(strict):
     """Makes a `cases.Case`, in strict float64: a model, a penalty, and the number of lambdas."""
     return cases.make
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    """A data folder with a small file in the form of the processed Enron mails: 220 and 80 mails, 40 words."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(300) < 0.35, 1, -1)
+    rates = rng.gamma(0.4, 1.0, (2, 40))
+    x = rng.poisson(rates[(y > 0).astype(int)] * 0.7 + 0.05).astype(float)
+    arrays = {"X_train": x[:220], "X_test": x[220:], "y_train": y[:220, None], "y_test": y[220:, None]}
+    (folder / "enron").mkdir()
+    scipy.io.savemat(folder / "enron" / "enron_data.mat", arrays)
+    return str(folder)

@@ -157,3 +157,10 @@ def test_the_way_of_a_point_leads_from_its_start_to_its_end(tmp_path):
         assert poison.trail[0, stage, 0, 0] == pytest.approx(x[poison.replaced[0, first]], abs=1e-4)
         step = np.linalg.norm(np.r_[poison.x[0, first], poison.y[0, first]] - poison.trail[0, stage, -1])
         assert step <= 0.9 + 1e-5
+
+
+@pytest.mark.parametrize("name", [name for name in grid.presets() if name.startswith("ksl")])
+def test_presets_of_the_paper_are_complete(name):
+    plan = grid.preset(name)
+    assert plan.title.startswith(f"KSL {'Table' if 'table' in name else 'Fig.'} {name.lstrip('ksl-figtabe')}:")
+    assert {cell.run.model.name for cell in plan.cells} <= {"svm", "multisvm"}

@@ -11,7 +11,8 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # What was compiled is kept for the next run of the tests, by JAX under keys of its version, flags and device;
 # for each worker apart, since nothing keeps one from reading what another has half written.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(FOLDER / (WORKER or "alone")))
+if Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", FOLDER / "")).is_relative_to(FOLDER):  # a worker inherits one
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(FOLDER / (WORKER or "alone"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 if WORKER:  # one process a core, one thread a process
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""poison evaluate and poison defend with poison of another tool."""
+"""poison defend and poison evaluate with poison of another tool."""
 
 import json
 

@@ -16,18 +16,18 @@ from poisoncli.core.data import Data, Dataset
 from poisoncli.core.defense import Clues
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.split import default_sizes, draw
-from poisoncli.runs import description, prepare, run_file
+from poisoncli.runs import defaults, description, prepare, run_file
 from poisoncli.runs.description import METHODS, TABLES, Choice, Run
 
 FEW = {"outer_steps": 3, "inner_steps": 4}  # options that make a method quick, where it has them
 ENTRIES = [(kind, name) for kind, table in TABLES.items() for name in table]
 DOCUMENTED = [(kind, name) for kind, table in METHODS.items() for name in table]
-ONLY_REAL = set(description.REAL_ATTACKS) - {"flip"}
+ONLY_REAL = [name for name in TABLES["attack"] if "binary" not in defaults.attack(name).tasks]
 LINEAR_FILTERS = ("huber", "duti", "bayesclean")  # for real targets
 OWN_FILES = [("dataset", "file"), ("attack", "given")]  # what a user brings has no source
 every = pytest.mark.parametrize(("kind", "name"), ENTRIES)
 # attacks that add rows need a linear victim at its optimum: tests/attacks/test_additive.py
-REPLACING = [name for name, attack in TABLES["attack"].items() if not attack.adds]
+REPLACING = [name for name in TABLES["attack"] if not defaults.attack(name).adds]
 every_attack = pytest.mark.parametrize("name", REPLACING)
 every_model = pytest.mark.parametrize("name", TABLES["model"])
 every_dataset = pytest.mark.parametrize("name", TABLES["dataset"])

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 import poisoncli
 from poisoncli import Choice, PoisonError, Run
 from poisoncli.cli import app
-from poisoncli.defenses import REGRESSION
 from poisoncli.reports import summary
 from poisoncli.runs import audit, description, prepare, run_file
 from poisoncli.sweeps import grid
@@ -42,7 +41,7 @@ def test_names_follow_the_task():
 )
 def test_the_papers_batches_make_seven_fractions(dataset, n, batch):
     run = description.resolve(Run(dataset=Choice(dataset)))
-    counts = prepare._counts(Run(**{**run.__dict__, "n_train": n}))
+    counts = prepare._counts(Run(**{**run.__dict__, "n_train": n}), "real")
     assert counts == tuple(range(0, 6 * batch + 1, batch))
 
 
@@ -139,7 +138,7 @@ def test_all_defenses_through_the_command_line(tmp_path):
     assert result.exit_code == 0, result.output
     shown = CliRunner().invoke(app, ["evaluate", str(path), "--csv", "-q"])
     rows = list(csv.DictReader(io.StringIO(shown.stdout)))
-    assert {row["defense"] for row in rows} == {"none", *REGRESSION}
+    assert {row["defense"] for row in rows} == {"none", *description.defenses(["all"], real=True)}
     assert {row["knows"] for row in rows if row["defense"] == "bayesclean"} == {"nothing"}
     for row in rows:
         if row["defense"] == "trim":

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array
+from poisoncli.core.data import Array, Task
 from poisoncli.core.errors import FailedError
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, stack
@@ -34,7 +34,10 @@ class Alfa:
     target: the rows that are flipped and to be classified wrongly: `test`, `train` or `val`.
     """
 
+    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
     adds: ClassVar[bool] = True
+    sparse: ClassVar[bool] = True
+    victims: ClassVar[tuple[str, ...]] = ("svm",)
 
     rounds: int = option(10, low=1)
     quantile: float = option(0.9, low=0, high=1)

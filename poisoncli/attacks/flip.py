@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from poisoncli.bilevel.initial_poison import flipped_copies
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array
+from poisoncli.core.data import Array, Task
 from poisoncli.core.method import method, option
 
 
@@ -20,7 +20,9 @@ class Flip:
     batch: rows flipped at a stage; 0 means 7 % of the training rows (7.5 % with real targets).
     """
 
-    adds: ClassVar[bool] = False
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "real")
+    victims: ClassVar[tuple[str, ...]] = ("logistic", "linear")
+    tuned: ClassVar[tuple[str, ...]] = ("batch",)
 
     batch: int = option(0, low=0)
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array, Sparse
+from poisoncli.core.data import Array, Sparse, Task
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.method import method
 from poisoncli.tables import poison
@@ -25,7 +25,10 @@ class Given:
     writes it. Empty: no poison at all.
     """
 
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     adds: ClassVar[bool] = True
+    sparse: ClassVar[bool] = True
+    victims: ClassVar[tuple[str, ...]] = ("svm", "multisvm")
 
     path: str = ""
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array
+from poisoncli.core.data import Array, Task
 from poisoncli.core.errors import FailedError
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import (
@@ -50,7 +50,10 @@ class Influence:
     target: the rows to be classified wrongly: `test`, `train` or `val`.
     """
 
+    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
     adds: ClassVar[bool] = True
+    sparse: ClassVar[bool] = True
+    victims: ClassVar[tuple[str, ...]] = ("svm",)
 
     steps: int = option(100, low=1)
     rates: tuple[float, ...] = option((1.0, 2.0), above=0)
@@ -111,7 +114,10 @@ class InfluenceBasic:
     target: the rows to be classified wrongly.
     """
 
+    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
     adds: ClassVar[bool] = True
+    sparse: ClassVar[bool] = True
+    victims: ClassVar[tuple[str, ...]] = ("svm",)
 
     steps: int = option(40, low=1)
     rates: tuple[float, ...] = option((1.0,), above=0)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array
+from poisoncli.core.data import Array, Task
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, capped, two_point_poison
 from poisoncli.sanitization.decoys import QUANTILES, REPEATS, Decoy, decoys
@@ -37,7 +37,11 @@ class KKT:
     target: the rows to be classified wrongly: `test`, `train` or `val`.
     """
 
+    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
     adds: ClassVar[bool] = True
+    sparse: ClassVar[bool] = True
+    victims: ClassVar[tuple[str, ...]] = ("svm",)
+    tuned: ClassVar[tuple[str, ...]] = ("repeats", "quantiles")
 
     repeats: tuple[int, ...] = option(REPEATS, low=1)
     quantiles: tuple[float, ...] = option(QUANTILES, low=0, high=1)

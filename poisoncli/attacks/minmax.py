@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array
+from poisoncli.core.data import Array, Task
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, capped, rounded_poison
 from poisoncli.sanitization.decoys import QUANTILES, REPEATS, Decoy, decoys
@@ -38,7 +38,11 @@ class MinMax:
     target: the rows to be classified wrongly: `test`, `train` or `val`.
     """
 
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     adds: ClassVar[bool] = True
+    sparse: ClassVar[bool] = True
+    victims: ClassVar[tuple[str, ...]] = ("svm", "multisvm")
+    tuned: ClassVar[tuple[str, ...]] = ("repeats", "quantiles")
 
     repeats: tuple[int, ...] = option(REPEATS, low=1)
     quantiles: tuple[float, ...] = option(QUANTILES, low=0, high=1)
@@ -95,7 +99,10 @@ class MinMaxBasic:
     target: the rows to be classified wrongly.
     """
 
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     adds: ClassVar[bool] = True
+    sparse: ClassVar[bool] = True
+    victims: ClassVar[tuple[str, ...]] = ("svm", "multisvm")
 
     rate: float = option(0.03, above=0)
     burn_in: float = option(2.33, low=0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,10 @@ from poisoncli.bilevel.ascent import NORMALIZE, OuterState, Step, hyperiteration
 from poisoncli.bilevel.hypergradient import NAMES, HypergradientMethod
 from poisoncli.bilevel.initial_poison import flipped_copies, other_class
 from poisoncli.bilevel.outer_rules import OUTER, REMEMBERED
-from poisoncli.bilevel.schedule import Part, check_memory, make_schedule
+from poisoncli.bilevel.schedule import Part, check_memory, make_schedule, settings_that_fit
 from poisoncli.bilevel.stage import StageSlot, begin_stage, stage_keys
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array, Data
+from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.method import Fixed, method, option
 from poisoncli.core.random import generator
 from poisoncli.training.trainers import steps_of
@@ -57,7 +57,13 @@ class RMD:
     target_loss: what is maximized on them: the loss of the `training`, or the `margin`, which never saturates.
     """
 
-    adds: ClassVar[bool] = False
+    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
+    learns_lambda: ClassVar[bool] = True
+    victims: ClassVar[tuple[str, ...]] = ("logistic", "mlp")
+    tuned: ClassVar[tuple[str, ...]] = (
+        *("outer_steps", "outer_rate", "inner_steps", "inner_rate", "batch", "log_lambda_max"),
+    )
+    in_label: ClassVar[Mapping[str, Any]] = {"normalize": "point"}
 
     outer_steps: int = option(140, low=1)
     outer_rate: float = option(0.3, above=0)
@@ -79,6 +85,10 @@ class RMD:
     log_lambda_max: float = float("inf")
     target: str = "val"
     target_label: str = ""
+
+    def settings_at_once(self, problem: Problem) -> int:
+        """How many settings of lambda fit into the memory together."""
+        return max(1, settings_that_fit(problem, self.inner_steps) // (1 + self.restarts))
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`; stage 0 learns lambda on the clean rows, stage s adds the s-th batch."""

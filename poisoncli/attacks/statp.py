@@ -12,7 +12,7 @@ import numpy as np
 from poisoncli.bilevel.initial_poison import copies, opposite
 from poisoncli.bilevel.stealth import fit_clean
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array
+from poisoncli.core.data import Array, Task
 from poisoncli.core.method import method, option
 from poisoncli.core.random import generator
 from poisoncli.training.layers import predict
@@ -27,7 +27,9 @@ class StatP:
     batch: rows replaced at a stage; 0 means 7.5 % of the training rows.
     """
 
-    adds: ClassVar[bool] = False
+    tasks: ClassVar[tuple[Task, ...]] = ("real",)
+    victims: ClassVar[tuple[str, ...]] = ("linear", "mlp")
+    tuned: ClassVar[tuple[str, ...]] = ("batch",)
 
     batch: int = option(0, low=0)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from poisoncli.bilevel.schedule import Part, make_schedule
 from poisoncli.bilevel.stage import begin_stage, only_setting, stage_keys
 from poisoncli.bilevel.stealth import CleanFit, Tradeoff, fit_clean, hyperiterations, risk
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array
+from poisoncli.core.data import Array, Task
 from poisoncli.core.method import method, option
 from poisoncli.training.trainers import SGD
 
@@ -48,7 +48,10 @@ class Stealthy:
     box: points stay within the range of the clean `train` rows, or of the whole data set: `domain`.
     """
 
-    adds: ClassVar[bool] = False
+    tasks: ClassVar[tuple[Task, ...]] = ("real",)
+    victims: ClassVar[tuple[str, ...]] = ("linear", "mlp")
+    tuned: ClassVar[tuple[str, ...]] = ("outer_steps", "outer_rate", "inner_steps", "inner_rate", "batch")
+    in_label: ClassVar[Mapping[str, Any]] = {"alpha": None, "normalize": "objectives"}
 
     alpha: float = option(1.0, low=0, high=1)
     outer_steps: int = option(100, low=1)

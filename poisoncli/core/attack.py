@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -88,12 +88,7 @@ class Poison(NamedTuple):
 
 
 class Attack(Protocol):
-    """Crafts poison; a frozen dataclass of hyperparameters.
-
-    adds: whether its poison rows join the training rows, or replace some of them.
-    """
-
-    adds: ClassVar[bool]
+    """Crafts poison; a frozen dataclass of hyperparameters. What it can declare of itself: `declared.OfAttack`."""
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """Yield the poison as it takes shape, complete at last; go on from `resume`, to the same bits.

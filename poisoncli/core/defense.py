@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
 
 
 class Defense(Protocol):
-    """Weighs training rows; a frozen dataclass of hyperparameters."""
+    """Weighs training rows; a frozen dataclass of hyperparameters. It can declare what `declared.OfDefense` has."""
 
     def knows(self) -> str:
         """What it is told beyond the training rows, for the tables: such as `nothing` or `the true fraction`."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import jax
 
-Fixed = float  # a method's float that compiled code must know: not a leaf of the PyTree, see `method`
+Fixed = Annotated[
+    float, "known to compiled code"
+]  # a method's float that is not a leaf of its PyTree, see `method`
 T = TypeVar("T")
 
 

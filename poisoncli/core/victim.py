@@ -15,7 +15,10 @@ from poisoncli.core.losses import penalty, weighted_mean
 
 
 class Model(Protocol):
-    """A model whose first layer is linear: `h = x @ params[0]["w"].T`, then `output(params, h)`."""
+    """A model whose first layer is linear: `h = x @ params[0]["w"].T`, then `output(params, h)`.
+
+    What it can declare of itself: `declared.OfModel`.
+    """
 
     def init(self, key: Array, m: int) -> Params:
         """Initial parameters for `m` features."""

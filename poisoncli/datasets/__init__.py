@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from poisoncli.core.declared import OfDataset, read
 from poisoncli.datasets.breast_cancer import BreastCancer
 from poisoncli.datasets.cifar10 import Cifar10
 from poisoncli.datasets.digits import Digits
@@ -14,17 +15,6 @@ from poisoncli.datasets.gaussians import Gaussians
 from poisoncli.datasets.imdb import IMDB
 from poisoncli.datasets.mnist import FashionMnist, Mnist, MnistPair, MnistTen
 from poisoncli.datasets.regression import Appliances, Boston, Diabetes, Heart, House, Line, Loan, Pharm
-
-REAL: dict[str, type] = {  # data sets with real targets
-    "line": Line,
-    "diabetes": Diabetes,
-    "boston": Boston,
-    "appliances": Appliances,
-    "heart": Heart,
-    "house": House,
-    "pharm": Pharm,
-    "loan": Loan,
-}
 
 DATASETS: dict[str, type] = {
     "digits": Digits,
@@ -38,7 +28,14 @@ DATASETS: dict[str, type] = {
     "enron": Enron,
     "imdb": IMDB,
     "dogfish": Dogfish,
-    **REAL,
+    "line": Line,
+    "diabetes": Diabetes,
+    "boston": Boston,
+    "appliances": Appliances,
+    "heart": Heart,
+    "house": House,
+    "pharm": Pharm,
+    "loan": Loan,
     "file": File,
 }
 
@@ -49,14 +46,17 @@ def describe(data_dir: str | None = None) -> list[dict[str, Any]]:
     Keys: name, description, rows and features (None if they depend on the file), classes (their names), and
     where: the folder that holds the files, "embedded", "generated", or "not found: put FILE into FOLDER".
     """
-    return [
-        {
-            "name": name,
-            "description": dataset.description,
-            "rows": dataset.rows,
-            "features": dataset.features,
-            "classes": dataset.class_names,
-            "where": dataset.where(data_dir),
-        }
-        for name, dataset in DATASETS.items()
-    ]
+    return [_described(name, dataset, data_dir) for name, dataset in DATASETS.items()]
+
+
+def _described(name: str, dataset: type, data_dir: str | None) -> dict[str, Any]:
+    told = read(OfDataset, dataset)
+    where: Any = getattr(dataset, "where", lambda data_dir: "wherever it finds them")
+    return {
+        "name": name,
+        "description": told.description,
+        "rows": told.rows,
+        "features": told.features,
+        "classes": told.class_names,
+        "where": where(data_dir),
+    }

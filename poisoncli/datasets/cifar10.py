@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from poisoncli.core.data import Dataset
+from poisoncli.core.declared import as_tabled
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint, select
 from poisoncli.core.method import method
@@ -38,6 +39,11 @@ class Cifar10:
 
     classes: tuple[int, ...] = (0, 6)
 
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "logistic": as_tabled(120, 0.300, 0.01, 500, largest=1e5),
+        "mlp": {**as_tabled(120, 0.100, 0.03, 800, largest=1e5), "hidden": (64, 32)},
+    }
+    selected: ClassVar[tuple[int, ...]] = (200, 400, 800)  # HLP V-B-3
     description: ClassVar[str] = "color images of objects and animals, 32 x 32 pixels"
     sizes: ClassVar[tuple[int, int, int]] = (5000, 1000, 2500)
     rows: ClassVar[int] = 60_000

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +25,9 @@ class Dogfish:
     `labels`.
     """
 
+    usual_model: ClassVar[str] = "svm"
+    usual_attack: ClassVar[str] = "kkt"
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {"svm": {"lambda": 1.10}}  # KSL Table 1
     description: ClassVar[str] = "photographs of dogs and fish as network features"
     sizes: ClassVar[None] = None
     rows: ClassVar[int] = 2400

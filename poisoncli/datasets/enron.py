@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +32,9 @@ class Enron:
 
     source: str = option("processed", choices=("processed", "mails"))
 
+    usual_model: ClassVar[str] = "svm"
+    usual_attack: ClassVar[str] = "kkt"
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {"svm": {"lambda": 0.09}}  # KSL Table 1
     description: ClassVar[str] = "spam mails as word counts (sparse)"
     sizes: ClassVar[None] = None
     rows: ClassVar[int] = 5172

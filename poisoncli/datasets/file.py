@@ -36,6 +36,7 @@ class File:
     classes: tuple[str, ...] = ()
 
     description: ClassVar[str] = "your own data: .csv, .parquet, .npz, .h5 or .svm"
+    scaled: ClassVar[bool] = True
     sizes: ClassVar[None] = None
     rows: ClassVar[None] = None
     features: ClassVar[None] = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from poisoncli.core.data import Dataset
+from poisoncli.core.declared import as_tabled
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint
 from poisoncli.core.method import method
@@ -25,6 +27,9 @@ class Gaussians:
 
     seed: int = 0
 
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {  # HLP Appendix A
+        "logistic": as_tabled(50, 0.400, 0.20, 100),
+    }
     description: ClassVar[str] = "two Gaussian clouds in the plane, for pictures"
     sizes: ClassVar[tuple[int, int, int]] = (32, 64, 1000)
     rows: ClassVar[int] = 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +27,13 @@ class IMDB:
     Seven stars and more are good, four and fewer bad.
     """
 
+    usual_model: ClassVar[str] = "svm"
+    usual_attack: ClassVar[str] = "kkt"
+    settings: ClassVar[Mapping[str, Any]] = {  # the grid of decoys (KSL Appendix B.2)
+        "repeats": (1, 2, 3, 4, 5),
+        "quantiles": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
+    }
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {"svm": {"lambda": 0.01}}  # KSL Table 1
     description: ClassVar[str] = "film reviews as word counts (sparse)"
     sizes: ClassVar[None] = None
     rows: ClassVar[int] = 50_000

@@ -7,12 +7,14 @@ import hashlib
 import math
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from poisoncli.core.data import Dataset
+from poisoncli.core.data import Dataset, Task
+from poisoncli.core.declared import as_tabled
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint, select
 from poisoncli.core.method import method
@@ -101,6 +103,11 @@ class Mnist(_Images):
 
     classes: tuple[int, ...] = (0, 8)
 
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "logistic": as_tabled(140, 0.300, 0.10, 140, largest=5e3),
+        "mlp": as_tabled(180, 0.075, 0.04, 700, largest=5e3),
+    }
+    selected: ClassVar[tuple[int, ...]] = (20, 40, 80)  # HLP V-B-3
     description: ClassVar[str] = "handwritten digits of 28 x 28 pixels"
 
 
@@ -113,13 +120,16 @@ class MnistPair(_Images):
 
     classes: tuple[int, ...] = (1, 7)
 
+    usual_model: ClassVar[str] = "svm"
+    usual_attack: ClassVar[str] = "kkt"
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {"svm": {"lambda": 0.01}}  # KSL Table 1
     description: ClassVar[str] = "handwritten digits 1 and 7 in their published parts"
     sizes: ClassVar[tuple[int, int, int] | None] = None
     apart: ClassVar[bool] = True
 
 
 @method
-class MnistTen(MnistPair):
+class MnistTen(_Images):
     """Handwritten digits, all ten, in the published division into training and test images (KSL section 5.7).
 
     classes: the digits to tell apart; empty means all ten.
@@ -127,7 +137,10 @@ class MnistTen(MnistPair):
 
     classes: tuple[int, ...] = ()
 
+    task: ClassVar[Task] = "multiclass"
     description: ClassVar[str] = "handwritten digits, ten classes, in their published parts"
+    sizes: ClassVar[tuple[int, int, int] | None] = None
+    apart: ClassVar[bool] = True
 
 
 @method
@@ -142,6 +155,11 @@ class FashionMnist(_Images):
 
     classes: tuple[int, ...] = (1, 2)
 
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "logistic": as_tabled(150, 0.300, 0.04, 160, largest=5e3),
+        "mlp": as_tabled(150, 0.100, 0.03, 800, largest=5e3),
+    }
+    selected: ClassVar[tuple[int, ...]] = (40, 80, 160)  # HLP V-B-3
     folder: ClassVar[str] = "fmnist"
     description: ClassVar[str] = "articles of clothing, 28 x 28 pixels (Fashion-MNIST)"
     class_names: ClassVar[tuple[str, ...]] = (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from poisoncli.core.data import Dataset
+from poisoncli.core.data import Dataset, Task
+from poisoncli.core.declared import as_tabled
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint
 from poisoncli.core.method import method
@@ -23,6 +25,7 @@ class Line:
 
     seed: int = 0
 
+    task: ClassVar[Task] = "real"
     description: ClassVar[str] = "a noisy line, for pictures (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (100, 100, 1000)
     rows: ClassVar[int] = 5000
@@ -47,6 +50,7 @@ class Line:
 class Diabetes:
     """Progression of diabetes in a year by ten measures (Efron et al. 2004), from scikit-learn."""
 
+    task: ClassVar[Task] = "real"
     description: ClassVar[str] = "progression of diabetes in 442 patients (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (221, 66, 155)
     rows: ClassVar[int] = 442
@@ -69,6 +73,7 @@ class Diabetes:
 class _Filed:
     """A table of numbers in one file, .csv with a header line or .npy, whose column `target` is the target."""
 
+    task: ClassVar[Task] = "real"
     rows: ClassVar[int | None]
     features: ClassVar[int]
     file: ClassVar[str]
@@ -97,6 +102,10 @@ class _Filed:
 class Boston(_Filed):
     """Boston housing (Harrison and Rubinfeld 1978): the median price by 13 measures of the town."""
 
+    settings: ClassVar[Mapping[str, Any]] = {"batch": 19}
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {  # SPR Tables II and III, here and below
+        "linear": as_tabled(100, 0.9, 0.1, 40),
+    }
     description: ClassVar[str] = "house prices in 506 towns near Boston (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (253, 76, 177)
     rows: ClassVar[int | None] = 506
@@ -109,6 +118,10 @@ class Boston(_Filed):
 class Appliances(_Filed):
     """Energy use of appliances (Candanedo et al. 2017), in the form of BIG-LID (Weerasinghe et al. 2021)."""
 
+    settings: ClassVar[Mapping[str, Any]] = {"batch": 740}
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "linear": as_tabled(50, 0.9, 0.2, 70),
+    }
     description: ClassVar[str] = "energy use of the appliances in a house, 19,735 times (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (9868, 2960, 6907)
     rows: ClassVar[int | None] = 19_735
@@ -121,6 +134,11 @@ class Appliances(_Filed):
 class Heart(_Filed):
     """Heart disease by county, in the form of BIG-LID (Weerasinghe et al. 2021)."""
 
+    settings: ClassVar[Mapping[str, Any]] = {"batch": 120}
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "linear": as_tabled(50, 0.9, 0.1, 40),
+        "mlp": as_tabled(80, 0.9, 0.1, 100),
+    }
     description: ClassVar[str] = "heart disease in 3,198 counties (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (1599, 480, 1119)
     rows: ClassVar[int | None] = 3198
@@ -133,6 +151,9 @@ class Heart(_Filed):
 class House(_Filed):
     """House prices in Ames by 274 features, as processed by Jagielski et al. (2018)."""
 
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "linear": as_tabled(50, 0.9, 0.03, 100),  # not in SPR; the columns are correlated, a step of 0.1 diverges
+    }
     description: ClassVar[str] = "1,460 house prices in Ames (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (730, 219, 511)
     rows: ClassVar[int | None] = 1460
@@ -144,6 +165,9 @@ class House(_Filed):
 class Pharm(_Filed):
     """Doses of warfarin by 204 features of the patient, as processed by Jagielski et al. (2018)."""
 
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "linear": as_tabled(50, 0.9, 0.03, 100),  # not in SPR; the columns are correlated, a step of 0.1 diverges
+    }
     description: ClassVar[str] = "4,683 doses of warfarin (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (2341, 702, 1640)
     rows: ClassVar[int | None] = 4683
@@ -158,6 +182,11 @@ class Loan(_Filed):
     The file may have more rows than SPR's 6,722: the splits are drawn from all of them.
     """
 
+    settings: ClassVar[Mapping[str, Any]] = {"batch": 252}
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "linear": as_tabled(120, 0.9, 0.1, 30),
+        "mlp": as_tabled(150, 0.9, 0.1, 90),
+    }
     description: ClassVar[str] = "interest rates of Lending Club loans (real target)"
     sizes: ClassVar[tuple[int, int, int]] = (3361, 1008, 2353)
     rows: ClassVar[int | None] = None

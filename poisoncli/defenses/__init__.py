@@ -12,13 +12,16 @@ from poisoncli.defenses.slab import Slab
 from poisoncli.defenses.svd import SVD
 from poisoncli.defenses.trim import Trim
 
-SANITIZERS = {"l2": L2, "slab": Slab, "loss": Loss, "svd": SVD, "knn": KNN}
-REGRESSION = {
+DEFENSES = {
     "trim": Trim,
     "huber": Huber,
     "sever": Sever,
     "proda": Proda,
     "duti": Duti,
     "bayesclean": BayesClean,
+    "l2": L2,
+    "slab": Slab,
+    "loss": Loss,
+    "svd": SVD,
+    "knn": KNN,
 }
-DEFENSES = {**REGRESSION, **SANITIZERS}

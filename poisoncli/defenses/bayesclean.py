@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
-from poisoncli.core.data import Array, Data
+from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
 from poisoncli.defenses.rejection import check_real, dense
@@ -24,6 +26,8 @@ class BayesClean:
     rule: `printed` or `interval`.
     rounds: updates of the hyperparameters, at most; at least 1 (T_EM).
     """
+
+    usual_for: ClassVar[tuple[Task, ...]] = ("real",)
 
     c1: float = option(0.5, low=0)
     c2: float = option(1.5, low=0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
-from poisoncli.core.data import Array, Data
+from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.method import method, option
@@ -27,6 +29,8 @@ class Duti:
     steps: of each proximal descent, at least 1.
     told: reject the true number of poison rows instead of the fraction.
     """
+
+    usual_for: ClassVar[tuple[Task, ...]] = ("real",)
 
     fraction: float = option(0.4, low=0, high=1)
     penalty: float = option(0.1, above=0)

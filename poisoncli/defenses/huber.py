@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from poisoncli.core.data import Array, Data
+from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
 from poisoncli.defenses.rejection import check_real, dense
@@ -28,6 +28,8 @@ class Huber:
     penalty: coefficient of the squared weights, at least 0 (lambda_Huber).
     iterations: at most; at least 1 (T_Huber).
     """
+
+    usual_for: ClassVar[tuple[Task, ...]] = ("real",)
 
     epsilon: float = option(0.0, low=0)
     penalty: float = option(1e-4, low=0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from poisoncli.core.data import Array, Data
+from typing import ClassVar
+
+from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.filters import check_classes, keep, neighbor_scores
@@ -16,6 +18,8 @@ class KNN:
     k: which neighbor, at least 1 (KSL: 5).
     total: instead of that distance the sum of the k smallest, the row's own 0 among them (the authors' code).
     """
+
+    usual_for: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
 
     remove: float = option(0.05, low=0, high=0.5)
     k: int = option(5, low=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from poisoncli.core.data import Array, Data
+from typing import ClassVar
+
+from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.filters import check_classes, keep
@@ -15,6 +17,8 @@ class Loss:
 
     remove: share of each class to drop, in [0, 0.5].
     """
+
+    usual_for: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
 
     remove: float = option(0.05, low=0, high=0.5)
 

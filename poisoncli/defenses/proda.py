@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.data import Array, Data, Params
+from poisoncli.core.data import Array, Data, Params, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
 from poisoncli.core.victim import Objective, Trainer
@@ -34,6 +35,8 @@ class Proda:
     epsilon: bound on the probability that no group is clean, in (0, 1) (epsilon_Proda).
     told: reject the true number of poison rows instead of the fraction.
     """
+
+    usual_for: ClassVar[tuple[Task, ...]] = ("real",)
 
     fraction: float = option(0.4, low=0, high=1)
     size: int = option(5, low=1)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
 
-from poisoncli.core.data import Array, Data, Params
+from poisoncli.core.data import Array, Data, Params, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
 from poisoncli.core.victim import Objective
@@ -32,6 +34,8 @@ class Sever:
     rounds: at least 1.
     told: reject the true number of poison rows instead of the fraction.
     """
+
+    usual_for: ClassVar[tuple[Task, ...]] = ("real",)
 
     fraction: float = option(0.4, low=0, high=1)
     rounds: int = option(4, low=1)

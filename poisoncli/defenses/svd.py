@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from poisoncli.core.data import Array, Data
+from typing import ClassVar
+
+from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.filters import check_classes, keep, subspace_scores
@@ -18,6 +20,8 @@ class SVD:
     share: of the squared norm left out, in (0, 1) (KSL: 0.05).
     centered: also put the class means into the span and measure x - mu_y (the authors' code).
     """
+
+    usual_for: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
 
     remove: float = option(0.05, low=0, high=0.5)
     share: float = option(0.05, above=0, high=0.99)

@@ -1,14 +1,15 @@
-"""TRIM (Jagielski et al., "Manipulating MulticlassLinear Learning", IEEE S&P 2018, Algorithm 2)."""
+"""TRIM (Jagielski et al., "Manipulating Machine Learning", IEEE S&P 2018, Algorithm 2)."""
 
 from __future__ import annotations
 
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.data import Array, Data
+from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
 from poisoncli.core.victim import Objective, Trainer
@@ -30,6 +31,8 @@ class Trim:
     rounds: of training and choosing, at most; at least 1.
     told: reject the true number of poison rows instead of the fraction.
     """
+
+    usual_for: ClassVar[tuple[Task, ...]] = ("real",)
 
     fraction: float = option(0.4, low=0, high=1)
     starts: int = option(4, low=1)

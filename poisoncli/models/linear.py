@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from poisoncli.core.data import Array, Params
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from poisoncli.core.data import Array, Params, Task
+from poisoncli.core.declared import as_tabled
 from poisoncli.core.method import method
 from poisoncli.training.layers import forward, zeros
 
@@ -10,6 +14,10 @@ from poisoncli.training.layers import forward, zeros
 @method
 class Linear:
     """Linear regression, m x 1, initialized with zeros (SPR Appendix E); a penalty makes it ridge regression."""
+
+    tasks: ClassVar[tuple[Task, ...]] = ("real",)
+    attacks: ClassVar[tuple[str, ...]] = ("stealthy",)
+    settings: ClassVar[Mapping[str, Any]] = as_tabled(100, 0.9, 0.1, 40)
 
     def init(self, key: Array, m: int) -> Params:
         return zeros(m)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from poisoncli.core.data import Array, Params
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from poisoncli.core.data import Array, Params, Task
+from poisoncli.core.declared import as_tabled
 from poisoncli.core.method import method, option
 from poisoncli.training.layers import forward, xavier_uniform
 
@@ -15,6 +19,11 @@ class MLP:
     leak: slope of the activation for negative inputs, in [0, 1).
     bias: initial value of every bias.
     """
+
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "real")
+    attacks: ClassVar[tuple[str, ...]] = ("rmd", "stealthy")
+    tuned: ClassVar[tuple[str, ...]] = ("hidden",)
+    settings: ClassVar[Mapping[str, Any]] = as_tabled(140, 0.1, 0.1, 300)
 
     hidden: tuple[int, ...] = option((32, 8), low=1)
     leak: float = option(0.01, low=0, high=1)

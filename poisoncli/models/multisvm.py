@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from poisoncli.core.data import Array, Params
+from poisoncli.core.data import Array, Params, Task
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.method import method, option
 from poisoncli.training.layers import zeros
@@ -24,6 +25,11 @@ class MultiSVM:
     rate: step size.
     batch: rows of a step.
     """
+
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
+    sparse: ClassVar[bool] = True
+    attacks: ClassVar[tuple[str, ...]] = ("minmax",)
+    settings: ClassVar[Mapping[str, Any]] = {"lambda": None}  # it regularizes by stopping early
 
     passes: int = option(3, low=0)
     rate: float = option(0.02, above=0)

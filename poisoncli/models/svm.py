@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
-from poisoncli.core.data import Array, Params
+from poisoncli.core.data import Array, Params, Task
 from poisoncli.core.method import method, option
 from poisoncli.training.layers import forward, zeros
 from poisoncli.training.linear import BIASES, LOSSES, descend, fit
@@ -20,6 +22,10 @@ class SVM:
     bias: `free` of the penalty, or `penalized` like a weight: liblinear's default and the code of KSL's authors.
     passes: of stochastic gradient descent over the rows instead of the optimum; 0 means the optimum (KSL 6.3).
     """
+
+    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
+    sparse: ClassVar[bool] = True
+    attacks: ClassVar[tuple[str, ...]] = ("kkt",)
 
     loss: str = option("hinge", choices=LOSSES)
     bias: str = option("free", choices=BIASES)

@@ -9,11 +9,10 @@ import numpy as np
 
 from poisoncli.core import stability
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import description
+from poisoncli.runs import defaults, description
 from poisoncli.runs.run_file import Evaluation, RunFile
 
-# HLP V-B-3: how many features are selected; elsewhere 2.5, 5 and 10 % of them
-_SELECTED = {"mnist": (20, 40, 80), "fmnist": (40, 80, 160), "cifar10": (200, 400, 800)}
+SELECTED = (0.025, 0.05, 0.1)  # share of the features, where the data set does not say how many
 
 
 class Quantity(NamedTuple):
@@ -78,8 +77,8 @@ def selected(content: RunFile) -> tuple[int, ...]:
     if not _has_one_weight_each(content):
         return ()
     m = content.poison.x.shape[2]
-    usual = (math.ceil(share * m) for share in (0.025, 0.05, 0.1))
-    wanted = _SELECTED.get(description.from_json(content.run).dataset.name, usual)
+    told = defaults.dataset(description.from_json(content.run).dataset.name).selected
+    wanted = told or [math.ceil(share * m) for share in SELECTED]
     return tuple(dict.fromkeys(k for k in wanted if 0 < k < m))
 
 

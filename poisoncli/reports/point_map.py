@@ -13,7 +13,7 @@ from poisoncli.core.data import Data, Params
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ERROR
 from poisoncli.reports import summary
-from poisoncli.runs import description
+from poisoncli.runs import defaults, description
 from poisoncli.runs.prepare import Prepared, poisoned, restore
 from poisoncli.runs.run_file import RunFile
 from poisoncli.training.descent import fit
@@ -86,5 +86,5 @@ def _fit(prepared: Prepared, train: Data, log_lambda: np.ndarray) -> Params:
 def names(content: RunFile) -> tuple[str, str]:
     """What the two classes are called."""
     run = description.from_json(content.run)
-    given = run.dataset.options.get("classes", ()) or description.DATASETS[run.dataset.name].class_names or (0, 1)
+    given = run.dataset.options.get("classes", ()) or defaults.dataset(run.dataset.name).class_names or (0, 1)
     return f"class {given[0]}", f"class {given[1]}"

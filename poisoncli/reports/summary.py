@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from poisoncli.reports import measures
-from poisoncli.runs import description
+from poisoncli.runs import defaults, description
 from poisoncli.runs.description import Run
 from poisoncli.runs.run_file import RunFile
 
@@ -18,7 +18,7 @@ def title(content: RunFile) -> str:
     """What was attacked, in a line: data set, model, and training rows."""
     run = description.from_json(content.run)
     classes = run.dataset.options.get("classes", ())
-    data = run.dataset.options["path"] if run.dataset.name == "file" else run.dataset.name
+    data = run.dataset.options.get("path", run.dataset.name)
     pair = f" ({' vs '.join(map(str, classes))})" if classes else ""
     return f"{data}{pair}, {run.model.name}, {run.n_train:,} training rows"
 
@@ -62,16 +62,19 @@ def label(content: RunFile) -> str:
 
 def _variant(attack: description.Choice) -> str:
     """What sets an attack apart from others of its name, in brackets."""
-    normalize = attack.options.get("normalize", "point")
-    if "alpha" in attack.options:
-        return f" (alpha={attack.options['alpha']:g}" + (", normalize=none)" if normalize == "none" else ")")
-    return "" if normalize == "point" else f" (normalize={normalize})"
+    said = [
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+        for name, usual in defaults.attack(attack.name).in_label.items()
+        if (value := attack.options[name]) != usual
+    ]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _aim(run: description.Run) -> str:
     """Which rows the attack is about, where they are not those that its kind of attack takes by default."""
-    target, wanted = str(run.attack.options.get("target", "val")), run.attack.options.get("target_label")
-    if run.attack.name != "rmd" or (target == "val" and not wanted):
+    usual = defaults.fields(description.ATTACKS[run.attack.name]).get("target", "")
+    target, wanted = str(run.attack.options.get("target", "")), run.attack.options.get("target_label")
+    if target == usual and not wanted:
         return ""
     listed = target.count(",") + 1
     rows = (

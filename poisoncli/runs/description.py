@@ -13,56 +13,21 @@ from typing import Any
 from poisoncli.attacks import ATTACKS
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import PENALTIES
-from poisoncli.datasets import DATASETS, REAL
-from poisoncli.defenses import DEFENSES, REGRESSION, SANITIZERS
+from poisoncli.datasets import DATASETS
+from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
-from poisoncli.runs.options import in_range, read_value
-from poisoncli.training.trainers import SGD, Adam, Momentum
+from poisoncli.runs import defaults
+from poisoncli.runs.options import read_value
+from poisoncli.training.trainers import TRAINERS
 
-TRAINERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
 TABLES: dict[str, dict[str, type]] = {
     "dataset": DATASETS,
     "model": MODELS,
     "trainer": TRAINERS,
     "attack": ATTACKS,
 }
+MOST_REPETITIONS = 10_000
 METHODS = {**TABLES, "defense": DEFENSES}  # a run has one method of each table; defenses come afterwards
-
-# HLP Tables IV and V: outer steps, alpha, eta, T, largest lambda in the papers' scale; sizes of the network.
-_TUNED: dict[tuple[str, str], tuple[int, float, float, int, float]] = {
-    ("mnist", "logistic"): (140, 0.300, 0.10, 140, 5e3),
-    ("fmnist", "logistic"): (150, 0.300, 0.04, 160, 5e3),
-    ("cifar10", "logistic"): (120, 0.300, 0.01, 500, 1e5),
-    ("mnist", "mlp"): (180, 0.075, 0.04, 700, 5e3),
-    ("fmnist", "mlp"): (150, 0.100, 0.03, 800, 5e3),
-    ("cifar10", "mlp"): (120, 0.100, 0.03, 800, 1e5),
-    ("gaussians", "logistic"): (50, 0.400, 0.20, 100, math.inf),  # HLP Appendix A
-    # SPR Tables II and III
-    ("loan", "linear"): (120, 0.9, 0.1, 30, math.inf),
-    ("heart", "linear"): (50, 0.9, 0.1, 40, math.inf),
-    ("boston", "linear"): (100, 0.9, 0.1, 40, math.inf),
-    ("appliances", "linear"): (50, 0.9, 0.2, 70, math.inf),
-    ("house", "linear"): (50, 0.9, 0.03, 100, math.inf),  # not in SPR; their columns are correlated, and a step
-    ("pharm", "linear"): (50, 0.9, 0.03, 100, math.inf),  # of 0.1 diverges
-    ("loan", "mlp"): (150, 0.9, 0.1, 90, math.inf),
-    ("heart", "mlp"): (80, 0.9, 0.1, 100, math.inf),
-}
-_BATCH = {"loan": 252, "heart": 120, "boston": 19, "appliances": 740}  # SPR Table II
-REAL_MODELS = ("linear", "mlp")
-REAL_ATTACKS = ("stealthy", "flip", "statp")
-SEVERAL_ATTACKS = ("minmax", "minmax-basic", "given")  # for more than two classes
-_OTHER = {
-    "logistic": (140, 0.3, 0.1, 140, math.inf),
-    "linear": (100, 0.9, 0.1, 40, math.inf),
-    "mlp": (140, 0.1, 0.1, 300, math.inf),
-    "svm": (140, 0.3, 0.1, 140, math.inf),
-    "multisvm": (140, 0.3, 0.1, 140, math.inf),
-}
-# KSL Table 1: lambda of the svm
-LAMBDAS = {"enron": 0.09, "imdb": 0.01, "mnist-1-7": 0.01, "dogfish": 1.10}
-# KSL Appendix B.2: the grid of decoys, copies of flipped target rows and quantiles of their loss
-_DECOYS = {"imdb": ((1, 2, 3, 4, 5), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6))}
-_HIDDEN = {"cifar10": (64, 32)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,31 +101,20 @@ def resolve(run: Run) -> Run:
 
 
 def named_by_task(run: Run) -> Run:
-    """`run` with model, attack, fraction and KSL's lambda filled in where it leaves them to the data set."""
-    model, attack, fraction = _usual(run)
+    """`run` with model, attack, fraction and the papers' lambda filled in where it leaves them to the data set."""
+    for kind, table in TABLES.items():
+        if getattr(run, kind).name:
+            known(getattr(run, kind).name, table, kind)
+    data = run.dataset.name
+    model, attack = defaults.model_and_attack(data, run.model.name, run.attack.name)
     policy = run.reg or run.lambda_ is not None or run.clean_lambda or run.learn_lambda
-    run = dataclasses.replace(
+    return dataclasses.replace(
         run,
-        model=run.model if run.model.name else Choice(model, run.model.options),
-        attack=run.attack if run.attack.name else Choice(attack, run.attack.options),
-        fraction=fraction if run.fraction is None else run.fraction,
+        model=Choice(model, run.model.options),
+        attack=Choice(attack, run.attack.options),
+        fraction=defaults.fraction(data, model, attack) if run.fraction is None else run.fraction,
+        lambda_=run.lambda_ if policy else defaults.settings(data, model).get("lambda"),
     )
-    if run.model.name == "svm" and not policy:
-        run = dataclasses.replace(run, lambda_=LAMBDAS.get(run.dataset.name))
-    return run
-
-
-def _usual(run: Run) -> tuple[str, str, float]:
-    """The model, the attack and the fraction that fit what the run names."""
-    data, model, attack = run.dataset.name, run.model.name, run.attack.name
-    if data in REAL:
-        return "linear", "stealthy", 0.45
-    adds = attack in ATTACKS and ATTACKS[attack].adds
-    if model == "multisvm" or (data == "mnist-10" and (adds or not attack)):
-        return "multisvm", "minmax", 0.03
-    if adds or (not attack and (model == "svm" or (not model and data in LAMBDAS))):
-        return "svm", "kkt", 0.03
-    return "logistic", "rmd", 0.35
 
 
 def build(choice: Choice, kind: str) -> Any:
@@ -171,12 +125,12 @@ def build(choice: Choice, kind: str) -> Any:
 def resolve_defense(choice: Choice) -> Choice:
     """A defense checked, with every option filled in. Raises `PoisonError` for an unknown name or option."""
     known(choice.name, DEFENSES, "defense")
-    return Choice(choice.name, {**_defaults("defense", choice.name), **_checked("defense", choice)})
+    return Choice(choice.name, {**defaults.fields(DEFENSES[choice.name]), **_checked("defense", choice)})
 
 
 def defenses(names: Sequence[str], real: bool) -> list[str]:
     """The defenses that a user names; `all` stands for those that fit the targets, real numbers or classes."""
-    every = REGRESSION if real else SANITIZERS
+    every = defaults.all_defenses("real" if real else "binary")
     return list(dict.fromkeys(one for name in names for one in (every if name == "all" else [name])))
 
 
@@ -208,16 +162,17 @@ def _check(run: Run) -> None:
         raise PoisonError("--reg none has no lambda: choose --reg l2 or l1, or drop the lambda option")
     if run.per_layer and not run.learn_lambda:
         raise PoisonError("--per-layer is about learned lambdas: add --learn-lambda")
-    if run.learn_lambda and run.attack.name != "rmd":
+    if run.learn_lambda and not defaults.attack(run.attack.name).learns_lambda:
+        able = " or ".join(name for name in ATTACKS if defaults.attack(name).learns_lambda)
         raise PoisonError(
-            f"attack {run.attack.name} does not learn lambda: use --method rmd, or fix it with --lambda"
+            f"attack {run.attack.name} does not learn lambda: use --method {able}, or fix it with --lambda"
         )
     if not 0 < (run.fraction or 0) < 1:
         raise PoisonError(
             f"--fraction {run.fraction} is outside (0, 1): give a share of the training rows, such as 0.1"
         )
-    if run.repetitions < 1:
-        raise PoisonError(f"--reps {run.repetitions} is too few: ask for at least 1")
+    if not 1 <= run.repetitions <= MOST_REPETITIONS:
+        raise PoisonError(f"--reps {run.repetitions} is outside [1, {MOST_REPETITIONS}]: ask for so many")
     if not 0 <= run.seed < 2**32:  # JAX cuts longer seeds
         raise PoisonError(f"--seed {run.seed} is outside [0, 2^32): give a whole number of at most 4294967295")
     for name in ("n_train", "n_val", "n_test"):
@@ -228,25 +183,21 @@ def _check(run: Run) -> None:
 
 def _fields(kind: str, run: Run) -> dict[str, Any]:
     """All options of a method with their defaults for the run's data set and model."""
-    defaults = _defaults(kind, getattr(run, kind).name)
-    outer, alpha, eta, steps, most = _TUNED.get((run.dataset.name, run.model.name), _OTHER[run.model.name])
-    usual = {"sgd": eta, "momentum": eta / 10, "adam": 0.01}[run.trainer.name]  # step sizes of like effect
-    trainer = {"rate": usual, "epochs": steps, **_checked("trainer", run.trainer)}
-    tuned = {
-        "trainer": {"rate": usual, "epochs": steps},
-        "attack": {
-            "outer_steps": outer,
-            "outer_rate": alpha,
-            "inner_steps": trainer["epochs"],
-            "inner_rate": trainer["rate"],
-            "log_lambda_max": math.log(most),
-            **dict(zip(("repeats", "quantiles"), _DECOYS.get(run.dataset.name, ()), strict=False)),
-            "batch": 0 if run.n_train else _BATCH.get(run.dataset.name, 0),
-        },
-        "model": {"hidden": _HIDDEN.get(run.dataset.name, (32, 8))},
-        "dataset": {},
-    }[kind]
-    return {**defaults, **{name: value for name, value in tuned.items() if name in defaults}}
+    own = defaults.fields(TABLES[kind][getattr(run, kind).name])
+    found = defaults.settings(run.dataset.name, run.model.name)
+    if kind == "trainer":
+        return {**own, **defaults.trainer_settings(run.trainer.name, found)}
+    if kind == "attack":
+        trained = {**_fields("trainer", run), **_checked("trainer", run.trainer)}
+        found.update(inner_rate=trained.get("rate"), inner_steps=trained.get("epochs"))
+        if run.n_train:  # the papers' batches are for their number of rows
+            found.pop("batch", None)
+    told: dict[str, tuple[str, ...]] = {
+        "attack": defaults.attack(run.attack.name).tuned,
+        "model": defaults.model(run.model.name).tuned,
+        "dataset": (),
+    }
+    return {**own, **{name: found[name] for name in told[kind] if found.get(name) is not None}}
 
 
 def _check_whole(kind: str, choice: Choice) -> None:
@@ -265,20 +216,16 @@ def _check_whole(kind: str, choice: Choice) -> None:
         raise PoisonError(f"log_lambda_min is {low}, above log_lambda_max, {high}: choose a smaller one")
 
 
-def _defaults(kind: str, name: str) -> dict[str, Any]:
-    fields = dataclasses.fields(METHODS[kind][name])
-    return {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
-
-
 def _checked(kind: str, choice: Choice) -> dict[str, Any]:
     """The choice's options, read as their fields' types and within their ranges."""
-    fields = {f.name: f for f in dataclasses.fields(METHODS[kind][choice.name])}
+    made = METHODS[kind][choice.name]
+    fields = [f.name for f in dataclasses.fields(made)]
     result = {}
     for name, value in choice.options.items():
         if name not in fields:
             takes = f"it takes {', '.join(fields)}" if fields else "it takes none"
             raise PoisonError(f"{kind} {choice.name} has no option {name!r}: {takes}")
-        result[name] = in_range(f"{kind} {choice.name}: {name}", read_value(fields[name], value), fields[name])
+        result[name] = read_value(f"{kind} {choice.name}: {name}", made, name, value)
     return result
 
 
@@ -340,7 +287,7 @@ def from_mapping(fields: Mapping[str, Any]) -> Run:
     if not isinstance(fields, Mapping):
         raise PoisonError("a run is described by names and values: give name = value pairs")
     values = {("lambda_" if name == "lambda" else name): value for name, value in fields.items()}
-    names = {f.name: f for f in dataclasses.fields(Run)}
+    names = [f.name for f in dataclasses.fields(Run)]
     for name, value in values.items():
         if name not in names:
             listed = ", ".join(n.rstrip("_") for n in names)
@@ -348,7 +295,7 @@ def from_mapping(fields: Mapping[str, Any]) -> Run:
         if name in TABLES:
             values[name] = _choice(name, value)
         else:
-            values[name] = read_value(names[name], value)
+            values[name] = read_value(f"option {name.rstrip('_')}", Run, name, value)
     return Run(**values)
 
 

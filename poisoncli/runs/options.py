@@ -1,94 +1,145 @@
-"""Values of a method's fields: read from text, JSON or TOML, and held against their ranges."""
+"""Values of a method's fields: read by pydantic from text, JSON or TOML, and held against their ranges."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from typing import Any
+import operator
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from poisoncli.core.errors import PoisonError
 
+LARGEST = 2**31 - 1  # whole number in a range: compiled code counts with 32 bits
+LARGEST_SEED = 2**32 - 1
+_LIMITS: dict[str, Any] = {"low": -math.inf, "high": math.inf, "above": -math.inf, "choices": ()}
+_OUTSIDE = ("greater_than", "greater_than_equal", "less_than_equal", "finite_number")
 
-def read_value(field: dataclasses.Field, value: Any) -> Any:
-    """`value`, from text, JSON or TOML, as the type of `field`. Raises `PoisonError` if it is none."""
-    kind = str(field.type)
-    if kind.endswith(" | None"):
-        if value is None:
-            return None
-        kind = kind.removesuffix(" | None")
+
+def read_value(what: str, made: type, name: str, value: Any) -> Any:
+    """`value`, from text, JSON or TOML, as the field `name` of the dataclass `made`; in messages it is `what`.
+
+    Nothing is bent to fit: true is no number, 1.5 no whole number, NaN no value. Raises `PoisonError` where it does
+    not have the type of the field, or lies outside its range.
+    """
+    field = next(field for field in dataclasses.fields(made) if field.name == name)
     try:
-        if str(value) in ("True", "False") and kind not in ("bool", "str"):
-            raise TypeError
-        if kind.startswith("tuple"):
-            item = _number if "float" in kind else _whole if "int" in kind else str
-            parts = value.split(",") if isinstance(value, str) else value
-            return tuple(item(part) for part in parts if part != "")
-        if kind == "bool":
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-                str(value).lower()
-            ]
-        if kind == "int":
-            return _whole(value)
-        if kind in ("float", "Fixed"):
-            return _number(value)
-        if not isinstance(value, str):
-            raise TypeError
-        return value
-    except (ValueError, TypeError, KeyError, OverflowError):
-        wanted = next(words for start, words in _WANTED.items() if kind.startswith(start))
-        raise PoisonError(f"option {field.name} is {str(value)[:99]!r}: give {wanted}") from None
+        return _adapter(made, name).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    limits, found = _limits(field), first["input"]
+    if limits["choices"]:
+        raise PoisonError(f"{what} is {value!r}: choose one of {', '.join(limits['choices'])}") from None
+    if first["type"] not in _OUTSIDE:
+        within = f" in {range_of(field)}" if range_of(field) else ""
+        wanted = _in_words(_hints(made)[name])
+        raise PoisonError(f"{what} is {str(value)[:99]!r}: give {wanted}{within}") from None
+    if isinstance(found, int) and found > LARGEST:
+        most = first.get("ctx", {}).get("le", LARGEST)
+        raise PoisonError(f"{what} is {str(found)[:99]}: it must be at most {most}") from None
+    raise PoisonError(f"{what} is {found}: it must lie in {range_of(field)}") from None
 
 
-_WANTED = {
-    "tuple": "values with commas between them",
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "Fixed": "a number",
-    "str": "a text",
-}
+@functools.cache
+def _adapter(made: type, name: str) -> TypeAdapter[Any]:
+    """What reads the values of a field."""
+    field = next(field for field in dataclasses.fields(made) if field.name == name)
+    kind = _careful(_hints(made)[name], _limits(field), bool(field.metadata))
+    return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
 
 
-def _whole(value: Any) -> int:
+@functools.cache
+def _hints(made: type) -> dict[str, Any]:
+    """The types of a dataclass's fields, which stand in its file as types or as texts."""
+    try:
+        return get_type_hints(made, include_extras=True)
+    except NameError as error:
+        raise PoisonError(f"the types of {made.__name__}'s fields cannot be read ({error}): import them") from None
+
+
+def _careful(kind: Any, limits: dict[str, Any], limited: bool, item: bool = False) -> Any:
+    """The type `kind`, numbers within `limits`, for which pydantic converts no more than is meant.
+
+    item: it is that of the items of a list, where a number may stand for a text: the name of a class.
+    """
+    origin, parts = get_origin(kind), get_args(kind)
+    if limits["choices"] and kind is str:
+        return Literal[tuple(limits["choices"])]
+    if kind is int:
+        top = LARGEST if limited else LARGEST_SEED
+        low = max(limits["low"], -LARGEST - 1)
+        return Annotated[int, BeforeValidator(_whole), Field(ge=int(low), le=min(top, limits["high"]))]
+    if kind is float:
+        bounds = Field(ge=limits["low"], le=limits["high"], gt=limits["above"], allow_inf_nan=not limited)
+        return Annotated[float, BeforeValidator(_number), bounds if limited else Field()]
+    if kind is str and item:
+        return Annotated[str, BeforeValidator(lambda part: str(part) if isinstance(part, int | float) else part)]
+    if origin is Annotated:
+        return Annotated[(_careful(parts[0], limits, limited), *parts[1:])]
+    if origin is tuple:
+        items = tuple(part if part is ... else _careful(part, limits, limited, item=True) for part in parts)
+        return Annotated[tuple[items], BeforeValidator(_listed)]
+    if origin in (Union, types.UnionType):
+        return functools.reduce(operator.or_, (_careful(part, limits, limited) for part in parts))
+    return kind
+
+
+def _whole(value: Any) -> Any:
     """An integer, also from text and from floats without a fraction such as 1e3."""
-    try:
-        number = int(value)
-    except ValueError:  # a text such as 1e3
-        value = float(value)
-        number = int(value)
-    if not isinstance(value, str) and number != value:
-        raise ValueError(value)
-    return number
-
-
-def _number(value: Any) -> float:
-    number = float(value)
-    if math.isnan(number):
-        raise ValueError(value)
-    return number
-
-
-def in_range(what: str, value: Any, field: dataclasses.Field) -> Any:
-    """`value`, called `what`, if it lies in the range of `field`. Raises `PoisonError` if not."""
-    limits = field.metadata
-    if not limits:
-        return value
-    given = value if isinstance(value, tuple) else (value,)
-    if limits["choices"] and not set(given) <= set(limits["choices"]):
-        raise PoisonError(f"{what} is {value!r}: choose one of {', '.join(limits['choices'])}")
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, str):
-            continue
-        inside = limits["low"] <= number <= limits["high"] and number > limits["above"]
-        if not (inside and math.isfinite(number)):
-            raise PoisonError(f"{what} is {number}: it must lie in {range_of(field)}")
+    if isinstance(value, bool):
+        raise ValueError
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:  # a text such as 1e3
+            value = float(value)
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise ValueError
+        return int(value)
     return value
+
+
+def _number(value: Any) -> Any:
+    number = (
+        math.nan if isinstance(value, bool) else float(value) if isinstance(value, str | int | float) else value
+    )
+    if isinstance(number, float) and math.isnan(number):
+        raise ValueError
+    return number
+
+
+def _listed(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _in_words(kind: Any) -> str:
+    """What a value of that type is."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _in_words(parts[0])
+    if origin in (Union, types.UnionType):
+        return " or ".join(_in_words(part) for part in parts if part is not types.NoneType)
+    if origin is tuple:
+        return "values with commas between them"
+    if origin is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    return words.get(kind, f"a value of type {getattr(kind, '__name__', kind)}")
+
+
+def _limits(field: dataclasses.Field) -> dict[str, Any]:
+    """The range of a field, as `method.option` has it."""
+    return {name: field.metadata.get(name, usual) for name, usual in _LIMITS.items()}
 
 
 def range_of(field: dataclasses.Field) -> str:
     """The range of a method's field, in words; empty if it has none."""
-    limits = field.metadata
-    if not limits:
+    limits = _limits(field)
+    if limits == _LIMITS:
         return ""
     if limits["choices"]:
         return ", ".join(limits["choices"])

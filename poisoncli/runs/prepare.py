@@ -12,16 +12,18 @@ import scipy.sparse as sp
 
 from poisoncli.core.attack import Poison, Problem, Threat
 from poisoncli.core.data import Data, Dataset, Sparse, Split, Task
+from poisoncli.core.declared import OfAttack, OfModel
 from poisoncli.core.defense import Learner
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.split import default_sizes, draw
-from poisoncli.core.victim import Exact, Objective, Trainer
-from poisoncli.runs import description, targets
+from poisoncli.core.victim import Objective, Trainer
+from poisoncli.runs import defaults, description, targets
 from poisoncli.runs.description import Run
 from poisoncli.runs.run_file import RunFile
 from poisoncli.training.cross_validation import best_log_lambda
 
+SHARE: dict[Task, float] = {"binary": 0.07, "multiclass": 0.07, "real": 0.075}  # of a batch; HLP, SPR
 _FOLDS = 3  # what the seed's key is folded with; `run` has the others
 
 
@@ -74,8 +76,7 @@ def prepare(run: Run, data_dir: str | None = None) -> Prepared:
 def _load(run: Run, data_dir: str | None) -> Dataset:
     """The data set of a resolved run. Raises `PoisonError` if the model cannot learn it."""
     dataset = description.build(run.dataset, "dataset").load(data_dir)
-    _check_sparse(run, dataset)
-    _check_task(run, dataset)
+    check_fit(run, dataset)
     return dataset
 
 
@@ -103,13 +104,6 @@ def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray]) -> Prepar
     )
 
 
-def _check_sparse(run: Run, dataset: Dataset) -> None:
-    if sp.issparse(dataset.x) and not isinstance(description.build(run.model, "model"), Exact):
-        raise PoisonError(
-            f"{run.dataset.name} is sparse, and model {run.model.name} needs dense features: choose --model svm"
-        )
-
-
 def _draw(
     rng: np.random.Generator, dataset: Dataset, others: np.ndarray, sizes: tuple[int, int, int]
 ) -> tuple[np.ndarray, ...]:
@@ -134,33 +128,29 @@ def _sizes(run: Run, dataset: Dataset, rows: np.ndarray) -> tuple[int, int, int]
     if dataset.parts is not None:
         first, last = (int(np.isin(rows, part).sum()) for part in dataset.parts)
         return run.n_train or first - run.n_val, run.n_val, run.n_test or last
-    usual = description.DATASETS[run.dataset.name].sizes or default_sizes(dataset.y[rows], dataset.task)
+    usual = defaults.dataset(run.dataset.name).sizes or default_sizes(dataset.y[rows], dataset.task)
     asked = (run.n_train, run.n_val, run.n_test)
     return tuple(a or u for a, u in zip(asked, usual, strict=True))  # type: ignore[return-value]
 
 
-def _check_task(run: Run, dataset: Dataset) -> None:
-    """Raise `PoisonError` unless model and attack fit the targets."""
-    name, real = run.dataset.name, dataset.task == "real"
-    if real and (run.model.name not in description.REAL_MODELS or run.attack.name not in description.REAL_ATTACKS):
-        raise PoisonError(
-            f"{name} has real targets: add --model {' or '.join(description.REAL_MODELS)} and "
-            f"--method {' or '.join(description.REAL_ATTACKS)}, or pick two values with --classes a,b"
-        )
-    if dataset.task == "multiclass" and run.model.name == "multisvm":
-        if run.attack.name not in description.SEVERAL_ATTACKS:
-            raise PoisonError(
-                f"attack {run.attack.name} is for two classes: choose --method "
-                f"{' or '.join(description.SEVERAL_ATTACKS)}, or pick two classes with --classes a,b"
-            )
-    elif dataset.task == "multiclass":
-        count = len(np.unique(dataset.y))
-        raise PoisonError(
-            f"{name} has {count} classes, and model {run.model.name} separates two classes: pick them with "
-            "--classes a,b, or choose --model multisvm"
-        )
-    if not real and (run.model.name == "linear" or run.attack.name in ("stealthy", "statp")):
-        raise PoisonError(f"{name} has two classes: model linear, attacks stealthy and statp are for real targets")
+def check_fit(run: Run, dataset: Dataset) -> None:
+    """Raise `PoisonError` unless model and attack are for these targets, and for sparse rows if they are sparse."""
+    sparse = sp.issparse(dataset.x)
+    cures, who = [], []
+    for kind, flag, choice in ((OfModel, "--model", run.model), (OfAttack, "--method", run.attack)):
+        able = defaults.fitting(kind, dataset.task, sparse=sparse)
+        if choice.name not in able:
+            who.append(f"{'model' if kind is OfModel else 'attack'} {choice.name}")
+            cures.append(f"{flag} {' or '.join(able)}")
+    if not who:
+        return
+    count = len(np.unique(dataset.y)) if dataset.task == "multiclass" else 2
+    what = "real targets" if dataset.task == "real" else "two classes" if count == 2 else f"{count} classes"
+    fewer = "" if dataset.task == "binary" else ", or pick two with --classes a,b"
+    raise PoisonError(
+        f"{run.dataset.name} has {what}{' and sparse rows' if sparse else ''}, which {' and '.join(who)} cannot "
+        f"take: choose {' and '.join(cures)}{fewer}"
+    )
 
 
 def _scaler(run: Run, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarray]:
@@ -178,7 +168,7 @@ def _scaler(run: Run, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarr
                 f"the training targets of {run.dataset.name} are all the same: ask for more --n-train"
             )
         scaler = {"shift": x.mean(1), "scale": _nonzero(x.std(1)), "y_shift": y.mean(1), "y_scale": y.std(1)}
-    elif run.dataset.name == "file":
+    elif defaults.dataset(run.dataset.name).scaled:
         scaler.update(shift=np.asarray(dataset.low), scale=_nonzero(dataset.high - dataset.low))
     return {name: np.asarray(value, np.float32) for name, value in scaler.items()}
 
@@ -213,7 +203,14 @@ def problem(prepared: Prepared) -> Problem:
         target=_target(prepared),
         objective=dataclasses.replace(prepared.objective, outer=targets.row_loss(run)),
         trainer=prepared.trainer,
-        threat=Threat(_counts(run), prepared.low, prepared.high, prepared.y_low, prepared.y_high, prepared.integer),
+        threat=Threat(
+            _counts(run, prepared.task),
+            prepared.low,
+            prepared.high,
+            prepared.y_low,
+            prepared.y_high,
+            prepared.integer,
+        ),
         log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
         learn=np.array([run.learn_lambda]),
         clean_only=np.array([run.learn_lambda and run.clean_lambda]),
@@ -225,7 +222,7 @@ def problem(prepared: Prepared) -> Problem:
 def _target(prepared: Prepared) -> Data:
     """The rows that the attack is about. Raises `PoisonError` if there are none."""
     attack = prepared.run.attack
-    wanted = "target" in attack.options or not description.ATTACKS[attack.name].adds
+    wanted = "target" in attack.options or not defaults.attack(attack.name).adds
     if wanted and not prepared.target.y.shape[1]:
         raise PoisonError("there are no validation rows to attack: set some apart with --n-val, such as 400")
     return prepared.target
@@ -247,17 +244,16 @@ def _fixed(prepared: Prepared) -> np.ndarray:
     return np.array(found, np.float32)
 
 
-def _counts(run: Run) -> tuple[int, ...]:
+def _counts(run: Run, task: Task) -> tuple[int, ...]:
     """Poison rows in all at each stage: batches of one size that together stay within the fraction."""
     exact = min((run.fraction or 0) * run.n_train, run.n_train - 1)  # one clean row at least
     if exact < 1 - 1e-9:
         raise PoisonError(
             f"--fraction {run.fraction} of {run.n_train} training rows is less than one row: raise it"
         )
-    if description.ATTACKS[run.attack.name].adds:
+    if defaults.attack(run.attack.name).adds:
         return (0, int(exact + 1e-9))
-    share = 0.075 if run.dataset.name in description.REAL else 0.07
-    batch = run.attack.options["batch"] or max(1, round(share * run.n_train))
+    batch = run.attack.options.get("batch") or max(1, round(SHARE[task] * run.n_train))
     if batch > run.n_train:
         raise PoisonError(
             f"a batch of {batch} is larger than the {run.n_train} clean training rows: choose a smaller -o batch"

@@ -16,7 +16,7 @@ from poisoncli.core.data import Data, Sparse
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.victim import Exact
 from poisoncli.models.svm import SVM
-from poisoncli.runs import description, run_file, stages
+from poisoncli.runs import defaults, description, run_file, stages
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import Prepared, poisoned, problem, restore
 from poisoncli.runs.run_file import RunFile
@@ -44,12 +44,14 @@ def with_given_poison(
 
     lambda_: of the victim; by default the papers' for the data set, else 0.01.
     """
-    value = description.LAMBDAS.get(data.name, 0.01) if lambda_ is None else lambda_
+    description.known(data.name, description.DATASETS, "dataset")
+    description.known(model, description.MODELS, "model")
+    value = defaults.settings(data.name, model).get("lambda", 0.01) if lambda_ is None else lambda_
     wanted = Run(
         dataset=data,
         model=Choice(model),
         attack=Choice("given", {"path": path}),
-        lambda_=None if model == "multisvm" and lambda_ is None else value,
+        lambda_=value,
         fraction=0.5,
         seed=seed,
     )

@@ -20,7 +20,7 @@ from poisoncli.core.defense import Clues
 from poisoncli.core.errors import FailedError, Interrupted, PoisonError
 from poisoncli.core.losses import ERROR
 from poisoncli.core.victim import Exact
-from poisoncli.runs import description, run_file, targets, update
+from poisoncli.runs import defaults, description, run_file, targets, update
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import Prepared, poisoned, prepare, problem, restore
 from poisoncli.runs.run_file import Defended, Evaluation, RunFile
@@ -154,7 +154,7 @@ def craft(
         for poison in method.craft(key, task, begun):
             report(poison.done, poison.total, what)
             _check_finite(poison)
-            if method.adds:
+            if defaults.attack(prepared.run.attack.name).adds:
                 content = _timed(content, time.monotonic() - start, poison)
             stage = poison.done // max(poison.loss.shape[2], 1)
             if stage != batch or time.monotonic() - saved > CHECKPOINT_SECONDS:

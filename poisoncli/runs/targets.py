@@ -14,7 +14,7 @@ from poisoncli.core.data import Array, Data, Dataset, Params, Split
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ERROR, TARGET_LOSSES
 from poisoncli.core.victim import Objective
-from poisoncli.runs import description
+from poisoncli.runs import defaults
 from poisoncli.runs.description import Choice, Run
 from poisoncli.training.layers import predict
 
@@ -93,7 +93,7 @@ def is_general(run: Run) -> bool:
 def class_number(run: Run, name: str) -> int:
     """0 or 1 for the class that a user calls `name`. Raises `PoisonError` if there is none."""
     given = run.dataset.options.get("classes", ())
-    known: tuple[Hashable, ...] = tuple(given) or description.DATASETS[run.dataset.name].class_names or (0, 1)
+    known: tuple[Hashable, ...] = tuple(given) or defaults.dataset(run.dataset.name).class_names or (0, 1)
     names = [str(one) for one in known]
     if name not in names:
         raise PoisonError(f"there is no class {name} to target: choose one of {', '.join(names)}")

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from poisoncli.bilevel.schedule import settings_that_fit
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.victim import Objective
-from poisoncli.runs import description, run_file, stages
+from poisoncli.runs import defaults, description, run_file, stages
 from poisoncli.runs.description import Run
 from poisoncli.runs.prepare import Prepared, prepare, problem
 from poisoncli.tables.lock import writing
@@ -27,7 +26,7 @@ def groups(runs: Sequence[Run]) -> list[list[int]]:
     """
     kinds: dict[str, list[int]] = {}
     for number, one in enumerate(runs):
-        alone = "" if one.attack.name == "rmd" else str(number)
+        alone = "" if defaults.attack(one.attack.name).settings_at_once else str(number)
         kinds.setdefault(alone + description.to_json(dataclasses.replace(one, **_POLICY)), []).append(number)
     found = []
     for members in kinds.values():
@@ -53,8 +52,8 @@ def attack(
     first = prepare(description.resolve(runs[0]), data_dir)
     alike = [_alike(first, one) for one in runs]
     each = [problem(one) for one in alike]
-    options = first.run.attack.options
-    most = max(1, settings_that_fit(each[0], options["inner_steps"]) // (1 + options["restarts"]))
+    told = defaults.attack(first.run.attack.name).settings_at_once
+    most = told(description.build(first.run.attack, "attack"), each[0]) if told else 1
     for start in range(0, len(runs), most):
         part = slice(start, start + most)
         if not all(path.exists() for path in paths[part]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +26,8 @@ class SGD:
     schedule: the step size stays `constant`, or falls to zero on a `linear` or a `cosine` way.
     """
 
+    tuned: ClassVar[tuple[str, ...]] = ("rate", "epochs")
+
     rate: float = option(0.1, above=0, high=1)
     epochs: int = option(140, low=1)
     size: int = option(default=0, low=0)
@@ -43,7 +46,10 @@ class Momentum:
     epochs, size, schedule: as for `sgd`.
     """
 
-    rate: float = option(0.1, above=0, high=1)
+    tuned: ClassVar[tuple[str, ...]] = ("rate", "epochs")
+    gain: ClassVar[float] = 10.0  # 1 / (1 - momentum), with the usual momentum
+
+    rate: float = option(0.01, above=0, high=1)
     momentum: float = option(0.9, low=0, high=1)
     epochs: int = option(140, low=1)
     size: int = option(default=0, low=0)
@@ -61,6 +67,8 @@ class Adam:
     epochs, size, schedule: as for `sgd`.
     """
 
+    tuned: ClassVar[tuple[str, ...]] = ("epochs",)
+
     rate: float = option(0.01, above=0, high=1)
     epochs: int = option(140, low=1)
     size: int = option(default=0, low=0)
@@ -68,6 +76,9 @@ class Adam:
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         return optax.adam(_scheduled(self, steps), eps_root=1e-12)  # else the root has no derivative at zero
+
+
+TRAINERS: dict[str, type] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
 
 
 def _scheduled(trainer: Trainer, steps: int) -> Array | Callable[[Array], Array]:

@@ -100,7 +100,7 @@ BAD = {
     "outer_steps is 'inf'": Run(attack=Choice("rmd", {"outer_steps": math.inf})),
     "outer_rate is 'None': give a number": Run(attack=Choice("rmd", {"outer_rate": None})),
     "outer_steps is 0": Run(attack=Choice("rmd", {"outer_steps": 0})),
-    r"outer_rate is 0.0: it must lie in \(0": Run(attack=Choice("rmd", {"outer_rate": 0})),
+    r"outer_rate is 0: it must lie in \(0": Run(attack=Choice("rmd", {"outer_rate": 0})),
     "outer_rate is 'nan'": Run(attack=Choice("rmd", {"outer_rate": math.nan})),
     "outer_rate is inf": Run(attack=Choice("rmd", {"outer_rate": math.inf})),
     r"inner_rate is 1.5: it must lie in \(0, 1\]": Run(attack=Choice("rmd", {"inner_rate": 1.5})),
@@ -113,7 +113,7 @@ BAD = {
     "hidden is 0": Run(model=Choice("mlp", {"hidden": "8,0"})),
     "hidden is 'wide': give values with commas": Run(model=Choice("mlp", {"hidden": "wide"})),
     "hidden is '.2.5, 3.'": Run(model=Choice("mlp", {"hidden": [2.5, 3]})),
-    "leak is 2.0": Run(model=Choice("mlp", {"leak": 2})),
+    "leak is 2: it must lie in": Run(model=Choice("mlp", {"leak": 2})),
     "--reg l3 is unknown": Run(reg="l3", lambda_=1.0),
     "contradict each other": Run(lambda_=1.0, learn_lambda=True),
     "--lambda -1.0": Run(lambda_=-1.0),
@@ -133,6 +133,14 @@ BAD = {
     "--n-val -5 is negative": Run(n_val=-5),
     "--n-test -5 is negative": Run(n_test=-5),
     "needs a path": Run(dataset="file"),
+    "outer_steps is 'True': give a whole number": Run(attack=Choice("rmd", {"outer_steps": True})),
+    "outer_rate is 'True': give a number": Run(attack=Choice("rmd", {"outer_rate": True})),
+    "outer_steps is '1.5': give a whole number in": Run(attack=Choice("rmd", {"outer_steps": "1.5"})),
+    "outer_steps is 2147483648: it must be at most 2147483647": Run(attack=Choice("rmd", {"outer_steps": 2**31})),
+    "hidden is 'True, 3'": Run(model=Choice("mlp", {"hidden": "True, 3"})),
+    "tolerance is 'nan'": Run(attack=Choice("rmd", {"tolerance": "nan"})),
+    "warm is 'perhaps': give true or false": Run(attack=Choice("rmd", {"warm": "perhaps"})),
+    "--reps 10001": Run(repetitions=10_001),
 }
 
 

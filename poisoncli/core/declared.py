@@ -1,0 +1,132 @@
+"""What methods declare about themselves: class attributes, read here alone, with what holds where one is left out.
+
+A method from outside the package is as good as one inside: it declares the same attributes, or none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
+
+from poisoncli.core.data import Task
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+TASKS: tuple[Task, ...] = ("binary", "multiclass", "real")
+
+
+class OfAttack(NamedTuple):
+    """What an attack declares.
+
+    tasks: the targets that it can poison.
+    adds: whether its rows join the training rows, or replace some of them.
+    sparse: whether it can take sparse rows.
+    learns_lambda: whether it can learn lambda together with the poison (`Problem.learn`).
+    victims: the models that it is made for, the usual one first; a run that names none takes the first that fits.
+    tuned: its options whose defaults are the settings of the data set and the model, see `OfDataset`.
+    in_label: options that its label tells, with the value at which nothing is said; None: it is always said.
+    settings_at_once: a method that tells how many settings of lambda (`Problem.settings`) it can solve together.
+    """
+
+    tasks: tuple[Task, ...] = ("binary",)
+    adds: bool = False
+    sparse: bool = False
+    learns_lambda: bool = False
+    victims: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
+    in_label: Mapping[str, Any] = NOTHING
+    settings_at_once: Callable[[Any, Any], int] | None = None
+
+
+class OfModel(NamedTuple):
+    """What a model declares.
+
+    tasks: the targets that it can learn.
+    sparse: whether it can take sparse rows.
+    attacks: those that are made for it, the usual one first; a run that names none takes the first that fits.
+    tuned: its options whose defaults are the settings of the data set.
+    settings: those that hold where the data set has none, see `OfDataset`.
+    """
+
+    tasks: tuple[Task, ...] = ("binary", "real")
+    sparse: bool = False
+    attacks: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = NOTHING
+
+
+class OfTrainer(NamedTuple):
+    """What a trainer declares.
+
+    tuned: its options whose defaults are the settings of the data set and the model.
+    gain: how far its steps of a size lead, against those of gradient descent; its `rate` is so much smaller.
+    """
+
+    tuned: tuple[str, ...] = ()
+    gain: float = 1.0
+
+
+class OfDefense(NamedTuple):
+    """What a defense declares.
+
+    usual_for: the targets for which `all` stands for it; whether it can weigh others, it says when it is asked.
+    """
+
+    usual_for: tuple[Task, ...] = TASKS
+
+
+class OfDataset(NamedTuple):
+    """What a data set declares.
+
+    description: in a few words. rows, features: how many; None if that depends on the file.
+    class_names: of the classes 0, 1, ...; sizes: default numbers of training, validation and test rows.
+    task: what the targets are; None where that is known once the rows are read.
+    usual_model, usual_attack: taken where a run names none; by default those of the task.
+    settings: of papers, by option; `outer_steps`, `outer_rate`, `log_lambda_max` of an attack, `rate` and
+    `epochs` of a training (an attack's `inner_rate` and `inner_steps` follow the victim's), `lambda`, and any other
+    that a method calls `tuned`.
+    settings_of: those for one model, by its name; they win.
+    selected: numbers of features for the consistency index.
+    scaled: whether features are brought to [0, 1] by their range.
+    """
+
+    description: str = ""
+    rows: int | None = None
+    features: int | None = None
+    class_names: tuple[str, ...] = ()
+    sizes: tuple[int, int, int] | None = None
+    task: Task | None = None
+    usual_model: str = ""
+    usual_attack: str = ""
+    settings: Mapping[str, Any] = NOTHING
+    settings_of: Mapping[str, Mapping[str, Any]] = NOTHING
+    selected: tuple[int, ...] = ()
+    scaled: bool = False
+
+
+def as_tabled(
+    outer_steps: int, outer_rate: float, rate: float, epochs: int, largest: float = math.inf
+) -> dict[str, Any]:
+    """Settings as HLP Tables IV and V have them: T_mul, alpha, eta, T, and the largest lambda in their scale.
+
+    SPR Tables II and III: T_out, gamma, eta, T.
+    """
+    return {
+        "outer_steps": outer_steps,
+        "outer_rate": outer_rate,
+        "rate": rate,
+        "epochs": epochs,
+        "log_lambda_max": math.log(largest),
+    }
+
+
+T = TypeVar("T", bound=tuple)
+
+
+def read(kind: type[T], made: type) -> T:
+    """What the class `made` declares as a method of that kind; an option of the same name is no declaration."""
+    options = {field.name for field in dataclasses.fields(made)}
+    of: Any = kind
+    return of(**{name: getattr(made, name) for name in of._fields if name not in options and hasattr(made, name)})

@@ -8,6 +8,12 @@ import typer
 
 from poisoncli.cli.common import guarded, note, progress
 
+# what `_summary` says
+_SUMMARIZED = {
+    *("dataset.name", "model.name", "attack.name", "fraction", "repetitions"),
+    *("reg", "lambda", "clean_lambda", "learn_lambda", "per_layer"),
+}
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
@@ -43,8 +49,9 @@ def sweep(
         return
     plan, name = _plan(preset, config_file, {"repetitions": reps, "seed": seed})
     if dry_run:
-        for cell in plan.cells:
-            print(f"{cell.name}: {_summary(cell.run)}")
+        for cell, own in zip(plan.cells, grid.differences(plan.cells), strict=True):
+            told = "".join(f"; {name}={value}" for name, value in own.items() if name not in _SUMMARIZED)
+            print(f"{cell.name}: {_summary(cell.run)}{told}")
         return
     folder = out or name
 

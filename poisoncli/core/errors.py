@@ -11,3 +11,7 @@ class FailedError(PoisonError):
 
 class Interrupted(FailedError):
     """Ctrl-C or SIGTERM came; what was done until then is kept. Exit status 130 or 143."""
+
+
+class MissingDataError(PoisonError):
+    """A data set's file is neither at hand nor to be had; the message says where to put it. A sweep goes on."""

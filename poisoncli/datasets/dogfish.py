@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from poisoncli.core.data import Dataset
-from poisoncli.core.errors import PoisonError
+from poisoncli.core.errors import MissingDataError, PoisonError
 from poisoncli.core.labels import fingerprint
 from poisoncli.core.method import method
 from poisoncli.tables import locate
@@ -53,7 +53,7 @@ def _read(name: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
     path = locate.find(name, data_dir)
     if path is None:
         place = locate.place(name, data_dir)
-        raise PoisonError(
+        raise MissingDataError(
             f"{place.name} was not found: put it into {place.parent}, or name its folder with --data-dir"
         )
     try:

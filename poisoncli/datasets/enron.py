@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from poisoncli.core.data import Dataset
-from poisoncli.core.errors import PoisonError
+from poisoncli.core.errors import MissingDataError, PoisonError
 from poisoncli.core.labels import fingerprint_sparse
 from poisoncli.core.method import method, option
 from poisoncli.tables import locate
@@ -107,7 +107,7 @@ def counts(x: Any, y: np.ndarray, parts: tuple[np.ndarray, np.ndarray] | None) -
 def _find(name: str, data_dir: str | None) -> Path:
     found = locate.find(name, data_dir)
     if found is None:
-        raise PoisonError(
+        raise MissingDataError(
             f"{Path(name).name} was not found: put it into {locate.place(name, data_dir).parent}, or name the "
             f"folder that holds {name} with --data-dir or POISON_DATA_DIR"
         )

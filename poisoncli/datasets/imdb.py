@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from poisoncli.core.data import Dataset
-from poisoncli.core.errors import PoisonError
+from poisoncli.core.errors import MissingDataError, PoisonError
 from poisoncli.core.labels import fingerprint_sparse
 from poisoncli.core.method import method
 from poisoncli.tables import locate
@@ -75,7 +75,7 @@ def read_bag(path: Path, features: int = FEATURES) -> tuple[Any, np.ndarray]:
 def _find(name: str, data_dir: str | None) -> Path:
     found = locate.find(name, data_dir) or locate.find(f"{name}.gz", data_dir)
     if found is None:
-        raise PoisonError(
+        raise MissingDataError(
             f"{name} was not found: unpack aclImdb_v1.tar.gz into {locate.place(name, data_dir).parents[2]}, "
             "or name the folder that holds aclImdb with --data-dir or POISON_DATA_DIR"
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from poisoncli.core.data import Dataset, Task
 from poisoncli.core.declared import as_tabled
-from poisoncli.core.errors import PoisonError
+from poisoncli.core.errors import MissingDataError, PoisonError
 from poisoncli.core.labels import fingerprint
 from poisoncli.core.method import method
 from poisoncli.tables import locate
@@ -203,7 +203,7 @@ def _real(x: np.ndarray, y: np.ndarray) -> Dataset:
 def _find(name: str, data_dir: str | None) -> Path:
     path = locate.find(name, data_dir)
     if path is None:
-        raise PoisonError(
+        raise MissingDataError(
             f"{Path(name).name} was not found: put it into {locate.place(name, data_dir).parent}, or name the "
             f"folder that holds {name} with --data-dir or POISON_DATA_DIR"
         )

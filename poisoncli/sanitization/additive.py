@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import cpu_count
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
+from poisoncli.core.cores import usable_cores
 from poisoncli.core.data import Array
 from poisoncli.core.errors import FailedError
 from poisoncli.sanitization import filters
@@ -250,7 +250,7 @@ def best_candidates(
         except FailedError:
             return None, -1.0
 
-    with ThreadPoolExecutor(cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         size = BATCH if count > 2 * BATCH else 2
         for start in range(first, count, size):
             numbers = range(start, min(count, start + size))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import itertools
+import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from poisoncli.core.errors import Interrupted, PoisonError
+from poisoncli.core.errors import Interrupted, MissingDataError, PoisonError
 from poisoncli.reports.defenses import PICTURES
 from poisoncli.reports.figures import Layout
 from poisoncli.runs import description, run_file, stages
@@ -53,7 +54,10 @@ class Sweep:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a cell: `done`, `skipped` (it was finished before) or `failed`, with the reason."""
+    """What became of a cell: `done`, `skipped` or `failed`, with the reason.
+
+    Skipped without a reason: it was finished before; with one: its data set is not at hand.
+    """
 
     cell: Cell
     status: str
@@ -114,6 +118,7 @@ def parse(text: str, source: str) -> Sweep:
         for part in (over, under, both, plan.get("override", {})):
             fields = _merge(fields, {k: v for k, v in part.items() if k not in _NOT_A_RUN})
         name = "-".join(part for part in (_slug(panel), _slug(line)) if part)
+        name = _unique(name, {cell.name for cell in cells})
         cells.append(Cell(name, panel, line, description.resolve(description.from_mapping(fields))))
     defend = tuple(plan.get("defend", ()))
     for name in set(defend) - {"all"}:
@@ -145,6 +150,27 @@ def _layout(plan: Mapping[str, Any], panels: Mapping[str, Any]) -> Layout:
 def _slug(text: str) -> str:
     kept = "".join(letter if letter.isalnum() else "-" for letter in text.lower())
     return "-".join(part for part in kept.split("-") if part)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """`name`, with a number where an earlier cell has it: `lr 0.1` and `lr 0-1` need a file each."""
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return name if name not in taken else next(one for one in numbered if one not in taken)
+
+
+def differences(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """For each cell the fields and options of its run in which cells differ, such as `n_val` or `attack.batch`."""
+    runs = [_flat(json.loads(description.to_json(cell.run))) for cell in cells]
+    names = dict.fromkeys(name for run in runs for name in run)
+    different = [name for name in names if len({json.dumps(run.get(name)) for run in runs}) > 1]
+    return [{name: run[name] for name in different if name in run} for run in runs]
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found = {}
+    for name, value in fields.items():
+        found.update(_flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value})
+    return found
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,6 +259,8 @@ def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, repo
         stages.evaluate(path, data_dir=data_dir, report=report)
     except Interrupted:
         raise
+    except MissingDataError as error:
+        return Outcome(cell, "skipped", str(error))
     except PoisonError as error:
         return Outcome(cell, "failed", str(error))
     return Outcome(cell, "done")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from poisoncli.core.errors import PoisonError
+from poisoncli.core.errors import MissingDataError, PoisonError
 
 
 def search_path(data_dir: str | None = None) -> list[Path]:
@@ -70,7 +70,7 @@ def _download(name: str, urls: Sequence[str], known_hash: str, data_dir: str | N
             return Path(pooch.retrieve(url, known_hash, fname=target.name, path=target.parent))
         except (OSError, ValueError):  # no network (an OSError in requests), or a wrong file
             continue
-    raise PoisonError(
+    raise MissingDataError(
         f"{target.name} was not found and could not be downloaded from {urls[0]}: put it "
         f"into {place(name, data_dir).parent}, or name the folder that holds {name} with --data-dir or "
         "POISON_DATA_DIR"

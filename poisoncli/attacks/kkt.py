@@ -79,7 +79,7 @@ class KKT:
         above = round(order[split] * problem.size)
         copies = (problem.size - above, above)
         scores = [1 - margins(decoy.theta, problem.clean.x[problem.clean.y == sign], sign) for sign in SIGNS]
-        caps = np.array([np.quantile(score, self.quantile) for score in scores])
+        caps = np.array([max(0.0, np.quantile(score, self.quantile)) for score in scores])  # the hinge's, clipped
         reachable = capped(feasible, decoy.theta, caps, support=problem.loss == "hinge")
         points, _ = two_points(problem, decoy, reachable, gradient, np.array(copies) / len(problem.clean.y))
         return two_point_poison(problem, points, copies, self.copies, rng)

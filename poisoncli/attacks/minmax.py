@@ -13,7 +13,7 @@ from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, capped, rounded_poison
 from poisoncli.sanitization.decoys import QUANTILES, REPEATS, Decoy, decoys
 from poisoncli.sanitization.feasible_set import FeasibleSet, maximize
-from poisoncli.sanitization.minmax_multiclass import MinMaxSettings, search_multiclass
+from poisoncli.sanitization.minmax_multiclass import MinMaxSettings, burn_in_of, search_multiclass
 from poisoncli.sanitization.search import BEHIND, REMOVE, TARGET, Rules, search
 from poisoncli.training.linear import slope
 
@@ -28,7 +28,8 @@ class MinMax:
     repeats, quantiles: the grid of decoys (Appendix B.2).
     cap: the highest loss of a poison point under the decoy (tau, Appendix B.3).
     rate: step of the learner, by AdaGrad.
-    burn_in: its steps before points are kept, as a multiple of theirs.
+    burn_in: its steps before points are kept, as a multiple of theirs; 0: max(1, 0.10 / epsilon - 1) for epsilon
+        poison rows a clean row (the code of KSL's authors).
     quantile: of the clean rows' scores under L2 and slab; poison keeps below it.
     copies: rows that stand for each rounded point (section 3.3).
     points: distinct poison points with more than two classes, at most; each stands for as many rows.
@@ -48,7 +49,7 @@ class MinMax:
     quantiles: tuple[float, ...] = option(QUANTILES, low=0, high=1)
     cap: float = option(0.25, low=0)
     rate: float = option(0.03, above=0)
-    burn_in: float = option(2.33, low=0)
+    burn_in: float = option(0.0, low=0)
     quantile: float = option(0.9, low=0, high=1)
     copies: int = option(2, low=1)
     points: int = option(90, low=1)
@@ -89,7 +90,8 @@ class MinMaxBasic:
     Falls to the loss defense, which it does not know of (KSL section 5.6).
 
     rate: step of the learner, by AdaGrad.
-    burn_in: its steps before points are kept, as a multiple of theirs.
+    burn_in: its steps before points are kept, as a multiple of theirs; 0: max(1, 0.10 / epsilon - 1) for epsilon
+        poison rows a clean row (the code of KSL's authors).
     quantile: of the clean rows' scores under L2 and slab.
     copies: rows that stand for each rounded point.
     points: distinct poison points with more than two classes, at most.
@@ -105,7 +107,7 @@ class MinMaxBasic:
     victims: ClassVar[tuple[str, ...]] = ("svm", "multisvm")
 
     rate: float = option(0.03, above=0)
-    burn_in: float = option(2.33, low=0)
+    burn_in: float = option(0.0, low=0)
     quantile: float = option(0.9, low=0, high=1)
     copies: int = option(2, low=1)
     points: int = option(90, low=1)
@@ -139,13 +141,14 @@ def settings(
     """The highest-loss points of a learner's last steps, each rounded and repeated (Algorithm 5)."""
     clean, n, eps = problem.clean, len(problem.clean.y), problem.epsilon
     points = -(-problem.size // copies)
+    burn = round(burn_in_of(burn_in, eps) * points)
     transposed = clean.x.T.tocsr() if hasattr(clean.x, "tocsr") else np.ascontiguousarray(clean.x.T)
     pull = problem.lambda_ * (1 + eps)
     w, b = np.zeros(clean.x.shape[1]), 0.0
     seen_w, seen_b = np.full_like(w, 1e-12), 1e-12
     z = near = None
     rows, labels = [], []
-    for step in range(round(burn_in * points) + points):
+    for step in range(burn + points):
         gain = -SIGNS[:, None] * w
         if step == 0:
             gain = -SIGNS[:, None] * (feasible.center[1] - feasible.center[0])
@@ -154,7 +157,7 @@ def settings(
         margin = SIGNS * (near @ w + b)
         worst = int(np.argmin(margin))
         sign, x = SIGNS[worst], near[worst]
-        if step >= round(burn_in * points):
+        if step >= burn:
             rows.append(x.copy())
             labels.append(sign)
         push = slope(clean.y * (np.asarray(clean.x @ w).ravel() + b), problem.loss) * clean.y

@@ -24,6 +24,7 @@ class MultiSVM:
     passes: of AdaGrad over the rows; 0 means the optimum.
     rate: step size.
     batch: rows of a step.
+    steps: at least so many, in further passes where the data are small.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
@@ -34,6 +35,7 @@ class MultiSVM:
     passes: int = option(3, low=0)
     rate: float = option(0.02, above=0)
     batch: int = option(20, low=1)
+    steps: int = option(1000, low=0)
 
     loss: ClassVar[str] = "hinge"
     bias: ClassVar[str] = "penalized"
@@ -50,7 +52,8 @@ class MultiSVM:
         """See `Exact.optimum`; parameters have a row for each class, w [k, m]."""
         k = int(np.max(y)) + 1
         if self.passes:
-            machine = descend(x, y, k, self.rate, self.batch, self.passes)
+            passes = max(self.passes, -(-self.steps // -(-len(y) // self.batch)))
+            machine = descend(x, y, k, self.rate, self.batch, passes)
         elif lambda_ > 0:
             machine = fit(x, y, k, lambda_)
         else:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,8 @@ def craft(
 ) -> RunFile:
     """`content` with the poison of the attack on `task`, from `begun` on; checkpoints go to `partial`.
 
-    Raises `FailedError` if it diverges; the last checkpoint then stays, as it does at an interruption.
+    Raises `FailedError` if it diverges, finds nothing, or is interrupted. The last checkpoint stays after an
+    interruption, and where the disk is full; it goes where it would only lead to the same failure again.
     """
     method = description.build(prepared.run.attack, "attack")
     what = f"crafting {prepared.run.attack.name} poison"
@@ -151,9 +152,8 @@ def craft(
     saved, batch, poison = time.monotonic(), -1, begun
     start = saved - (content.timeline[-1, 0] if len(content.timeline) else 0.0)
     try:
-        for poison in method.craft(key, task, begun):
+        for poison in _until_failure(method.craft(key, task, begun), partial):
             report(poison.done, poison.total, what)
-            _check_finite(poison)
             if defaults.attack(prepared.run.attack.name).adds:
                 content = _timed(content, time.monotonic() - start, poison)
             stage = poison.done // max(poison.loss.shape[2], 1)
@@ -167,6 +167,17 @@ def craft(
         raise
     assert poison is not None  # an attack yields at least once
     return dataclasses.replace(content, poison=poison)
+
+
+def _until_failure(poisons: Iterator[Poison], partial: Path) -> Iterator[Poison]:
+    """The poison as it takes shape, checked; a failure of the attack removes the checkpoint."""
+    try:
+        for poison in poisons:
+            _check_finite(poison)
+            yield poison
+    except FailedError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _timed(content: RunFile, seconds: float, poison: Poison) -> RunFile:

@@ -19,7 +19,7 @@ from poisoncli.core.random import generator
 from poisoncli.core.victim import Exact
 from poisoncli.sanitization import filters
 from poisoncli.sanitization.additive import Rows, rounded, stack
-from poisoncli.sanitization.feasible_set import FeasibleSet, maximize
+from poisoncli.sanitization.feasible_set import FeasibleSet, maximize, project
 from poisoncli.sanitization.search import Rules, blank, put
 from poisoncli.training.multiclass import MulticlassLinear, gradient, outputs, rivals
 
@@ -36,6 +36,11 @@ class MinMaxSettings(NamedTuple):
     burn_in: float
     points: int
     decoys: tuple[tuple[int, float], ...]
+
+
+def burn_in_of(multiple: float, epsilon: float) -> float:
+    """How often the points' number of steps the learner trains before they are kept; 0 leaves it to `epsilon`."""
+    return multiple or max(1.0, 0.10 / epsilon - 1)
 
 
 class MulticlassProblem(NamedTuple):
@@ -64,18 +69,18 @@ def search_multiclass(
 
     rules.refits: after all decoys, the balls are fitted on clean rows and the best poison, and all are tried again.
     """
-    multiclasss = [_world(problem, r) for r in range(len(problem.train.y))]
+    problems = [_world(problem, r) for r in range(len(problem.train.y))]
     count, rounds = max(1, len(settings.decoys)), rules.refits + 1
     behind = [name for name in JUDGES if name in rules.behind]
     poison = blank(
         problem,
-        [multiclass.clean.x for multiclass in multiclasss],
+        [one.clean.x for one in problems],
         rounds * count,
-        rounds * count * len(multiclasss),
+        rounds * count * len(problems),
     )
     if resume is not None and (rounds == 1 or resume.done <= count):  # else the set of the round is not known
         poison = resume
-    for r, multiclass in enumerate(multiclasss):
+    for r, multiclass in enumerate(problems):
         feasible = _region(multiclass, rules.quantile)
         for number in range(rounds * count):
             if number % count == 0 and number:
@@ -89,7 +94,7 @@ def search_multiclass(
                 found = minmax_points(multiclass, _under(feasible, decoy, settings.cap), settings, rng)
                 error = least_error(multiclass, found, behind, rules.remove)
             except FailedError:
-                if number + 1 == count and not np.nanmax(poison.loss[r, 1], initial=-1) > 0:
+                if number + 1 == count and np.nanmax(poison.loss[r, 1], initial=-1) < 0:
                     raise
                 found, error = None, -1.0
             if found is not None and error > np.nanmax(poison.loss[r, 1], initial=-1.0):
@@ -140,6 +145,30 @@ def _under(feasible: FeasibleSet, decoy: MulticlassLinear | None, cap: float) ->
     return feasible.cut(normal[:, None], (cap - 1 + decoy.b[label] - decoy.b[rival])[:, None])
 
 
+def _attainable(
+    feasible: FeasibleSet, label: np.ndarray, rival: np.ndarray
+) -> tuple[FeasibleSet, np.ndarray, np.ndarray]:
+    """The pairs whose set has a point, and the sets: a decoy may put a rival ahead wherever the ball of a label is.
+
+    Raises `FailedError` if no pair has one.
+    """
+
+    def has_point(pairs: np.ndarray) -> bool:
+        try:
+            project(feasible.pick(pairs), feasible.center[pairs])
+        except FailedError:
+            return False
+        return True
+
+    every = np.arange(len(label))
+    if has_point(every):
+        return feasible, label, rival
+    some = np.array([pair for pair in every if has_point(np.array([pair]))], int)
+    if not len(some):
+        raise FailedError("no decoy can be reached within the feasible set: raise -o quantile or -o cap")
+    return feasible.pick(some), label[some], rival[some]
+
+
 def decoy_of(problem: MulticlassProblem, repeats: int, quantile: float) -> MulticlassLinear:
     """The victim on clean rows and the target rows it classifies worst, labelled with their rivals."""
     margin, rival = rivals(outputs(problem.train(problem.clean), problem.target.x), problem.target.y)
@@ -154,11 +183,11 @@ def minmax_points(
     x, y = problem.clean
     chosen = rng.permutation(len(y))[:_SOME]
     x, y, epsilon = x[chosen], y[chosen], problem.size / len(y)
-    label, rival = pairs(problem.k)
+    feasible, label, rival = _attainable(feasible, *pairs(problem.k))
     machine = MulticlassLinear(np.zeros((problem.k, x.shape[1])), np.zeros(problem.k))
     seen = MulticlassLinear(np.full_like(machine.w, _FIRST), np.full_like(machine.b, _FIRST))
     distinct = min(settings.points, problem.size)
-    burn = round(settings.burn_in * distinct)
+    burn = round(burn_in_of(settings.burn_in, problem.size / len(problem.clean.y)) * distinct)
     z = near = None
     kept, labels = [], []
     for step in range(burn + distinct):

@@ -1,25 +1,22 @@
-"""Linear classifiers trained to the optimum, on dense or sparse rows (scikit-learn's liblinear and L-BFGS).
+"""Linear classifiers trained to the optimum, on dense or sparse rows (liblinear, L-BFGS, and Newton in `hinge`).
 
 Labels are -1 and 1 here. The objective is mean loss + lambda/2 |w|^2 (KSL eq. 2).
 """
 
 from __future__ import annotations
 
-import threading
 import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from poisoncli.core.data import Array
 from poisoncli.core.errors import FailedError
+from poisoncli.training.hinge import SOLVING, fit_hinge
 
 BIASES = ("free", "penalized")
 LOSSES = ("hinge", "logistic")
-_FREE = 30.0  # a constant feature of this size: its weight b / 30 costs 1/900 of what a penalized bias costs
-_ITERATIONS = 200_000
-SOLVING = threading.Lock()  # liblinear draws from one generator, and results must not depend on threads
+_ITERATIONS = 2000  # of liblinear, which needs some hundreds, or else far more than the exact solver takes
 
 
 class Linear(NamedTuple):
@@ -33,55 +30,35 @@ def fit(x: Array, y: Array, lambda_: float, loss: str = "hinge", bias: str = "fr
     """argmin of the mean loss over rows x [n, d] (dense or CSR), labels y [n] in {-1, 1}, plus lambda/2 |w|^2.
 
     bias: `free`, or `penalized` like a weight (liblinear's default and the code of KSL's authors).
-    tol: of liblinear. Raises `FailedError` if only one class is there, or the solver does not converge.
+    tol: of liblinear and L-BFGS; a hinge with a free bias is always solved to a duality gap of 1e-8 (`hinge`).
+    Raises `FailedError` if only one class is there, or the solver does not converge.
     """
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.svm import LinearSVC
 
     y = np.asarray(y)
     if y.min(initial=1) == y.max(initial=-1):
         raise FailedError("one class has no training rows left: remove less, or add rows of that class")
-    strength = 1 / (len(y) * lambda_)
-    solver: Any
-    if loss == "hinge":
-        scaling: Any = _FREE if bias == "free" else 1.0
-        solver = LinearSVC(
-            C=strength, loss="hinge", intercept_scaling=scaling, tol=tol, max_iter=_ITERATIONS, random_state=0
-        )
-    elif bias == "free":
-        solver = LogisticRegression(C=strength, solver="lbfgs", tol=tol, max_iter=10_000)
-    else:
-        solver = LogisticRegression(C=strength, solver="liblinear", tol=tol, max_iter=10_000, random_state=0)
+    if loss == "hinge" and bias == "free":
+        return Linear(*fit_hinge(x, y, lambda_))
+    solver = _solver(loss, bias, 1 / (len(y) * lambda_), tol)
     with SOLVING, warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        try:
-            solver.fit(x, y)
-        except ConvergenceWarning:
-            # liblinear is slow where the free bias matters much; libsvm's dual has it as a constraint
-            solver = _other(loss, bias, strength, tol)
-            try:
-                solver.fit(x, y)
-            except ConvergenceWarning:
-                raise FailedError(
-                    "the victim's solver did not converge: raise --lambda, or add -o model.bias=penalized"
-                ) from None
-    if sp.issparse(solver.coef_):  # libsvm's, of sparse rows
-        return Linear(np.asarray(solver.coef_.toarray()[0], float), float(solver.intercept_[0]))
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        solver.fit(x, y)
+    if np.max(solver.n_iter_) >= solver.max_iter:
+        if loss == "hinge":
+            return Linear(*fit_hinge(x, y, lambda_, price=lambda_))
+        raise FailedError("the victim's solver did not converge: raise --lambda")
     return Linear(np.asarray(solver.coef_[0], float), float(solver.intercept_[0]))
 
 
-def _other(loss: str, bias: str, strength: float, tol: float) -> Any:
-    """A solver for what liblinear did not finish."""
+def _solver(loss: str, bias: str, strength: float, tol: float) -> Any:
     from sklearn.linear_model import LogisticRegression
-    from sklearn.svm import SVC, LinearSVC
+    from sklearn.svm import LinearSVC
 
-    if loss == "logistic":
-        solver = "lbfgs" if bias == "free" else "liblinear"
-        return LogisticRegression(C=strength, solver=solver, tol=tol, max_iter=100_000, random_state=0)
-    if bias == "free":
-        return SVC(kernel="linear", C=strength, tol=tol, max_iter=100_000_000)
-    return LinearSVC(C=strength, loss="hinge", tol=tol, max_iter=50 * _ITERATIONS, random_state=0)
+    if loss == "hinge":
+        return LinearSVC(C=strength, loss="hinge", tol=tol, max_iter=_ITERATIONS, random_state=0)
+    solver = "lbfgs" if bias == "free" else "liblinear"
+    return LogisticRegression(C=strength, solver=solver, tol=tol, max_iter=100_000, random_state=0)
 
 
 def descend(x: Array, y: Array, lambda_: float, loss: str, passes: int) -> Linear:

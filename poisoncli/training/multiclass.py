@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from poisoncli.core.data import Array
 from poisoncli.core.errors import FailedError
-from poisoncli.training.linear import SOLVING
+from poisoncli.training.hinge import SOLVING
 
 _FIRST = 1e-8  # what AdaGrad's sums of squares start from
 

@@ -204,20 +204,27 @@ def attack(
     with progress(quiet) as report:
         path = craft(run, out, data_dir=data_dir, force=force, resume=resume, report=report)
     print(as_json({"run": str(path)}) if json else path)
-    _note_strays(path, data_dir, quiet or json)
+    _note_limits(path, data_dir, quiet or json)
     note(f"next: poison evaluate {path}", quiet or json)
 
 
-def _note_strays(path: Any, data_dir: str | None, quiet: bool) -> None:
-    """Say how many added rows are not in the set that the attack keeps to."""
+def _note_limits(path: Any, data_dir: str | None, quiet: bool) -> None:
+    """Say how many added rows are beyond the limits that the attack set itself."""
     from poisoncli.runs import replay, run_file
 
     content = run_file.read(path)
     if quiet or not content.poison.replaced.size or content.poison.replaced.max() >= 0:
         return
-    found = ", ".join(f"{count} ({name})" for name, count in replay.outside_feasible_set(content, data_dir).items())
+    found = replay.beyond_limits(content, data_dir)
     rows = content.poison.y.size
-    note(f"of {rows} poison rows {found or 'none'} lie outside the attack's feasible set as written")
+    if count := found.pop("domain", 0):
+        note(f"{count} of {rows} poison rows are outside the data set's domain")
+    if found:
+        counts = ", ".join(f"{count} ({name})" for name, count in found.items())
+        note(
+            f"rounding took {counts} of {rows} poison rows beyond the clean rows' quantile that the attack keeps "
+            "to; whether a defense removes them is what `poison evaluate` says"
+        )
 
 
 def _run(

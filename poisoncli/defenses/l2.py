@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
-from poisoncli.core.method import method, option
-from poisoncli.sanitization.filters import check_classes, keep, l2_scores
+from poisoncli.core.method import method
+from poisoncli.sanitization.filters import REMOVE, ROUNDS, filtered, l2_scores
 
 
 @method
@@ -15,17 +15,17 @@ class L2:
     """Drops the rows farthest from the centroid of their class.
 
     remove: share of each class to drop, in [0, 0.5].
+    rounds: in how many rounds, fitted anew on the rows that are left.
     """
 
     usual_for: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
 
-    remove: float = option(0.05, low=0, high=0.5)
+    remove: float = REMOVE
+    rounds: int = ROUNDS
 
     def knows(self) -> str:
         return "nothing"
 
     def weigh(self, key: Array, data: Data, learner: Learner, clues: Clues) -> Verdict:
         """See `Defense.weigh`; the score is the distance to the centroid."""
-        check_classes(data, learner)
-        scores = l2_scores(data.x, data.y)
-        return Verdict(keep(scores, data.y, self.remove).astype("float32"), scores, {})
+        return filtered(data, learner, self.remove, self.rounds, lambda rows: l2_scores(rows.x, rows.y))

@@ -7,7 +7,7 @@ from typing import ClassVar
 from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
-from poisoncli.sanitization.filters import check_classes, keep, subspace_scores
+from poisoncli.sanitization.filters import REMOVE, ROUNDS, filtered, subspace_scores
 
 
 @method
@@ -17,13 +17,15 @@ class SVD:
     The least number of vectors is taken that leaves less than `share` of the squared Frobenius norm.
 
     remove: share of each class to drop, in [0, 0.5].
+    rounds: in how many rounds, fitted anew on the rows that are left.
     share: of the squared norm left out, in (0, 1) (KSL: 0.05).
     centered: also put the class means into the span and measure x - mu_y (the authors' code).
     """
 
     usual_for: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
 
-    remove: float = option(0.05, low=0, high=0.5)
+    remove: float = REMOVE
+    rounds: int = ROUNDS
     share: float = option(0.05, above=0, high=0.99)
     centered: bool = False
 
@@ -32,6 +34,10 @@ class SVD:
 
     def weigh(self, key: Array, data: Data, learner: Learner, clues: Clues) -> Verdict:
         """See `Defense.weigh`; the score is the distance to the span."""
-        check_classes(data, learner)
-        scores = subspace_scores(data.x, data.y, self.share, self.centered)
-        return Verdict(keep(scores, data.y, self.remove).astype("float32"), scores, {})
+        return filtered(
+            data,
+            learner,
+            self.remove,
+            self.rounds,
+            lambda rows: subspace_scores(rows.x, rows.y, self.share, self.centered),
+        )

@@ -184,11 +184,12 @@ def _error(prepared: Prepared, poison: Poison, r: int, extra: Rows | None) -> fl
     return float(solve_and_score(prepared.objective.model, train, [lambda_], val, test).test_error[0])  # type: ignore[arg-type]
 
 
-def outside_feasible_set(content: RunFile, data_dir: str | None = None) -> dict[str, int]:
-    """How many added poison rows break what the attack promised, by what they break; empty if none does.
+def beyond_limits(content: RunFile, data_dir: str | None = None) -> dict[str, int]:
+    """How many added poison rows are beyond the limits that the attack set itself, by limit; empty if none is.
 
-    `domain`: below or above the features' range, or no whole numbers; `l2` and `slab`: beyond the attack's quantile
-    of the clean rows' scores, by integer rounding or after re-fits.
+    `domain`: below or above the features' range, or no whole numbers; `l2` and `slab`: above the attack's quantile
+    of the clean rows' scores, by integer rounding or after re-fits. That is no defense's limit: a defense drops its
+    share of the rows that it sees, poison among them.
     """
     prepared, poison = restore(content, data_dir), content.poison
     count = {"domain": outside_domain(prepared, poison)}

@@ -6,20 +6,22 @@ the highest scores. Labels are whatever numbers; a class is a distinct label.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from poisoncli.core.data import Array, Data
-from poisoncli.core.defense import Learner
+from poisoncli.core.defense import Learner, Verdict
 from poisoncli.core.errors import FailedError, PoisonError
+from poisoncli.core.method import option
 
 SANITIZERS = ("l2", "slab", "loss", "svd", "knn")
 _FIRST = 128  # singular vectors that are tried first
 _LARGE = 10_000  # rows and columns, beyond which they are found by random projection
-_BLOCK = 2**21  # distances held at a time
-_FREQUENT = 0.03  # share of the rows from which a column is multiplied as a dense one
+REMOVE: Any = option(0.05, low=0, high=0.5)
+ROUNDS: Any = option(1, low=1)
 
 
 def keep(scores: np.ndarray, y: Array, remove: float) -> np.ndarray:
@@ -28,24 +30,45 @@ def keep(scores: np.ndarray, y: Array, remove: float) -> np.ndarray:
     Of equal scores the later rows go. Raises `FailedError` where a class would be emptied.
     """
     y = np.asarray(y)
+    sizes = dict(zip(*np.unique(y, return_counts=True), strict=True))
+    return _lowest(scores, y, {label: size - round(remove * size) for label, size in sizes.items()}, remove)
+
+
+def _lowest(scores: np.ndarray, y: np.ndarray, wanted: dict[float, int], remove: float) -> np.ndarray:
+    """Which rows are among the wanted[label] with the lowest scores of their class [n]."""
     stays = np.ones(len(y), bool)
-    for label in np.unique(y):
-        rows = np.flatnonzero(y == label)
-        count = round(remove * len(rows))
-        if count >= len(rows):
+    for label, count in wanted.items():
+        if count < 1:
             raise FailedError(
-                f"removing {remove:g} would leave no row of class {label:g}: choose a smaller --remove"
+                f"removing {remove:g} would leave no row of class {label:g}: choose a smaller -o remove"
             )
-        stays[rows[np.argsort(scores[rows], kind="stable")[len(rows) - count :]]] = False
+        rows = np.flatnonzero(y == label)
+        stays[rows[np.argsort(scores[rows], kind="stable")[count:]]] = False
     return stays
 
 
-def check_classes(data: Data, learner: Learner) -> None:
-    """Raise `PoisonError` for real targets: these defenses work class by class."""
+def filtered(
+    data: Data, learner: Learner, remove: float, rounds: int, score: Callable[[Data], np.ndarray]
+) -> Verdict:
+    """What a filter makes of the rows: it drops the share `remove` of each class, in rounds of about equal size.
+
+    score: fits the filter on some rows and scores them; in each round on those that are left. The verdict's scores
+    are those of a row's last round. Raises `PoisonError` for real targets: filters work class by class.
+    """
     if learner.task == "real":
         raise PoisonError(
             "the data have real targets, and this defense works on classes: choose trim or another one"
         )
+    y = np.asarray(data.y)
+    sizes = dict(zip(*np.unique(y, return_counts=True), strict=True))
+    left, scores = np.arange(len(y)), np.empty(len(y))
+    for number in range(1, rounds + 1):
+        scores[left] = score(Data(data.x[left], data.y[left], data.weight[left]))
+        wanted = {label: size - round(remove * size * number / rounds) for label, size in sizes.items()}
+        left = left[_lowest(scores[left], y[left], wanted, remove)]
+    weight = np.zeros(len(y), np.float32)
+    weight[left] = 1
+    return Verdict(weight, scores, {})
 
 
 def centroids(x: Array, y: Array) -> tuple[np.ndarray, np.ndarray]:
@@ -203,7 +226,7 @@ def subspace_scores(x: Array, y: Array, share: float = 0.05, centered: bool = Fa
 
 
 def neighbor_scores(x: Array, k: int = 5, total: bool = False) -> np.ndarray:
-    """Distance of every row to its k-th nearest other row [n], in blocks of rows.
+    """Distance of every row to its k-th nearest other row [n].
 
     total: instead the sum of the k smallest distances, the row itself among them (the code of KSL's authors).
     """
@@ -213,65 +236,29 @@ def neighbor_scores(x: Array, k: int = 5, total: bool = False) -> np.ndarray:
 
 
 def neighbors(x: Array, k: int) -> np.ndarray:
-    """Squared distances of every row to its k nearest other rows, ascending [n, k], in blocks of rows."""
+    """Squared distances of every row to its k nearest other rows, ascending [n, k]."""
+    from sklearn.neighbors import NearestNeighbors
+
     n = x.shape[0]
     if not 1 <= k < n:
         raise FailedError(f"{k} neighbors were asked for among {n} rows: choose a smaller k")
-    norms, split = squared_norms(x), _split(x)
-    nearest = np.empty((n, k))
-    size = max(1, _BLOCK // n)
-    for first in range(0, n, size):
-        block = slice(first, min(n, first + size))
-        squared = _inner(_rows(split, block), split)
-        squared *= -2
-        squared += norms[block, None] + norms
-        rows = np.arange(squared.shape[0])
-        squared[rows, first + rows] = np.inf
-        nearest[block] = np.sort(np.partition(squared, k - 1, axis=1)[:, :k], axis=1)
-    return np.maximum(nearest, 0)
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(_float64(x))
+    return np.asarray(search.kneighbors()[0]) ** 2
 
 
 def neighbor_scores_with(x: Array, near: np.ndarray) -> np.ndarray:
     """`neighbor_scores` of x [n + p, d], where `near` [n, k] holds the `neighbors` of the first n rows alone."""
+    from sklearn.metrics.pairwise import euclidean_distances
+
     n, k = near.shape
-    extra = x[n:]
-    norms = squared_norms(x)
-    squared = np.maximum(norms[n:, None] - 2 * _inner(_split(extra, x), _split(x)) + norms, 0)
-    rows = np.arange(squared.shape[0])
-    squared[rows, n + rows] = np.inf
+    rows = _float64(x)
+    squared = euclidean_distances(rows[n:], rows, squared=True)
+    own = np.arange(squared.shape[0])
+    squared[own, n + own] = np.inf
     known = np.concatenate([near, squared[:, :n].T], axis=1)
     nearest = [np.partition(part, k - 1, axis=1)[:, k - 1] for part in (known, squared)]
     return np.sqrt(np.concatenate(nearest))
 
 
-class _Split(NamedTuple):
-    """Rows whose frequent columns are dense, for products; `rare` is None for dense rows."""
-
-    frequent: np.ndarray
-    rare: Any
-
-
-def _split(x: Array, like: Array | None = None) -> _Split:
-    """Split x [n, d]; the columns are those that are frequent in `like`, by default x itself."""
-    if not sp.issparse(x):
-        return _Split(np.asarray(x, float), None)
-    counts = np.bincount((x if like is None else like).indices, minlength=x.shape[1])
-    often = counts > _FREQUENT * (x if like is None else like).shape[0]
-    columns: Any = x.tocsc()
-    return _Split(
-        np.asarray(columns[:, np.flatnonzero(often)].toarray(), float),
-        sp.csr_matrix(columns[:, np.flatnonzero(~often)], dtype=float),
-    )
-
-
-def _rows(split: _Split, rows: slice) -> _Split:
-    return _Split(split.frequent[rows], None if split.rare is None else split.rare[rows])
-
-
-def _inner(a: _Split, b: _Split) -> np.ndarray:
-    """All inner products of the rows of a with those of b."""
-    product = a.frequent @ b.frequent.T
-    if a.rare is not None:
-        rare = (a.rare @ b.rare.T).tocoo()
-        product[rare.row, rare.col] += rare.data
-    return product
+def _float64(x: Array) -> Any:
+    return sp.csr_matrix(x, dtype=float) if sp.issparse(x) else np.asarray(x, float)

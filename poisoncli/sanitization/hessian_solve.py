@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator, cg
 
 from poisoncli.core.data import Array
 
@@ -58,16 +59,6 @@ def _iterate(
         inner = bend * (np.asarray(x @ v[:-1]).ravel() + v[-1])
         return np.append(lambda_ * v[:-1] + np.asarray(x.T @ inner).ravel(), corner * v[-1] + inner.sum())
 
-    found, residual = np.zeros_like(right), right.copy()
-    direction, size = residual.copy(), residual @ residual
-    stop = tol**2 * size
-    for _ in range(most):
-        if size <= stop:
-            break
-        image = product(direction)
-        length = size / (direction @ image)
-        found += length * direction
-        residual -= length * image
-        size, former = residual @ residual, size
-        direction = residual + size / former * direction
+    hessian = LinearOperator((len(right), len(right)), matvec=product, dtype=float)
+    found, _ = cg(hessian, right, rtol=tol, atol=0.0, maxiter=most)
     return found[:-1], float(found[-1])

@@ -30,11 +30,11 @@ def test_poison_is_whole_within_its_box_counted_and_the_same_again(name, words, 
     np.testing.assert_array_equal(first.y, second.y)
     content = run_file.read(paths[0])
     assert replay.outside_domain(restore(content, words), first) == 0
-    strays = replay.outside_feasible_set(content, words)
-    assert set(strays) <= {"l2", "slab"}
+    beyond = replay.beyond_limits(content, words)
+    assert set(beyond) <= {"l2", "slab"}
     far = run_file.read(paths[0]).poison
     moved = dataclasses.replace(content, poison=far._replace(x=Sparse([far.x[0] * 50])))
-    assert replay.outside_feasible_set(moved, words)["l2"] == 11
+    assert replay.beyond_limits(moved, words)["l2"] == 11
 
 
 def test_the_attacks_beat_flips_of_the_same_number(words, tmp_path):

@@ -1,11 +1,19 @@
 """The scores of the sanitization defenses against direct computation, on dense and sparse rows."""
 
+import jax
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from poisoncli.core.data import Data
+from poisoncli.core.defense import Clues, Learner
 from poisoncli.core.errors import FailedError
+from poisoncli.core.losses import ROW_LOSS
+from poisoncli.core.victim import Objective
+from poisoncli.defenses import SANITIZERS
+from poisoncli.models.svm import SVM
 from poisoncli.sanitization import filters
+from poisoncli.training.trainers import SGD
 
 
 @pytest.fixture(params=["dense", "sparse"])
@@ -61,9 +69,7 @@ def test_the_near_subspace_is_close_where_few_rows_are_new():
     assert np.corrcoef(exact, near)[0, 1] > 0.9
 
 
-@pytest.mark.parametrize("block", [7, 2**26])
-def test_neighbors(rows, block, monkeypatch):
-    monkeypatch.setattr(filters, "_BLOCK", block * 60)
+def test_neighbors(rows):
     x, _, dense = rows
     distances = np.linalg.norm(dense[:, None] - dense[None], axis=2)
     ordered = np.sort(distances, axis=1)  # the row itself comes first
@@ -102,3 +108,24 @@ def test_random_projection_finds_nearly_the_same_subspace(monkeypatch):
     near = filters.residuals(x, filters.right_singular(x, 0.2))
     assert np.sum(near**2) < 0.2 * np.sum(x**2)
     assert np.corrcoef(exact, near)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("name", SANITIZERS)
+def test_rounds_fit_anew_on_what_is_left(name):
+    rng = np.random.default_rng(0)
+    y = np.array([0.0] * 90 + [1.0] * 60)
+    x = rng.normal(size=(150, 4)) + 3 * y[:, None]
+    x[:6] += 4
+    data = Data(x, y, np.ones(150))
+    objective = Objective(SVM(), ROW_LOSS["binary"], "l2")
+    learner = Learner(objective, SGD(), np.zeros(1), "binary", 0.1)
+    once, thrice = (
+        SANITIZERS[name](remove=0.1, rounds=rounds).weigh(jax.random.key(0), data, learner, Clues(data, np.nan))
+        for rounds in (1, 3)
+    )
+    for verdict in (once, thrice):
+        assert [np.sum(verdict.weight[y == label] == 0) for label in (0, 1)] == [9, 6]
+    first = SANITIZERS[name](remove=0.1 / 3).weigh(jax.random.key(0), data, learner, Clues(data, np.nan))
+    assert np.all(thrice.weight[first.weight == 0] == 0)
+    kept = thrice.weight > 0
+    assert not np.allclose(once.score[kept], thrice.score[kept])

@@ -41,12 +41,17 @@ def file(tmp_path):
     return write
 
 
-KINDS = ("collinear", "constant", "nearly constant", "huge and tiny", "more columns than rows", "repeated rows")
+WIDE = "more columns than rows"
+KINDS = ("collinear", "constant", "nearly constant", "huge and tiny", WIDE, "repeated rows")
 
 
 @pytest.mark.parametrize(
     ("kind", "attack"),
-    [*((kind, "stealthy") for kind in KINDS), ("collinear", "statp"), ("more columns than rows", "flip")],
+    [
+        *(pytest.param(kind, "stealthy", marks=[pytest.mark.long] * (kind == WIDE)) for kind in KINDS),
+        ("collinear", "statp"),
+        (WIDE, "flip"),
+    ],
 )
 def test_attack_defenses_and_evaluation_stay_finite(file, tmp_path, kind, attack):
     run = Run(

@@ -257,6 +257,7 @@ def kill_after(command, partial, checkpoints):
     return len(seen) - start
 
 
+@pytest.mark.long
 def test_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

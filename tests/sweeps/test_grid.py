@@ -60,7 +60,7 @@ def tiny(name):
     return (grid.PRESETS / f"{name}.toml").read_text(encoding="utf-8") + changes
 
 
-@pytest.mark.parametrize("name", ["spr-fig3", "spr-fig9", "spr-fig14"])
+@pytest.mark.parametrize("name", ["spr-fig3", pytest.param("spr-fig9", marks=pytest.mark.long), "spr-fig14"])
 def test_a_preset_runs_to_its_figure_and_is_not_run_again(name, tmp_path):
     plan, folder = tmp_path / "plan.toml", tmp_path / "out"
     plan.write_text(tiny(name))

@@ -55,7 +55,16 @@ def test_a_preset_loads_and_does_a_dry_run(name):
     assert len(result.stdout.splitlines()) == len(plan.cells)
 
 
-@pytest.mark.parametrize("name", ["hlp-fig4", "hlp-fig10", "hlp-fig14", "rch-fig2", "rch-fig3"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hlp-fig4",
+        pytest.param("hlp-fig10", marks=pytest.mark.long),
+        pytest.param("hlp-fig14", marks=pytest.mark.long),
+        "rch-fig2",
+        "rch-fig3",
+    ],
+)
 def test_a_preset_runs_and_is_drawn_as_in_the_paper(name, tmp_path, monkeypatch):
     plan = tiny(name)
     monkeypatch.setattr(grid, "preset", lambda _: plan)

@@ -1,0 +1,98 @@
+"""Where each module is tested: in the file of its name, or where `ELSEWHERE` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MODULES = {
+    f"{path.parent.name}/{path.stem}": path
+    for path in sorted((ROOT / "poisoncli").glob("*/*.py"))
+    if path.stem != "__init__"
+}
+NO_LOGIC = {  # nothing that could be wrong alone: names, protocols and plain records
+    "core/attack": "records and a protocol",
+    "core/data": "records",
+    "core/defense": "records and a protocol",
+    "core/errors": "two exceptions",
+    "core/victim": "records and protocols",
+}
+ELSEWHERE = {  # module -> file below tests/; methods are in test_contract.py too
+    "attacks/alfa": "attacks/test_additive.py",
+    "attacks/flip": "test_regression_runs.py",
+    "attacks/given": "runs/test_replay.py",
+    "attacks/influence": "sanitization/test_linear_attacks.py",
+    "attacks/rmd": "bilevel/test_stage.py",
+    "attacks/statp": "test_regression_runs.py",
+    "attacks/stealthy": "test_regression_runs.py",
+    "bilevel/initial_poison": "bilevel/test_stage.py",
+    "bilevel/outer_rules": "bilevel/test_stage.py",
+    "cli/app": "test_layers.py",
+    "cli/attack": "cli/test_cli.py",
+    "cli/common": "cli/test_cli.py",
+    "cli/datasets": "cli/test_cli.py",
+    "cli/evaluate": "cli/test_cli.py",
+    "cli/export": "cli/test_cli.py",
+    "cli/report": "cli/test_cli.py",
+    "cli/sweep": "sweeps/test_grid.py",
+    "datasets/breast_cancer": "datasets/test_embedded.py",
+    "datasets/digits": "datasets/test_embedded.py",
+    "datasets/gaussians": "datasets/test_embedded.py",
+    "datasets/imdb": "runs/test_description.py",
+    "datasets/regression": "test_regression_runs.py",
+    "defenses/bayesclean": "defenses/test_regression.py",
+    "defenses/duti": "defenses/test_regression.py",
+    "defenses/huber": "defenses/test_regression.py",
+    "defenses/knn": "attacks/test_kkt.py",
+    "defenses/l2": "attacks/test_kkt.py",
+    "defenses/loss": "attacks/test_kkt.py",
+    "defenses/proda": "defenses/test_regression.py",
+    "defenses/sever": "defenses/test_regression.py",
+    "defenses/slab": "attacks/test_kkt.py",
+    "defenses/svd": "runs/test_replay.py",
+    "models/linear": "test_regression_runs.py",
+    "models/logistic": "cases.py",
+    "models/mlp": "cases.py",
+    "models/multisvm": "attacks/test_minmax.py",
+    "models/svm": "attacks/test_kkt.py",
+    "reports/defenses": "attacks/test_additive.py",
+    "reports/figures": "reports/test_measures.py",
+    "reports/panels": "reports/test_measures.py",
+    "reports/plane": "test_regression_runs.py",
+    "reports/summary": "reports/test_measures.py",
+    "runs/export": "runs/test_stages.py",
+    "runs/options": "runs/test_description.py",
+    "runs/update": "runs/test_two_writers.py",
+    "runs/prepare": "runs/test_targets.py",
+    "sanitization/collapse": "sanitization/test_linear_attacks.py",
+    "sanitization/decoys": "sanitization/test_linear_attacks.py",
+    "sanitization/hessian_solve": "sanitization/test_linear_attacks.py",
+    "sanitization/minmax_multiclass": "attacks/test_minmax.py",
+    "sanitization/search": "attacks/test_kkt.py",
+    "tables/atomic": "runs/test_two_writers.py",
+    "tables/lock": "runs/test_two_writers.py",
+    "tables/poison": "runs/test_replay.py",
+    "tables/read": "datasets/test_file.py",
+    "training/layers": "cases.py",
+    "training/layout": "bilevel/test_hypergradient.py",
+    "training/linear": "sanitization/test_linear_attacks.py",
+    "training/optimum": "training/test_multiclass.py",
+    "training/score": "training/test_descent.py",
+}
+TOLD = {*NO_LOGIC, *ELSEWHERE}
+
+
+def own(module: str) -> Path:
+    """The test file of a module's name."""
+    room, name = module.split("/")
+    return ROOT / "tests" / room / f"test_{name}.py"
+
+
+def test_every_module_has_its_file_or_is_told():
+    without = {module for module in MODULES if not own(module).is_file()}
+    assert without - TOLD == set(), "add tests/ROOM/test_NAME.py"
+    assert TOLD - without == set(), "these have a file of their own, or are gone: take them off the list"
+
+
+def test_the_files_that_are_told_exist():
+    assert [file for file in ELSEWHERE.values() if not (ROOT / "tests" / file).is_file()] == []

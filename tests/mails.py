@@ -4,11 +4,11 @@ import numpy as np
 import scipy.io
 import scipy.sparse as sp
 
+from poisoncli.runs import defaults
 from poisoncli.runs.description import Choice, Run
 
+FILTERS = defaults.all_defenses("binary")
 SMALL = {"repeats": (1, 5), "quantiles": (0.2, 0.4)}
-
-
 QUICK = {
     "kkt": {**SMALL, "splits": 3},
     "minmax": {**SMALL, "burn_in": 0.5},

@@ -4,11 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from mails import QUICK, small
+from mails import FILTERS, QUICK, small
 
 from poisoncli.core.data import Sparse
 from poisoncli.core.errors import PoisonError
-from poisoncli.defenses import SANITIZERS
 from poisoncli.runs import replay, run_file, stages
 from poisoncli.runs.description import Run
 from poisoncli.runs.prepare import restore
@@ -72,7 +71,7 @@ def test_a_sweep_draws_bars_and_time(words, tmp_path):
     plan, folder = grid.parse(text, "here"), tmp_path / "out"
     assert [outcome.status for outcome in grid.execute(plan, folder, data_dir=words)] == ["done"]
     content = run_file.read(folder / "kkt.h5")
-    assert set(content.evaluations) == {"none", *SANITIZERS}
+    assert set(content.evaluations) == {"none", *FILTERS}
     assert np.all(np.diff(content.timeline, axis=0) > 0)
     assert content.timeline[-1, 1] == pytest.approx(np.nanmax(content.poison.loss))
     assert CliRunner().invoke(app, ["report", str(folder)]).exit_code == 0

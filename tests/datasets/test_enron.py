@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from mails import FILTERS
 
-from poisoncli.defenses import SANITIZERS
 from poisoncli.runs import replay, stages
 from poisoncli.runs.description import Choice, Run, resolve_defense
 
@@ -31,7 +31,7 @@ def test_kkt_breaks_every_defense_on_enron(tmp_path):
         dataset="enron", model=Choice("svm", {"bias": "penalized"}), lambda_=0.09, fraction=0.03, attack="kkt"
     )  # type: ignore[arg-type]
     path = stages.attack(wanted, tmp_path / "a.h5", data_dir=str(DATA_DIR))
-    for name in SANITIZERS:
+    for name in FILTERS:
         stages.defend(path, name, data_dir=str(DATA_DIR))
     content = stages.evaluate(path, data_dir=str(DATA_DIR))
-    assert min(content.evaluations[name].test_error[0, 1] for name in SANITIZERS) >= 0.20
+    assert min(content.evaluations[name].test_error[0, 1] for name in FILTERS) >= 0.20

@@ -2,17 +2,16 @@
 
 import numpy as np
 import pytest
-from mails import write
+from mails import FILTERS, write
 
 from poisoncli.core.errors import PoisonError
-from poisoncli.defenses import SANITIZERS
 from poisoncli.runs import replay
 from poisoncli.runs.description import Choice, resolve_defense
 from poisoncli.runs.prepare import restore
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".mat", ".csv", ".h5"])
-@pytest.mark.parametrize("name", list(SANITIZERS))
+@pytest.mark.parametrize("name", FILTERS)
 def test_poison_of_a_stranger_is_judged(suffix, name, words, tmp_path):
     x = np.tile(np.r_[np.full(20, 3.0), np.zeros(20)], (10, 1))
     path = write(tmp_path / f"p{suffix}", x, np.where(np.arange(10) % 2, 1, -1))

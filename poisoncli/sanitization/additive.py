@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli.core.cores import usable_cores
 from poisoncli.core.data import Array
 from poisoncli.core.errors import FailedError
 from poisoncli.sanitization import filters
 from poisoncli.sanitization.feasible_set import FeasibleSet
+from poisoncli.training.cores import usable_cores
 from poisoncli.training.linear import Linear, error, fit, margins
 
 SIGNS = np.array([-1.0, 1.0])

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from poisoncli.core import cores
+from poisoncli.training import cores
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ class RMD:
     outer_steps: hyperiterations for each batch, at least 1 (T_mul).
     outer_rate: step size of points and log_lambda, positive (alpha).
     lambda_rate: step size of log_lambda if not that of the points; 0 means the same.
-    inner_steps: training steps that are differentiated through, at least 1 (T).
-    inner_rate: step size of these training steps, in (0, 1] (eta).
+    inner_steps: training steps that are differentiated through (T); 0 means as many as the victim takes.
+    inner_rate: step size of these training steps, at most 100 (eta); 0 means that of the victim.
     batch: points optimized together, at most; 0 means 7 % of the training rows.
     normalize: divide the hypergradient by the L2 norm of each `point` or of the `batch`, or not: `none`.
     hypergradient: `reverse`, `forward`, `cg` or `exact` (HLP Table II); the last two want a converged training.
@@ -68,8 +68,8 @@ class RMD:
     outer_steps: int = option(140, low=1)
     outer_rate: float = option(0.3, above=0)
     lambda_rate: float = option(0.0, low=0)
-    inner_steps: int = option(140, low=1)
-    inner_rate: float = option(0.1, above=0, high=1)
+    inner_steps: int = option(140, low=0)
+    inner_rate: float = option(0.1, low=0, high=100)
     batch: int = option(0, low=0)
     normalize: str = option("point", choices=NORMALIZE)
     hypergradient: str = option("reverse", choices=NAMES)

@@ -37,8 +37,8 @@ class Stealthy:
     alpha: weight of the damage, in [0, 1]; 1 ignores detection.
     outer_steps: hyperiterations for each batch, at least 1 (T_out).
     outer_rate: step size of the points, positive (gamma).
-    inner_steps: training steps that are differentiated through, at least 1 (T).
-    inner_rate: step size of these training steps, in (0, 1] (eta).
+    inner_steps: training steps that are differentiated through (T); 0 means as many as the victim takes.
+    inner_rate: step size of these training steps, at most 100 (eta); 0 means that of the victim.
     batch: points optimized together, at most; 0 means 7.5 % of the training rows.
     normalize: divide the `objectives` by their references, which needs a first attack with alpha = 1
     (Algorithms 1 and 2), or not: `none`.
@@ -56,8 +56,8 @@ class Stealthy:
     alpha: float = option(1.0, low=0, high=1)
     outer_steps: int = option(100, low=1)
     outer_rate: float = option(0.9, above=0)
-    inner_steps: int = option(40, low=1)
-    inner_rate: float = option(0.1, above=0, high=1)
+    inner_steps: int = option(40, low=0)
+    inner_rate: float = option(0.1, low=0, high=100)
     batch: int = option(0, low=0)
     normalize: str = option("objectives", choices=("objectives", "none"))
     gradient: str = option("batch", choices=NORMALIZE)

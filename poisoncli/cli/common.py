@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import math
 import signal
 import sys
@@ -35,7 +36,7 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         debug = kwargs.get("debug", False)
         warnings.showwarning = lambda message, *_, **__: note(f"poison: {message}", kwargs.get("quiet", False))
-        with signals.raising() as received:
+        with signals.raising() as received, remarks(kwargs.get("quiet", False)):
             try:
                 result = verb(*args, **kwargs)
                 sys.stdout.flush()
@@ -75,6 +76,34 @@ def _verdict(error: BaseException, verb: str, number: int) -> tuple[str, int]:
         return "", 1
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return f"failed unexpectedly ({text}): --debug shows where", 1
+
+
+class _Remarks(logging.Handler):
+    """Says on stderr, once each, what the package logs."""
+
+    def __init__(self, quiet: bool) -> None:
+        super().__init__()
+        self.quiet, self.said = quiet, set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text not in self.said:
+            self.said.add(text)
+            note(f"poison: {text}", self.quiet)
+
+
+@contextlib.contextmanager
+def remarks(quiet: bool) -> Iterator[None]:
+    """Within it people are told what is done to their data, and what was decided for them."""
+    logger, handler = logging.getLogger("poisoncli"), _Remarks(quiet)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _complain(text: str, debug: bool) -> None:

@@ -42,8 +42,8 @@ class Sparse(list):
 class Dataset(NamedTuple):
     """A whole data set before it is split.
 
-    x: features [N, m], float32, within `low` and `high`.
-    y: targets [N], float32: 0 and 1 (binary), 0 ... c-1 (multiclass) or real numbers.
+    x: features [N, m], float32 or float64, within `low` and `high`.
+    y: targets [N], float32 or float64: 0 and 1 (binary), 0 ... c-1 (multiclass) or real numbers.
     low, high: the domain of a feature, as scalars or [m]; an attacker must stay within it.
     task: what the targets are.
     sha256: hash of the data that the features came from (hex), to recognize the same data later.
@@ -51,6 +51,7 @@ class Dataset(NamedTuple):
     parts: the numbers of the training and of the test rows, where the data come with such a division.
     numbers: of each row [N] in the user's file, or in the data set before `classes` chose some; None: 0 to N - 1.
     counted: how these are counted, in words.
+    class_names: what the user calls the classes 0, 1, ...; empty where the targets are real.
     x may also be a SciPy CSR matrix [N, m]: word counts for a linear model.
     """
 
@@ -62,6 +63,7 @@ class Dataset(NamedTuple):
     sha256: str
     integer: bool = False
     parts: tuple[np.ndarray, np.ndarray] | None = None
+    class_names: tuple[str, ...] = ()
     numbers: np.ndarray | None = None
     counted: str = FROM_ZERO
 

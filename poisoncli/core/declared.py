@@ -89,7 +89,8 @@ class OfDataset(NamedTuple):
     that a method calls `tuned`.
     settings_of: those for one model, by its name; they win.
     selected: numbers of features for the consistency index.
-    scaled: whether features are brought to [0, 1] by their range.
+    scaled: whether features are standardized by all rows.
+    usual_trainer: taken where a run names none.
     """
 
     description: str = ""
@@ -104,6 +105,7 @@ class OfDataset(NamedTuple):
     settings_of: Mapping[str, Mapping[str, Any]] = NOTHING
     selected: tuple[int, ...] = ()
     scaled: bool = False
+    usual_trainer: str = "sgd"
 
 
 def as_tabled(

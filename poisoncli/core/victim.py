@@ -103,6 +103,10 @@ class Trainer(Protocol):
     @property
     def schedule(self) -> str: ...
 
+    def rate_for(self, curvature: float) -> float:
+        """A step size for an objective whose Hessian has this largest eigenvalue."""
+        ...
+
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         """The Optax transformation of a step, for a training of so many steps."""
         ...

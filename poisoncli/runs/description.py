@@ -58,7 +58,7 @@ class Run:
 
     dataset: Choice = Choice("digits")
     model: Choice = Choice("")
-    trainer: Choice = Choice("sgd")
+    trainer: Choice = Choice("")
     attack: Choice = Choice("")
     reg: str = ""
     lambda_: float | None = None
@@ -112,6 +112,7 @@ def named_by_task(run: Run) -> Run:
         run,
         model=Choice(model, run.model.options),
         attack=Choice(attack, run.attack.options),
+        trainer=Choice(run.trainer.name or defaults.dataset(data).usual_trainer, run.trainer.options),
         fraction=defaults.fraction(data, model, attack) if run.fraction is None else run.fraction,
         lambda_=run.lambda_ if policy else defaults.settings(data, model).get("lambda"),
     )

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from poisoncli.core.data import FROM_ZERO
 from poisoncli.core.errors import PoisonError
 from poisoncli.runs import description, run_file
-from poisoncli.runs.prepare import poisoned, restore
+from poisoncli.runs.prepare import Prepared, poisoned, restore
 from poisoncli.runs.run_file import RunFile
 from poisoncli.tables import read
 
@@ -52,19 +52,18 @@ def export(
         raise PoisonError(f"repetition {repetition} is not there: the run has 0 to {prepared.run.repetitions - 1}")
     stage = _stage(content, fraction, prepared.run.n_train)
     data, is_poison, _ = poisoned(prepared.split.train, content.poison, stage)
-    rows = prepared.numbers[content.split["train"][repetition]]
-    rows = np.concatenate([rows, np.full(data.y.shape[1] - len(rows), -1)])  # added rows stand in for none
+    places = content.split["train"][repetition]
+    added = np.full(data.y.shape[1] - len(places), -1)  # they stand in for none
+    rows, places = np.append(prepared.dataset.row_numbers[places], added), np.append(places, added)
     columns = {
-        "y": _target_units(prepared, data.y[repetition], repetition),
+        "y": _target_units(prepared, data.y[repetition], places, is_poison[repetition], repetition),
         "poison": is_poison[repetition].astype(np.int8),
         "row": rows,
         "replaced": np.where(is_poison[repetition], rows, -1),
     }
     x = data.x[repetition]
     if not sp.issparse(x):
-        features = prepared.split.train.x.shape[::2]
-        scale, shift = (np.broadcast_to(part, features)[repetition] for part in (prepared.scale, prepared.shift))
-        x = x * scale + shift
+        x = _feature_units(prepared, x, places, is_poison[repetition], repetition)
     kept = data.weight[repetition] > 0
     if defense:
         stays, more = _kept(content, defense, repetition, stage)
@@ -90,11 +89,28 @@ def _kept(content: RunFile, defense: str, repetition: int, stage: int) -> tuple[
     return weight > 0, {"weight": weight, "score": found.score[repetition, stage]}
 
 
-def _target_units(prepared: Any, y: np.ndarray, repetition: int) -> np.ndarray:
-    """Targets [n] in the data set's own units."""
+def _feature_units(
+    prepared: Prepared, x: np.ndarray, places: np.ndarray, poison: np.ndarray, repetition: int
+) -> np.ndarray:
+    """Features [n, m] in the data set's units: those of clean rows as they were, of poison within its domain."""
+    dataset, features = prepared.dataset, prepared.split.train.x.shape[::2]
+    scale, shift = (np.broadcast_to(part, features)[repetition] for part in (prepared.scale, prepared.shift))
+    found = np.clip(x * scale + shift, dataset.low, dataset.high).astype(dataset.x.dtype)
+    clean = ~poison & (places >= 0)
+    found[clean] = dataset.x[places[clean]]
+    return found
+
+
+def _target_units(
+    prepared: Prepared, y: np.ndarray, places: np.ndarray, poison: np.ndarray, repetition: int
+) -> np.ndarray:
+    """Targets [n] in the data set's own units: those of clean rows as they were."""
     repetitions = prepared.run.repetitions
     scale, shift = (np.broadcast_to(part, repetitions) for part in (prepared.y_scale, prepared.y_shift))
-    return y * scale[repetition] + shift[repetition]
+    found = y * scale[repetition] + shift[repetition]
+    clean = ~poison & (places >= 0)
+    found[clean] = prepared.dataset.y[places[clean]]
+    return found
 
 
 def check_free(path: Path, force: bool) -> None:

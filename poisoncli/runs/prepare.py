@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from typing import Any, NamedTuple
 
@@ -17,14 +18,16 @@ from poisoncli.core.defense import Learner
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.split import default_sizes, draw
-from poisoncli.core.victim import Objective, Trainer
+from poisoncli.core.victim import Exact, Objective, Trainer
 from poisoncli.runs import defaults, description, targets
-from poisoncli.runs.description import Run
+from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.run_file import RunFile
 from poisoncli.training.cross_validation import best_log_lambda
+from poisoncli.training.settle import settle
 
+LOG = logging.getLogger(__name__)
 SHARE: dict[Task, float] = {"binary": 0.07, "multiclass": 0.07, "real": 0.075}  # of a batch; HLP, SPR
-_FOLDS = 3  # what the seed's key is folded with; `run` has the others
+_SETTLING, _FOLDS = 5, 3  # what the seed's key is folded with; `run` has the others
 
 
 class Prepared(NamedTuple):
@@ -32,8 +35,8 @@ class Prepared(NamedTuple):
 
     shift, scale, low, high: of the features, scalars, [m], or [repetitions, m] with real targets.
     y_shift, y_scale, y_low, y_high: of the targets, scalars or [repetitions].
+    dataset: the data set as it was loaded, in its own units.
     target: the rows that the attack is about, see `targets`.
-    numbers: of the data set's rows [N], as the user counts them; see `Dataset`.
     """
 
     run: Run
@@ -53,7 +56,7 @@ class Prepared(NamedTuple):
     objective: Objective
     trainer: Trainer
     target: Data
-    numbers: np.ndarray
+    dataset: Dataset
 
     def learner(self, log_lambda: Any) -> Learner:
         """The victim with log_lambda [h]."""
@@ -70,7 +73,14 @@ def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
     drawn = [_draw(np.random.default_rng((run.seed, r)), dataset, others, sizes) for r in range(run.repetitions)]
     parts = zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
-    return _assemble(run, dataset, {name: others[np.stack(part)] for name, part in parts})
+    rows = {name: others[np.stack(part)] for name, part in parts}
+    if defaults.dataset(run.dataset.name).scaled:
+        LOG.info(
+            "%d rows: %d for training, %d for validation, %d for tests%s",
+            *(len(dataset.y), *sizes),
+            "" if dataset.task == "real" else ", as many of each class; the others are left out",
+        )
+    return _settled(_assemble(run, dataset, rows, _scaler(run, dataset, rows["train"])))
 
 
 def _load(run: Run, data_dir: str | None) -> Dataset:
@@ -80,9 +90,8 @@ def _load(run: Run, data_dir: str | None) -> Dataset:
     return dataset
 
 
-def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray]) -> Prepared:
+def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray], scaler: dict[str, np.ndarray]) -> Prepared:
     """The chosen rows [repetitions, n] of a data set, scaled, and what the run names."""
-    scaler = _scaler(run, dataset, rows["train"])
     split = Split(*(_take(dataset, rows[name], scaler) for name in ("train", "val", "test")))
     model = description.build(run.model, "model")
     return Prepared(
@@ -99,9 +108,46 @@ def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray]) -> Prepar
         integer=dataset.integer,
         objective=Objective(model, ROW_LOSS[dataset.task], run.reg),
         trainer=description.build(run.trainer, "trainer"),
+        dataset=dataset,
         target=targets.target(run, split, lambda rows: _take(dataset, rows, scaler), dataset),
-        numbers=dataset.row_numbers,
     )
+
+
+def _settled(prepared: Prepared) -> Prepared:
+    """`prepared` with the rate and the epochs of its trainer, and of the attack, found where they are 0.
+
+    A learned lambda then stays below where a step of this rate would diverge.
+    """
+    run, trainer = prepared.run, prepared.trainer
+    if (trainer.rate and trainer.epochs) or isinstance(prepared.objective.model, Exact):
+        return prepared
+    key = jax.random.fold_in(jax.random.key(run.seed), _SETTLING)
+    lambda_ = 1.0 if run.clean_lambda else run.lambda_ or 0.0  # cross-validation tries lambda up to 1
+    with np.errstate(divide="ignore"):
+        log_lambda = np.log(np.full(1, lambda_ * run.n_train))
+    found = settle(key, prepared.objective, trainer, Data(*(leaf[0] for leaf in prepared.split.train)), log_lambda)
+    trainer = found.trainer
+    LOG.info(
+        "%s takes rate %.3g (-o trainer.rate=) and %d epochs (-o trainer.epochs=): the loss on the clean rows %s",
+        run.trainer.name,
+        trainer.rate,
+        trainer.epochs,
+        f"has settled at {found.loss:.3g}"
+        if found.settled
+        else f"is {found.loss:.3g} and still falling, by "
+        f"{found.fall:.0%} of its start in the last half: more epochs train further",
+    )
+    options = {"rate": trainer.rate, "epochs": trainer.epochs}
+    attack = {"inner_rate": trainer.rate, "inner_steps": trainer.epochs}
+    own = {name: value for name, value in attack.items() if run.attack.options.get(name, 1) == 0}
+    if run.attack.options.get("log_lambda_max") == math.inf:
+        own["log_lambda_max"] = math.log(0.9 * run.n_train / trainer.rate)
+    run = dataclasses.replace(
+        run,
+        trainer=Choice(run.trainer.name, {**run.trainer.options, **options}),
+        attack=Choice(run.attack.name, {**run.attack.options, **own}),
+    )
+    return prepared._replace(run=run, trainer=trainer)
 
 
 def _draw(
@@ -157,8 +203,8 @@ def _scaler(run: Run, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarr
     """Shift and scale of features and targets, in the data set's units.
 
     With real targets both are standardized by the clean training rows `train` [repetitions, n] (SPR
-    Appendix E); a user's own data for classification are brought to [0, 1] by their range. What is constant
-    is divided by 1.
+    Appendix E); the features of a user's own data for classification by all of its rows. What is constant
+    is divided by 1. The precision is that of the data set.
     """
     scaler: dict[str, Any] = {"shift": 0, "scale": 1, "y_shift": 0, "y_scale": 1}
     if dataset.task == "real":
@@ -167,15 +213,17 @@ def _scaler(run: Run, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarr
             raise PoisonError(
                 f"the training targets of {run.dataset.name} are all the same: ask for more --n-train"
             )
-        scaler = {"shift": x.mean(1), "scale": _nonzero(x.std(1)), "y_shift": y.mean(1), "y_scale": y.std(1)}
+        shift, scale = x.mean(1), _nonzero(x.std(1), np.abs(x).max(1))
+        scaler = {"shift": shift, "scale": scale, "y_shift": y.mean(1), "y_scale": y.std(1)}
     elif defaults.dataset(run.dataset.name).scaled:
-        scaler.update(shift=np.asarray(dataset.low), scale=_nonzero(dataset.high - dataset.low))
-    return {name: np.asarray(value, np.float32) for name, value in scaler.items()}
+        scaler.update(shift=dataset.x.mean(0), scale=_nonzero(dataset.x.std(0), np.abs(dataset.x).max(0)))
+        LOG.info("the features are standardized by the mean and the standard deviation of all rows")
+    return {name: np.asarray(value, np.result_type(dataset.x.dtype, np.float32)) for name, value in scaler.items()}
 
 
-def _nonzero(scale: Any) -> np.ndarray:
-    """`scale` with 1 where it is 0, or nothing but the rounding of a constant column."""
-    return np.where(scale > 1e-7, scale, 1)
+def _nonzero(scale: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """`scale` with 1 where it is nothing but the rounding of a constant column with values up to `largest`."""
+    return np.where(scale > 1e-12 * largest, scale, 1)
 
 
 def _take(dataset: Dataset, rows: np.ndarray, scaler: dict[str, np.ndarray]) -> Data:
@@ -187,7 +235,7 @@ def _take(dataset: Dataset, rows: np.ndarray, scaler: dict[str, np.ndarray]) -> 
     if shift.ndim == 2:
         shift, scale = shift[:, None], scale[:, None]
     x = ((dataset.x[rows] - shift) / scale).astype(np.float32)
-    y = (np.asarray(dataset.y, np.float32)[rows].T - scaler["y_shift"]) / scaler["y_scale"]
+    y = (dataset.y[rows].T - scaler["y_shift"]) / scaler["y_scale"]
     return Data(x, np.ascontiguousarray(y.T, np.float32), np.ones(rows.shape, np.float32))
 
 
@@ -284,7 +332,7 @@ def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
         or poison.x.shape[2] != dataset.x.shape[1]
     ):
         raise PoisonError("the run file is damaged, its rows are not those of its run: craft the poison again")
-    return _assemble(run, dataset, content.split)
+    return _assemble(run, dataset, content.split, content.scaler)
 
 
 def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray, np.ndarray]:

@@ -68,13 +68,15 @@ def target(run: Run, split: Split, take: Callable[[np.ndarray], Data], dataset: 
         rows = set_apart(run, dataset)
         chosen = take(np.tile(rows, (run.repetitions, 1)))
     elif kind == "class":
-        chosen = split.val._replace(weight=(split.val.y == class_number(run, name)).astype(np.float32))
+        chosen = split.val._replace(
+            weight=(split.val.y == class_number(run, name, dataset.class_names)).astype(np.float32)
+        )
         if not np.all(chosen.weight.sum(1)):
             raise PoisonError(f"the validation rows have none of class {name}: ask for more with --n-val")
     else:
         chosen = getattr(split, kind)
     if options.get("target_label"):
-        wanted = class_number(run, str(options["target_label"]))
+        wanted = class_number(run, str(options["target_label"]), dataset.class_names)
         chosen = chosen._replace(y=np.full_like(chosen.y, wanted))
     return chosen
 
@@ -90,10 +92,10 @@ def is_general(run: Run) -> bool:
     return run.attack.options.get("target", "val") != "val" or row_loss(run) is not None
 
 
-def class_number(run: Run, name: str) -> int:
+def class_number(run: Run, name: str, class_names: tuple[str, ...] = ()) -> int:
     """0 or 1 for the class that a user calls `name`. Raises `PoisonError` if there is none."""
-    given = run.dataset.options.get("classes", ())
-    known: tuple[Hashable, ...] = tuple(given) or defaults.dataset(run.dataset.name).class_names or (0, 1)
+    given = class_names or tuple(run.dataset.options.get("classes", ()))
+    known: tuple[Hashable, ...] = given or defaults.dataset(run.dataset.name).class_names or (0, 1)
     names = [str(one) for one in known]
     if name not in names:
         raise PoisonError(f"there is no class {name} to target: choose one of {', '.join(names)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,14 @@ import numpy as np
 
 from poisoncli.core.errors import PoisonError
 
+LOG = logging.getLogger(__name__)
 TARGET_NAMES = ("target", "label", "y")  # taken as the target column if no other is named
 _LINES = (".csv", ".svm", ".libsvm", ".svmlight")  # text, whose rows people count from 1
 LARGEST = 2**30  # values; as float32 they fill 4 GiB
 
 
 class Table(NamedTuple):
-    """Features `x` [N, m] (float32), targets `y` [N] (numbers or strings), and a name for each feature."""
+    """Features `x` [N, m] (numbers), targets `y` [N] (numbers or strings), and a name for each feature."""
 
     x: np.ndarray
     y: np.ndarray
@@ -87,9 +89,30 @@ def _read_csv(path: Path, target: str) -> Table:
             f"{path} has {len(header)} column names but {len(first)} values in its first row: mend it"
         )
     # pandas would rename repeated columns, so the names are those of the header as read here
-    frame = pandas.read_csv(path, header=None, skiprows=1, low_memory=False, encoding="utf-8-sig")
-    frame.columns = [name.strip() for name in header]
+    names, skipped = [name.strip() for name in header], 1
+    if _is_row(names):
+        names, skipped = [str(number) for number in range(len(header))], 0
+        LOG.info("%s has no header line: its columns are numbered from 0", path)
+    frame = pandas.read_csv(path, header=None, skiprows=skipped, low_memory=False, encoding="utf-8-sig")
+    frame.columns = names
     return _from_frame(frame, target, path)
+
+
+def _is_row(cells: list[str]) -> bool:
+    """Whether the first line of a CSV file is a row of numbers, and not the names of columns.
+
+    Column numbers, 0, 1, 2, ... or 1, 2, 3, ..., are names, as pandas writes them.
+    """
+    counted = [[str(number + first) for number in range(len(cells))] for first in (0, 1)]
+    return cells not in counted and all(map(_is_number, cells))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_parquet(path: Path, target: str) -> Table:
@@ -120,6 +143,9 @@ def _from_frame(frame: Any, target: str, path: Path) -> Table:
         raise PoisonError(f"{path} has the only column {columns[0]!r}: give features and a target, between commas")
     target = _target_column(columns, target, path)
     features, targets = frame.drop(columns=target), frame[target]
+    if _is_index(features.iloc[:, 0], str(features.columns[0])):
+        LOG.info("the unnamed first column of %s counts the rows: it is left out", path)
+        features = features.iloc[:, 1:]
     for name, kind in features.dtypes.items():
         if not numeric(kind):
             raise PoisonError(f"column {name!r} of {path} is not numeric: encode it as numbers or remove it")
@@ -127,14 +153,23 @@ def _from_frame(frame: Any, target: str, path: Path) -> Table:
         row = row_name(path, int(targets.isna().to_numpy().argmax()))
         raise PoisonError(f"the target {target!r} of {path} is missing in {row}: mend or remove that row")
     y = targets.to_numpy(float) if numeric(targets.dtype) else targets.astype(str).to_numpy(object)
-    return Table(features.to_numpy(np.float32, na_value=np.nan), y, list(features))
+    return Table(features.to_numpy(float, na_value=np.nan), y, [str(name) for name in features])
+
+
+def _is_index(column: Any, name: str) -> bool:
+    """Whether a column is the index that `DataFrame.to_csv` writes first: without a name, counting from 0 or 1."""
+    if name not in ("", "Unnamed: 0") or column.dtype.kind not in "iu":
+        return False
+    counted = np.arange(len(column))
+    return any(np.array_equal(column, counted + first) for first in (0, 1))
 
 
 def _target_column(columns: list[str], target: str, path: Path) -> str:
     usual = [name for name in columns if str(name).lower() in TARGET_NAMES]
-    if target in columns:
+    if target and target in columns:
         return target
     if not target and len(usual) == 1:
+        LOG.info("the target is the column %r of %s: name another with --target", usual[0], path)
         return usual[0]
     shown = ", ".join(map(repr, columns[:20])) + (", ..." if len(columns) > 20 else "")
     problem = (
@@ -186,7 +221,7 @@ def _from_arrays(read: Callable[[str], np.ndarray], found: list[str], target: st
         x = x.reshape(len(x), int(np.prod(x.shape[1:])))
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    return Table(x.astype(np.float32), y, [f"x[:, {column}]" for column in range(x.shape[-1] if x.ndim else 0)])
+    return Table(x.astype(float), y, [f"x[:, {column}]" for column in range(x.shape[-1] if x.ndim else 0)])
 
 
 def _read_svmlight(path: Path, target: str) -> Table:
@@ -196,7 +231,7 @@ def _read_svmlight(path: Path, target: str) -> Table:
         raise PoisonError(f"{path} has its targets at the start of each line: leave --target out")
     x, y = load_svmlight_file(path)  # type: ignore[misc]
     _check_size(x.shape[0] * x.shape[1], path)
-    return Table(x.astype(np.float32).toarray(), y, [f"feature {column}" for column in range(x.shape[1])])
+    return Table(x.astype(float).toarray(), y, [f"feature {column}" for column in range(x.shape[1])])
 
 
 def _check_size(values: int, path: Path) -> None:

@@ -20,18 +20,22 @@ SCHEDULES = ("constant", "linear", "cosine")
 class SGD:
     """Gradient descent, with all rows in every step (HLP V-A) or with mini-batches (RCH Table 3).
 
-    rate: step size, in (0, 1].
-    epochs: passes over the rows, at least 1.
+    rate: step size, at most 100; 0 takes the one that fits the curvature of the loss on the clean rows.
+    epochs: passes over the rows; 0 means as many as it takes until the loss on the clean rows has settled.
     size: rows of a mini-batch, in one fixed random order; 0 means all rows, one step a pass.
     schedule: the step size stays `constant`, or falls to zero on a `linear` or a `cosine` way.
     """
 
     tuned: ClassVar[tuple[str, ...]] = ("rate", "epochs")
 
-    rate: float = option(0.1, above=0, high=1)
-    epochs: int = option(140, low=1)
+    rate: float = option(0.1, low=0, high=100)
+    epochs: int = option(140, low=0)
     size: int = option(default=0, low=0)
     schedule: str = option(default="constant", choices=SCHEDULES)
+
+    def rate_for(self, curvature: float) -> float:
+        """1 / curvature: the largest step that is sure to descend (Nesterov 2004, section 1.2.3)."""
+        return 1 / curvature
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         return optax.sgd(_scheduled(self, steps))
@@ -41,7 +45,7 @@ class SGD:
 class Momentum:
     """Gradient descent with heavy-ball momentum (Polyak 1964).
 
-    rate: step size, in (0, 1].
+    rate: step size, at most 100; 0 as for `sgd`.
     momentum: share of the last step that is kept, in [0, 1].
     epochs, size, schedule: as for `sgd`.
     """
@@ -49,11 +53,15 @@ class Momentum:
     tuned: ClassVar[tuple[str, ...]] = ("rate", "epochs")
     gain: ClassVar[float] = 10.0  # 1 / (1 - momentum), with the usual momentum
 
-    rate: float = option(0.01, above=0, high=1)
+    rate: float = option(0.01, low=0, high=100)
     momentum: float = option(0.9, low=0, high=1)
-    epochs: int = option(140, low=1)
+    epochs: int = option(140, low=0)
     size: int = option(default=0, low=0)
     schedule: str = option(default="constant", choices=SCHEDULES)
+
+    def rate_for(self, curvature: float) -> float:
+        """1 / curvature; heavy balls converge below 2 (1 + momentum) / curvature (Polyak 1964)."""
+        return 1 / curvature
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         return optax.sgd(_scheduled(self, steps), momentum=self.momentum)
@@ -63,16 +71,20 @@ class Momentum:
 class Adam:
     """Adam (Kingma and Ba 2015), with its usual decay rates; smooth where a gradient is zero.
 
-    rate: step size, in (0, 1].
+    rate: step size, at most 100; 0 as for `sgd`.
     epochs, size, schedule: as for `sgd`.
     """
 
     tuned: ClassVar[tuple[str, ...]] = ("epochs",)
 
-    rate: float = option(0.01, above=0, high=1)
-    epochs: int = option(140, low=1)
+    rate: float = option(0.01, low=0, high=100)
+    epochs: int = option(140, low=0)
     size: int = option(default=0, low=0)
     schedule: str = option(default="constant", choices=SCHEDULES)
+
+    def rate_for(self, curvature: float) -> float:
+        """0.01: Adam's steps do not depend on the size of the loss."""
+        return 0.01
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         return optax.adam(_scheduled(self, steps), eps_root=1e-12)  # else the root has no derivative at zero

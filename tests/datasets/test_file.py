@@ -49,7 +49,7 @@ def refused(match):
 def test_every_format_gives_the_same_rows(tmp_path, suffix):
     data = write(tmp_path / f"rows{suffix}").load()
     np.testing.assert_array_equal(data.x, X)
-    assert data.x.dtype == data.y.dtype == np.float32
+    assert data.x.dtype == np.float64
     assert data.y.tolist() == [1, 0, 1, 0]
     assert data.task == "binary"
     assert (data.low.tolist(), data.high.tolist()) == ([0, 5], [3, 9])
@@ -260,3 +260,52 @@ def test_svmlight_with_an_enormous_index_is_refused(tmp_path):
     (tmp_path / "rows.svm").write_text("1 2000000000:1\n0 1:1\n")
     with refused("take fewer rows or columns"):
         File(str(tmp_path / "rows.svm")).load()
+
+
+def test_an_index_that_pandas_wrote_is_neither_target_nor_feature(tmp_path, caplog):
+    caplog.set_level("INFO", "poisoncli")
+    data = csv(tmp_path, ",a,b,y\n0,5,1,0\n1,6,2,1\n2,8,3,1\n")
+    assert data.y.tolist() == [0, 1, 1]
+    assert data.x.tolist() == [[5, 1], [6, 2], [8, 3]]
+    assert "the target is the column 'y'" in caplog.text
+    assert "counts the rows: it is left out" in caplog.text
+
+
+def test_an_unnamed_column_that_counts_nothing_is_kept(tmp_path):
+    assert csv(tmp_path, ",a,y\n7,5,0\n1,6,1\n").x.tolist() == [[7, 5], [1, 6]]
+
+
+def test_a_table_without_a_header_loses_no_row(tmp_path, caplog):
+    caplog.set_level("INFO", "poisoncli")
+    data = csv(tmp_path, "5.5,1,0\n6.5,2,1\n7.5,3,1\n", target="2")
+    assert data.x.tolist() == [[5.5, 1], [6.5, 2], [7.5, 3]]
+    assert data.y.tolist() == [0, 1, 1]
+    assert "no header line" in caplog.text
+    numbered = csv(tmp_path, "0,1,2\n5,1,0\n6,2,1\n", target="2")  # as pandas names columns
+    assert numbered.x.tolist() == [[5, 1], [6, 2]]
+
+
+def test_large_and_small_values_keep_their_digits(tmp_path):
+    seconds = 1_700_000_000 + np.arange(79)
+    pd.DataFrame({"t": seconds, "s": 1e-9 * np.arange(79), "y": seconds % 2}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    data = File(str(tmp_path / "t.csv")).load()
+    assert len(np.unique(data.x[:, 0])) == len(np.unique(data.x[:, 1])) == 79
+    np.testing.assert_array_equal(data.x[:, 0], seconds)
+
+
+def test_few_whole_numbers_can_be_real(tmp_path):
+    text = "a,y\n1,1\n2,2\n3,5\n"
+    (tmp_path / "rows.csv").write_text(text)
+    data = File(str(tmp_path / "rows.csv"), task="real").load()
+    assert (data.task, data.y.tolist()) == ("real", [1, 2, 5])
+    assert File(str(tmp_path / "rows.csv"), task="classes").load().task == "multiclass"
+    with refused("leave -o dataset.task=real out"):
+        (tmp_path / "words.csv").write_text("a,y\n1,b\n2,c\n")
+        File(str(tmp_path / "words.csv"), task="real").load()
+
+
+def test_the_classes_keep_their_names(tmp_path):
+    assert csv(tmp_path, "a,y\n1,2\n2,1\n").class_names == ("1", "2")
+    assert csv(tmp_path, "a,y\n1,spam\n2,ham\n", classes=("spam", "ham")).class_names == ("spam", "ham")

@@ -36,7 +36,7 @@ class File:
     path: str
     target: str = ""
     classes: tuple[str, ...] = ()
-    task: str = option("", choices=("", "classes", "real"))
+    task: str = option(default="", choices=("", "classes", "real"))
 
     description: ClassVar[str] = "your own data: .csv, .parquet, .npz, .h5 or .svm"
     scaled: ClassVar[bool] = True

@@ -10,7 +10,7 @@ from poisoncli.core.defense import Clues, Learner
 from poisoncli.core.errors import FailedError
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.victim import Objective
-from poisoncli.defenses import SANITIZERS
+from poisoncli.defenses import DEFENSES
 from poisoncli.models.svm import SVM
 from poisoncli.sanitization import filters
 from poisoncli.training.trainers import SGD
@@ -110,7 +110,7 @@ def test_random_projection_finds_nearly_the_same_subspace(monkeypatch):
     assert np.corrcoef(exact, near)[0, 1] > 0.95
 
 
-@pytest.mark.parametrize("name", SANITIZERS)
+@pytest.mark.parametrize("name", filters.SANITIZERS)
 def test_rounds_fit_anew_on_what_is_left(name):
     rng = np.random.default_rng(0)
     y = np.array([0.0] * 90 + [1.0] * 60)
@@ -120,12 +120,12 @@ def test_rounds_fit_anew_on_what_is_left(name):
     objective = Objective(SVM(), ROW_LOSS["binary"], "l2")
     learner = Learner(objective, SGD(), np.zeros(1), "binary", 0.1)
     once, thrice = (
-        SANITIZERS[name](remove=0.1, rounds=rounds).weigh(jax.random.key(0), data, learner, Clues(data, np.nan))
+        DEFENSES[name](remove=0.1, rounds=rounds).weigh(jax.random.key(0), data, learner, Clues(data, np.nan))
         for rounds in (1, 3)
     )
     for verdict in (once, thrice):
         assert [np.sum(verdict.weight[y == label] == 0) for label in (0, 1)] == [9, 6]
-    first = SANITIZERS[name](remove=0.1 / 3).weigh(jax.random.key(0), data, learner, Clues(data, np.nan))
+    first = DEFENSES[name](remove=0.1 / 3).weigh(jax.random.key(0), data, learner, Clues(data, np.nan))
     assert np.all(thrice.weight[first.weight == 0] == 0)
     kept = thrice.weight > 0
     assert not np.allclose(once.score[kept], thrice.score[kept])

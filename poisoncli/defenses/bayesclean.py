@@ -10,7 +10,6 @@ from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
 from poisoncli.defenses.rejection import check_real, dense
-from poisoncli.training.bayes import bayesian_regression
 
 
 @method
@@ -42,11 +41,22 @@ class BayesClean:
         """See `Defense.weigh`; why: mean, std, residual, and the set (1, 2 or 3) of each row."""
         check_real("bayesclean", learner, data)
         x, y = np.asarray(dense(data.x), float), np.asarray(data.y, float)
-        mean, std = bayesian_regression(x, y, self.rounds).predict(x)
+        mean, std = self.predictive(x, y, x)
         inner, outer = (self._excess(y, *edges) for edges in self.regions(mean, std))
         number = np.where(inner <= 0, 1, np.where(outer <= 0, 2, 3))
         weight = (number <= (1 if self.flagged == "reject" else 2)).astype(np.float32)
         return Verdict(weight, inner / std, {"mean": mean, "std": std, "residual": y - mean, "set": number})
+
+    def predictive(self, x: np.ndarray, y: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation [k] of the predictive distribution at the features `at` [k, m].
+
+        The regression is fitted to x [n, m], y [n] with a free intercept by the evidence approximation, with Gamma
+        hyperpriors of shape and rate 1e-6 (MacKay 1992; SPR V-A): scikit-learn's with its defaults.
+        """
+        from sklearn.linear_model import BayesianRidge
+
+        regression = BayesianRidge(max_iter=self.rounds).fit(np.asarray(x, float), np.asarray(y, float))
+        return regression.predict(np.asarray(at, float), return_std=True)
 
     def regions(self, mean: np.ndarray, std: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Lowest and highest target of I1, and of I1 and I2 together, for predictive means and deviations [n]."""

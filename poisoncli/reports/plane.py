@@ -13,7 +13,6 @@ from poisoncli.core.data import Data
 from poisoncli.runs import description
 from poisoncli.runs.prepare import Prepared, poisoned
 from poisoncli.runs.run_file import RunFile
-from poisoncli.training.bayes import bayesian_regression
 from poisoncli.training.trainers import SGD
 
 CLEAN, POISON, REMOVED = "#0072B2", "#009E73", "#D55E00"
@@ -102,7 +101,7 @@ def _draw_regions(axis: Any, content: RunFile, data: Data) -> None:
     choice = description.choice_from_json(content.defenses["bayesclean"].choice)
     defense = description.build(choice, "defense")
     x = np.linspace(data.x.min(), data.x.max(), 400)
-    mean, std = bayesian_regression(data.x, data.y, defense.rounds).predict(x[:, None])
+    mean, std = defense.predictive(data.x, data.y, x[:, None])
     (low, high), (lowest, highest) = defense.regions(mean, std)
     outer = {"color": "#D55E00", "alpha": 0.18, "linewidth": 0}
     # with the printed rule I2 is empty where the mean lies far below zero

@@ -123,6 +123,21 @@ def test_bayesclean_follows_its_rule(rule):
     assert np.mean(verdict.weight[case.bad]) == 0
 
 
+def test_bayesclean_predicts_the_line_and_its_noise_also_with_collinear_columns():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((300, 3)) + 0.3
+    level = x @ rng.standard_normal(3) + 2
+    y = level + 0.5 * rng.standard_normal(300)
+    doubled = np.concatenate([x, x[:, :1], np.ones((300, 1))], axis=1)
+    for features in (x, doubled):
+        mean, std = BayesClean().predictive(features, y, features)
+        np.testing.assert_allclose(mean, level, atol=0.15)
+        np.testing.assert_allclose(std, 0.5, rtol=0.1)
+    few, some = BayesClean().predictive(rng.standard_normal((10, 25)), y[:10], rng.standard_normal((4, 25)))
+    assert np.all(np.isfinite(few))
+    assert np.all(some > 0)
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_awkward_columns_give_an_answer_and_never_nan(name):
     case = plane(n=60, bad=6)

@@ -101,7 +101,7 @@ def measure(method: HypergradientMethod, size: Size) -> tuple[float, int]:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(ROWS, size.m)).astype(np.float32), rng.integers(0, 2, ROWS).astype(np.float32)
     data = Data(jnp.asarray(x), jnp.asarray(y), jnp.ones(ROWS))
-    objective = Objective(MODELS["logistic"](), cross_entropy, "l2")
+    objective = Objective(MODELS["logistic"](), cross_entropy, "l2", float(ROWS))
 
     def call(data: Data, target: Data) -> Hypergradient:
         trainer, start = SGD(0.05, size.steps), zeros(size.m)

@@ -62,7 +62,7 @@ def defense(name: str) -> dict[str, Any]:
     from poisoncli.training.trainers import SGD
 
     data, trusted = _rows()
-    objective, trainer = Objective(MODELS["linear"](), ROW_LOSS["real"], "none"), SGD(0.2, 70)
+    objective, trainer = Objective(MODELS["linear"](), ROW_LOSS["real"], "none", 1.0), SGD(0.2, 70)
     learner = Learner(objective, trainer, np.full(1, -np.inf, np.float32), "real")
     key = jax.random.key(0)
     method = build(resolve_defense(Choice(name)), "defense")

@@ -33,7 +33,7 @@ def hypergradient(arrays: Arrays, hidden: tuple[int, ...], rate: float, steps: i
         jnp.ones(n),
     )
     target = Data(jnp.asarray(arrays.val_x), jnp.asarray(arrays.val_y), jnp.ones(len(arrays.val_y)))
-    objective, trainer = Objective(model, cross_entropy, "l2"), SGD(rate, steps)
+    objective, trainer = Objective(model, cross_entropy, "l2", float(n)), SGD(rate, steps)
     start = model.init(jax.random.key(0), m)
     width = start[0]["w"].shape[0]
     call = jax.jit(reverse, static_argnums=(6, 7))

@@ -18,6 +18,7 @@ from poisoncli.training.layers import xavier_uniform
 from poisoncli.training.layout import compress, lay_out
 
 FREE = 3
+ROWS = 14
 
 
 class Case(NamedTuple):
@@ -56,7 +57,8 @@ def make(model: str = "logistic", reg: str = "l2", lambdas: int = 1) -> Case:
     built = {"logistic": Logistic(), "mlp": MLP(hidden=(4, 3), leak=jnp.asarray(0.1))}[model]
     start = xavier_uniform(jax.random.key(5), sizes, jnp.asarray(0.1))
     log_lambda = jnp.linspace(-0.5, 0.5, lambdas) if lambdas > 1 else jnp.array([0.3])
-    return Case(Objective(built, cross_entropy, reg), start, log_lambda, digits(14, 1), digits(10, 2))
+    objective = Objective(built, cross_entropy, reg, float(ROWS))
+    return Case(objective, start, log_lambda, digits(ROWS, 1), digits(10, 2))
 
 
 def plain_output(params: list, x: Any, leak: float = 0.1) -> Any:
@@ -78,7 +80,7 @@ def plain_loss(params: list, data: Data) -> Any:
 def plain_objective(params: list, log_lambda: Any, data: Data, reg: str) -> Any:
     """What the learner minimizes, written from the formula."""
     omega = {"none": lambda w: 0.0, "l2": lambda w: (w * w).sum() / 2, "l1": lambda w: jnp.abs(w).sum()}[reg]
-    coefficients = jnp.broadcast_to(jnp.exp(log_lambda), len(params)) / data.weight.sum()
+    coefficients = jnp.broadcast_to(jnp.exp(log_lambda), len(params)) / ROWS
     return plain_loss(params, data) + sum(
         c * omega(layer["w"]) for c, layer in zip(coefficients, params, strict=True)
     )

@@ -31,5 +31,5 @@ def plane(seed: int = 0, n: int = 120, m: int = 2, bad: int = 24, far: float = 8
 
 
 def learner(task: str = "real", model: str = "linear") -> Learner:
-    objective = Objective(MODELS[model](), ROW_LOSS[task], "none")
+    objective = Objective(MODELS[model](), ROW_LOSS[task], "none", 120.0)
     return Learner(objective, SGD(0.2, 100), np.full(1, -np.inf, np.float32), task)

@@ -60,8 +60,13 @@ def penalty(params: Params, reg: str) -> Array:
     if reg == "l2":
         return jnp.stack([0.5 * jnp.sum(w**2) for w in weights])
     if reg == "l1":
-        return jnp.stack([jnp.sum(jnp.abs(w)) for w in weights])
+        return jnp.stack([jnp.sum(_abs(w)) for w in weights])
     return jnp.zeros(len(weights), weights[0].dtype)
+
+
+def _abs(w: Array) -> Array:
+    """|w|, with the subgradient 0 at 0, where that of `jnp.abs` is 1: weights that nothing moves stay 0."""
+    return w * jax.lax.stop_gradient(jnp.sign(w))
 
 
 def weighted_mean(values: Array, weight: Array) -> Array:

@@ -63,15 +63,18 @@ class Rows(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What the learner minimizes: mean row loss + sum over layers of e^log_lambda / n * Omega(w).
+    """What the learner minimizes: mean row loss + sum over layers of e^log_lambda / n_train * Omega(w).
 
-    n is the number of rows kept (the sum of the weights): see `penalty` for Omega, and README for the scale.
+    The mean is over the rows kept, and the coefficient is the same whichever are: see `penalty` for Omega, and
+    README for the scale.
+    n_train: training rows of the run, of which log_lambda speaks.
     outer: what is looked at on other rows than those of the training; None for the row loss.
     """
 
     model: Model
     loss: Callable[[Array, Array], Array] = dataclasses.field(metadata={"static": True})
     reg: str = dataclasses.field(metadata={"static": True})
+    n_train: float
     outer: Callable[[Array, Array], Array] | None = dataclasses.field(default=None, metadata={"static": True})
 
     def value(self, params: Params, h: Array, log_lambda: Array, rows: Rows) -> Array:
@@ -79,8 +82,7 @@ class Objective:
         mean = weighted_mean(self.loss(self.model.output(params, h), rows.y), rows.weight)
         if self.reg == "none":
             return mean
-        scale = jnp.exp(log_lambda) / jnp.sum(rows.weight)
-        return mean + jnp.sum(scale * penalty(params, self.reg))
+        return mean + jnp.sum(jnp.exp(log_lambda) / self.n_train * penalty(params, self.reg))
 
     def clean_loss(self, params: Params, data: Data) -> Array:
         """Mean of the outer row loss on `data`, without the penalty: what attacker and learner look at."""

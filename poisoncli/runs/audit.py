@@ -133,7 +133,7 @@ def _learner(data: Dataset, rows: Data) -> Learner:
     model = description.build(Choice("linear" if data.task == "real" else "logistic"), "model")
     square = float(np.linalg.norm(rows.x, 2)) ** 2 / len(rows.y) + 1
     trainer = SGD(min(0.2, 1 / square), 200)
-    objective = Objective(model, ROW_LOSS[data.task], "none")
+    objective = Objective(model, ROW_LOSS[data.task], "none", float(len(rows.y)))
     return Learner(objective, trainer, np.full(1, -np.inf, np.float32), data.task)
 
 

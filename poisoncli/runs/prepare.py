@@ -106,7 +106,7 @@ def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray], scaler: d
         sha256=dataset.sha256,
         task=dataset.task,
         integer=dataset.integer,
-        objective=Objective(model, ROW_LOSS[dataset.task], run.reg),
+        objective=Objective(model, ROW_LOSS[dataset.task], run.reg, float(run.n_train)),
         trainer=description.build(run.trainer, "trainer"),
         dataset=dataset,
         target=targets.target(run, split, lambda rows: _take(dataset, rows, scaler), dataset),

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.victim import Objective
 from poisoncli.runs import defaults, description, run_file, stages
 from poisoncli.runs.description import Run
 from poisoncli.runs.prepare import Prepared, prepare, problem
@@ -64,8 +63,7 @@ def _alike(prepared: Prepared, one: Run) -> Prepared:
     """`prepared` for another run on the same rows."""
     sizes = {name: getattr(prepared.run, name) for name in ("n_train", "n_val", "n_test")}
     own = dataclasses.replace(description.resolve(one), attack=prepared.run.attack, **sizes)
-    was = prepared.objective
-    return prepared._replace(run=own, objective=Objective(was.model, was.loss, own.reg))
+    return prepared._replace(run=own, objective=dataclasses.replace(prepared.objective, reg=own.reg))
 
 
 def _attack(

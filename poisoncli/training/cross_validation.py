@@ -28,8 +28,7 @@ def held_out_loss(
 ) -> Array:
     """Mean loss [g] on held-out rows for each log_lambda [g], over `folds` folds drawn by `key`.
 
-    train: clean rows [n, m]. The coefficient in the mean loss is exp(log_lambda) / n for all n rows, so it is
-    kept when a fold leaves out some. All folds and values are trained at once on the same rows.
+    train: clean rows [n, m]. All folds and values are trained at once on the same rows.
     """
     n = train.y.shape[0]
     first, second = jax.random.split(key)
@@ -40,8 +39,7 @@ def held_out_loss(
 
     def loss(held_out: Array, value: Array) -> Array:
         weight = train.weight * (fold != held_out)
-        scaled = value + jnp.log(jnp.sum(weight) / n)
-        params = fit(objective, trainer, start, scaled[None], rows._replace(weight=weight))
+        params = fit(objective, trainer, start, value[None], rows._replace(weight=weight))
         losses = objective.loss(predict(objective.model, params, train.x), train.y)
         return jnp.sum(losses * (train.weight - weight)) / jnp.sum(train.weight - weight)
 

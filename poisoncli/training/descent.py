@@ -28,7 +28,7 @@ def gradient(objective: Objective, params: Params, log_lambda: Array, rows: Rows
 def part_of(rows: Rows, trainer: Trainer, t: Array) -> Rows:
     """`rows` as step t of the training sees them: those outside its mini-batch have weight 0.
 
-    The weights keep their sum, which the penalty is divided by. Mini-batches follow one fixed random order.
+    Mini-batches follow one fixed random order.
     """
     n = rows.y.shape[-1]
     batches = batches_of(trainer, n)
@@ -36,9 +36,7 @@ def part_of(rows: Rows, trainer: Trainer, t: Array) -> Rows:
         return rows
     batch = np.random.default_rng(0).permutation(n) // trainer.size
     inside = jnp.where(jnp.asarray(batch) == t % batches, rows.weight, jnp.zeros_like(rows.weight))
-    kept = jnp.sum(inside)
-    scale = jnp.sum(rows.weight) / jnp.where(kept > 0, kept, jnp.ones_like(kept))
-    return rows._replace(weight=jnp.where(kept > 0, inside * scale, rows.weight))
+    return rows._replace(weight=jnp.where(jnp.sum(inside) > 0, inside, rows.weight))
 
 
 def update(trainer: Trainer, state: tuple, grads: Params, steps: int) -> tuple:

@@ -25,7 +25,7 @@ def problem(repetitions=1, n=40, m=6, counts=(0, 4, 8), learn=False):
         np.zeros((repetitions, n), np.float32),
         np.ones((repetitions, n), np.float32),
     )
-    objective = Objective(Logistic(), cross_entropy, "l2")
+    objective = Objective(Logistic(), cross_entropy, "l2", float(n))
     threat = Threat(counts, np.float32(0), np.float32(1))
     return Problem(data, data, objective, SGD(), threat, np.zeros((repetitions, 1), np.float32), np.array([learn]))
 

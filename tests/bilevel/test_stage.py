@@ -40,7 +40,7 @@ def problem(model: Any, log_lambda: np.ndarray, learn: np.ndarray) -> Problem:
         Data(*(np.stack(leaves) for leaves in zip(digits(rows, seed), digits(rows, seed + 1), strict=True)))
         for rows, seed in ((20, 1), (10, 5))
     )
-    objective = Objective(model, cross_entropy, "l2")
+    objective = Objective(model, cross_entropy, "l2", 20.0)
     threat = Threat((0, 2, 4, 6), np.float64(0), np.float64(1))
     return Problem(train, target, objective, SGD(), threat, np.tile(log_lambda, (2, 1)), learn, settings=len(learn))
 

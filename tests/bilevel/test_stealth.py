@@ -28,7 +28,7 @@ def real_rows(n: int, m: int, seed: int) -> Data:
 def test_hypergradients_of_features_and_targets_are_finite_differences(name, reg):
     with jax.enable_x64(True):
         model = MODELS[name](hidden=(4, 3)) if name == "mlp" else MODELS[name]()
-        objective, trainer = Objective(model, squared, reg), SGD(0.1, 15)
+        objective, trainer = Objective(model, squared, reg, 12.0), SGD(0.1, 15)
         train, target, log_lambda = real_rows(12, 3, 0), real_rows(7, 3, 1), jnp.asarray([0.5])
         start = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), model.init(jax.random.key(0), 3))
 
@@ -53,7 +53,7 @@ def test_targets_are_not_differentiated_unless_asked():
     model = MODELS["linear"]()
     rows = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), real_rows(12, 3, 0))
     found = reverse(
-        Objective(model, squared, "none"),
+        Objective(model, squared, "none", 12.0),
         SGD(0.1, 5),
         model.init(jax.random.key(0), 3),
         jnp.zeros(1),
@@ -66,7 +66,7 @@ def test_targets_are_not_differentiated_unless_asked():
 
 
 def test_risk_is_the_product_of_the_losses_at_the_edges_of_the_band():
-    objective = Objective(MODELS["linear"](), squared, "none")
+    objective = Objective(MODELS["linear"](), squared, "none", 12.0)
     clean_fit = CleanFit([{"w": jnp.array([[2.0]]), "b": jnp.array([1.0])}], jnp.asarray(0.5))
     x, y = jnp.array([[0.0], [1.0]]), jnp.array([1.0, 4.0])  # residuals 0 and 1
     up, down = np.mean([0.5 * 0.5**2, 0.5 * 0.5**2]), np.mean([0.5 * 0.5**2, 0.5 * 1.5**2])
@@ -78,7 +78,7 @@ def test_risk_is_the_product_of_the_losses_at_the_edges_of_the_band():
 
 def test_sigma_has_the_degrees_of_freedom_of_the_residuals():
     rows = jax.tree.map(lambda leaf: leaf.astype(jnp.float32)[None], real_rows(30, 3, 2))
-    objective = Objective(MODELS["linear"](), squared, "none")
+    objective = Objective(MODELS["linear"](), squared, "none", 12.0)
     clean_fit = fit_clean(jax.random.split(jax.random.key(0), 1), objective, SGD(0.3, 500), rows, jnp.zeros((1, 1)))
     x = np.concatenate([np.asarray(rows.x[0]), np.ones((30, 1))], axis=1)
     _, squares, _, _ = np.linalg.lstsq(x, np.asarray(rows.y[0]), rcond=None)
@@ -89,7 +89,7 @@ def test_sigma_has_the_degrees_of_freedom_of_the_residuals():
 def test_a_step_climbs_the_whole_objective_by_its_finite_differences(name):
     with jax.enable_x64(True):
         model = MODELS[name](hidden=(4, 3)) if name == "mlp" else MODELS[name]()
-        objective, trainer = Objective(model, squared, "none"), SGD(0.1, 15)
+        objective, trainer = Objective(model, squared, "none", 12.0), SGD(0.1, 15)
         train, target, log_lambda = real_rows(12, 2, 0), real_rows(7, 2, 1), jnp.full((1, 1), -jnp.inf)
         key = jax.random.key(0)
         one = jax.tree.map(lambda leaf: leaf[None], (train, target))

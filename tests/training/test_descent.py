@@ -10,7 +10,7 @@ from cases import FREE, digits, plain_objective
 from sklearn.linear_model import LogisticRegression
 
 from poisoncli.core.data import Data
-from poisoncli.core.losses import ERROR, cross_entropy
+from poisoncli.core.losses import ERROR, cross_entropy, penalty
 from poisoncli.core.victim import Objective
 from poisoncli.models.logistic import Logistic
 from poisoncli.training.descent import fit, gradient
@@ -51,6 +51,36 @@ def test_weight_zero_equals_a_removed_row(case, model, reg, lambdas):
     full, fewer = case.rows(), lay_out(Data(*(leaf[kept] for leaf in case.train)))
     same(value(case, full), value(case, fewer))
     same(trained(case, full), trained(case, fewer))
+
+
+@pytest.mark.parametrize("reg", ["l2", "l1"])
+def test_the_penalty_keeps_its_coefficient_where_rows_are_dropped(case, reg):
+    case = case("logistic", reg)
+    weight = np.where(np.arange(len(case.train.y)) < 8, case.train.weight, 0)
+    rows = case.rows()._replace(weight=jnp.asarray(weight))
+    without = case._replace(objective=dataclasses.replace(case.objective, reg="none"))
+    of_penalty = value(case, rows)[0] - value(without, rows)[0]
+    np.testing.assert_allclose(of_penalty, value(case, case.rows())[0] - value(without, case.rows())[0], rtol=1e-12)
+
+
+def test_the_l1_penalty_leaves_a_weight_of_zero_alone(strict):
+    params = [{"w": jnp.array([[0.0, -0.0, 2.0, -3.0]]), "b": jnp.ones(1)}]
+    assert penalty(params, "l1")[0] == 5
+    slope = jax.grad(lambda params: penalty(params, "l1")[0])
+    sign = [[0.0, 0.0, 1.0, -1.0]]
+    np.testing.assert_array_equal(slope(params)[0]["w"], sign)
+    np.testing.assert_array_equal(jax.jacfwd(lambda params: penalty(params, "l1")[0])(params)[0]["w"], sign)
+    way = jax.tree.map(jnp.ones_like, params)
+    np.testing.assert_array_equal(jax.jvp(slope, (params,), (way,))[1][0]["w"], np.zeros((1, 4)))
+
+
+def test_columns_of_zeros_get_no_weight_under_an_l1_penalty(case):
+    case = case("logistic", "l1")._replace(start=zeros(64))
+    empty = ~np.any(case.train.x != 0, axis=0)
+    assert empty.any()
+    weight = np.asarray(trained(case, case.rows())[0]["w"][0])
+    assert np.all(weight[empty] == 0)
+    assert np.any(weight[~empty] != 0)
 
 
 @pytest.mark.parametrize("reg", ["none", "l2", "l1"])
@@ -96,7 +126,7 @@ def test_pull_back_is_the_transpose_of_products(case, compressed):
 def test_long_training_finds_the_optimum_of_scikit_learn(strict, log_lambda):
     data = digits(120, 3)
     kept = data.weight == 1
-    objective, rows = Objective(Logistic(), cross_entropy, "l2"), lay_out(data)
+    objective, rows = Objective(Logistic(), cross_entropy, "l2", float(kept.sum())), lay_out(data)
     run = jax.jit(lambda: fit(objective, SGD(0.5, 20_000), zeros(64), jnp.array([log_lambda]), rows))
     found = run()[0]
     best = LogisticRegression(C=np.exp(-log_lambda), solver="newton-cholesky", tol=1e-12)
@@ -125,7 +155,7 @@ class Watched:
 
 def test_new_values_do_not_trace_again():
     seen = []
-    objective = Objective(Watched(seen), cross_entropy, "l2")
+    objective = Objective(Watched(seen), cross_entropy, "l2", 14.0)
     data = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32)[None], digits(14, 1))
 
     def score(rate, log_lambda, seed):

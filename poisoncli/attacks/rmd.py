@@ -96,11 +96,10 @@ class RMD:
         trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
         problem = _with_starts(problem, self.restarts + 1)
         work = make_schedule(problem, steps_of(trainer, problem.train.y.shape[1]), self.outer_steps)
-        check_memory(self.hypergradient, problem, work.free)
+        check_memory(self.hypergradient, problem)
         climb = functools.partial(
             hyperiterations,
             normalize=self.normalize,
-            free=work.free,
             method=HypergradientMethod(self.hypergradient, work.store, self.last, self.tolerance, self.iterations),
             count=work.span,
             outer=self.outer,
@@ -109,8 +108,8 @@ class RMD:
         for part in work.parts(poison.done):
             if part.first == 0:
                 poison = self._begun(jax.random.fold_in(key, 2), problem, poison, part)
-            outer_state, slot = begin_stage(problem, poison, part, work.free)
-            outer_state = outer_state._replace(memory=self._memory(problem, poison, part, slot, work.free))
+            outer_state, slot = begin_stage(problem, poison, part)
+            outer_state = outer_state._replace(memory=self._memory(problem, poison, part, slot))
             objective, target, trusted = problem.objective, problem.target, problem.trusted
             if part.stage == 0:  # the learner is alone
                 objective, target, trusted = dataclasses.replace(objective, outer=None), _seen(problem), None
@@ -119,7 +118,7 @@ class RMD:
             step = self._step(problem, part.stage, slot)
             for t in range(part.first, self.outer_steps, work.span):
                 outer_state, (loss, log_lambda, residual) = climb(
-                    keys, objective, trainer, outer_state, target, step, jnp.asarray(t), trusted=trusted
+                    keys, objective, trainer, outer_state, target, step, jnp.asarray(t), trusted=trusted, free=slot.free
                 )
                 poison = _advanced(poison, slot, part.stage, t, outer_state, log_lambda, loss)
                 self._check(residual)
@@ -177,13 +176,13 @@ class RMD:
         values[entries, stage], losses[entries, stage] = values[best, stage], losses[best, stage]
         return poison._replace(x=x, log_lambda=values, loss=losses)
 
-    def _memory(self, problem: Problem, poison: Poison, part: Part, slot: StageSlot, free: int) -> Array | tuple:
+    def _memory(self, problem: Problem, poison: Poison, part: Part, slot: StageSlot) -> Array | tuple:
         """What the rule of the outer steps remembers, [repetitions, settings, vectors, numbers]."""
         if not REMEMBERED[self.outer]:
             return ()
         if part.first > 0:
             return jnp.asarray(poison.memory[slot.entries])
-        numbers = free * problem.train.x.shape[2] + problem.log_lambda.shape[1]
+        numbers = slot.free * problem.train.x.shape[2] + problem.log_lambda.shape[1]
         return jnp.zeros((*slot.entries.shape, REMEMBERED[self.outer], numbers), problem.train.x.dtype)
 
     def _bound(self, problem: Problem) -> float:

@@ -89,8 +89,8 @@ class Stealthy:
     ) -> Iterator[Poison]:
         """Optimize one batch, from outer step `part.first` on."""
         work = make_schedule(problem, self.inner_steps, self.outer_steps)
-        outer_state, place = begin_stage(problem, poison, part, work.free)
-        outer_state, batch = only_setting(outer_state), place.batch
+        outer_state, slot = begin_stage(problem, poison, part)
+        outer_state, batch, free = only_setting(outer_state), slot.batch, slot.free
         own, target = (
             jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), whole) for whole in (clean_fit, problem.target)
         )
@@ -107,11 +107,11 @@ class Stealthy:
                 jnp.asarray(t),
                 gradient=self.gradient,
                 relative=one.relative,
-                free=work.free,
+                free=free,
                 store=work.store,
                 count=work.span,
             )
-            x, y = outer_state.rows.blocks[-1].x[:, -work.free :], outer_state.rows.y[:, -work.free :]
+            x, y = outer_state.rows.blocks[-1].x[:, -free:], outer_state.rows.y[:, -free:]
             # a copy, for an interruption must not find it half-changed
             poison = poison._replace(
                 **{name: getattr(poison, name).copy() for name in ("x", "y", "loss", "scales", "trail")}

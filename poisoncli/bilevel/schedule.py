@@ -27,14 +27,13 @@ class Schedule(NamedTuple):
     """Groups of repetitions, and how each is computed.
 
     groups: consecutive repetitions, all groups of one size, so that one compiled function serves all.
-    stages: the stages that need work; free: points in a batch; outer_steps: of each stage.
+    stages: the stages that need work; outer_steps: of each stage.
     span: outer steps in one compiled call, a divisor of outer_steps.
     store: whether the first layer's products are kept (see `hypergradient.reverse`).
     """
 
     groups: tuple[slice, ...]
     stages: tuple[int, ...]
-    free: int
     outer_steps: int
     span: int
     store: bool
@@ -58,10 +57,9 @@ def make_schedule(problem: Problem, inner_steps: int, outer_steps: int) -> Sched
     repetitions, n, m = problem.train.x.shape
     layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
     width, number = layers[0]["w"].shape[0], problem.train.x.dtype.itemsize
-    free = counts[1] - counts[0]
     memory = _memory()
-    store = store_products(inner_steps, n, m, width, free)
-    each = number * (6 * n * m + 2 * inner_steps * width * (m + free) + inner_steps * n * width * store)
+    store = store_products(inner_steps, n, m, width, counts[1])
+    each = number * (6 * n * m + 2 * inner_steps * width * (m + counts[1]) + inner_steps * n * width * store)
     each *= problem.settings
     size = max(d for d in _divisors(repetitions) if d == 1 or d * each <= memory)
     both = size * problem.settings
@@ -69,7 +67,7 @@ def make_schedule(problem: Problem, inner_steps: int, outer_steps: int) -> Sched
     span = max(d for d in _divisors(outer_steps) if d == 1 or d * seconds <= CALL_SECONDS)
     groups = tuple(slice(r, r + size) for r in range(0, repetitions, size))
     stages = tuple(range(0 if np.any(problem.learn) else 1, len(counts)))
-    return Schedule(groups, stages, free, outer_steps, span, store)
+    return Schedule(groups, stages, outer_steps, span, store)
 
 
 def settings_that_fit(problem: Problem, inner_steps: int) -> int:
@@ -81,12 +79,12 @@ def settings_that_fit(problem: Problem, inner_steps: int) -> int:
     return max(1, _memory() // each)
 
 
-def check_memory(hypergradient: str, problem: Problem, free: int) -> None:
+def check_memory(hypergradient: str, problem: Problem) -> None:
     """Raise `PoisonError` where a method of HLP Table II needs more memory than there is, with the estimate."""
     m = problem.train.x.shape[2]
     layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(layers))
-    numbers = free * m + problem.log_lambda.shape[1]
+    numbers = problem.threat.counts[1] * m + problem.log_lambda.shape[1]
     moving = parameters + 2 * problem.threat.counts[-1] * m  # the block with the free rows moves with each of them
     needed = {"forward": numbers * moving * 4, "exact": parameters**2 * 4}.get(hypergradient, 0)
     if needed > 4 * _memory():

@@ -17,10 +17,15 @@ from poisoncli.training.layout import compress
 
 
 class StageSlot(NamedTuple):
-    """Where a stage's results belong in a `Poison`: its entries [repetitions, settings], and which rows."""
+    """Where a stage's results belong in a `Poison`.
+
+    entries: of the `Poison` [repetitions, settings]; batch: which of its rows.
+    free: the rows to differentiate for, those of the batch; before the first, where none moves, as many as it has.
+    """
 
     entries: np.ndarray
     batch: slice
+    free: int
 
 
 def stage_keys(key: Array, part: Part) -> Array:
@@ -29,7 +34,7 @@ def stage_keys(key: Array, part: Part) -> Array:
     return jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(key, r), part.stage))(repetitions)
 
 
-def begin_stage(problem: Problem, poison: Poison, part: Part, free: int) -> tuple[OuterState, StageSlot]:
+def begin_stage(problem: Problem, poison: Poison, part: Part) -> tuple[OuterState, StageSlot]:
     """The training rows of a stage, its batch last, and where that belongs.
 
     Arrays have leading axes [repetitions, settings], but for the first block of rows, which do not change and
@@ -38,8 +43,9 @@ def begin_stage(problem: Problem, poison: Poison, part: Part, free: int) -> tupl
     x, y, weight = (np.asarray(leaf)[part.group] for leaf in problem.train)
     settings = np.arange(problem.settings) if part.stage else np.flatnonzero(problem.learn)
     entries = np.arange(part.group.start, part.group.stop)[:, None] * problem.settings + settings
-    stop = part.stage * free
-    slot = StageSlot(entries, slice(max(stop - free, 0), stop))
+    start, stop = (int(poison.counts[max(stage, 0)]) for stage in (part.stage - 1, part.stage))
+    free = (stop - start) or int(poison.counts[1])
+    slot = StageSlot(entries, slice(start, stop), free)
     # one setting keeps one shape through all stages, and is compiled once; several share what they can
     held = poison.replaced.shape[1] if problem.settings == 1 else max(stop, free)
     slots = np.r_[0 : slot.batch.start, slot.batch.stop : held, slot.batch]

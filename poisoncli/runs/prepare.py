@@ -293,7 +293,10 @@ def _fixed(prepared: Prepared) -> np.ndarray:
 
 
 def _counts(run: Run, task: Task) -> tuple[int, ...]:
-    """Poison rows in all at each stage: batches of one size that together stay within the fraction."""
+    """Poison rows in all at each stage: batches of one size, the last one shorter where they do not add up.
+
+    They reach the fraction to the row. Whole batches that miss it by less than a row stay whole.
+    """
     exact = min((run.fraction or 0) * run.n_train, run.n_train - 1)  # one clean row at least
     if exact < 1 - 1e-9:
         raise PoisonError(
@@ -306,11 +309,12 @@ def _counts(run: Run, task: Task) -> tuple[int, ...]:
         raise PoisonError(
             f"a batch of {batch} is larger than the {run.n_train} clean training rows: choose a smaller -o batch"
         )
-    stages = max(1, math.ceil(exact / batch - 0.01))
-    size = round(exact / stages)
-    if stages * size > min(exact + 0.5, run.n_train - 1):  # half a row too much is rounding
-        size = int((exact + 1e-9) / stages)
-    return tuple(range(0, stages * size + 1, size))
+    whole = round(exact / batch) * batch
+    if whole and abs(whole - exact) < 1 and whole < run.n_train:
+        return tuple(range(0, whole + 1, batch))
+    total = round(exact)
+    stages = math.ceil(total / batch)
+    return (*range(0, total, math.ceil(total / stages)), total)
 
 
 def restore(content: RunFile, data_dir: str | None = None) -> Prepared:

@@ -41,7 +41,7 @@ def problem(model: Any, log_lambda: np.ndarray, learn: np.ndarray) -> Problem:
         for rows, seed in ((20, 1), (10, 5))
     )
     objective = Objective(model, cross_entropy, "l2", 20.0)
-    threat = Threat((0, 2, 4, 6), np.float64(0), np.float64(1))
+    threat = Threat((0, 2, 4, 5), np.float64(0), np.float64(1))
     return Problem(train, target, objective, SGD(), threat, np.tile(log_lambda, (2, 1)), learn, settings=len(learn))
 
 

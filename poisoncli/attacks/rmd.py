@@ -118,7 +118,15 @@ class RMD:
             step = self._step(problem, part.stage, slot)
             for t in range(part.first, self.outer_steps, work.span):
                 outer_state, (loss, log_lambda, residual) = climb(
-                    keys, objective, trainer, outer_state, target, step, jnp.asarray(t), trusted=trusted, free=slot.free
+                    keys,
+                    objective,
+                    trainer,
+                    outer_state,
+                    target,
+                    step,
+                    jnp.asarray(t),
+                    trusted=trusted,
+                    free=slot.free,
                 )
                 poison = _advanced(poison, slot, part.stage, t, outer_state, log_lambda, loss)
                 self._check(residual)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.bilevel.hypergradient import Hypergradient, HypergradientMethod
+from poisoncli.bilevel.hypergradient import BilevelProblem, Hypergradient, HypergradientMethod
 from poisoncli.core.data import Data
 from poisoncli.core.losses import cross_entropy
 from poisoncli.core.victim import Objective
@@ -105,7 +105,8 @@ def measure(method: HypergradientMethod, size: Size) -> tuple[float, int]:
 
     def call(data: Data, target: Data) -> Hypergradient:
         trainer, start = SGD(0.05, size.steps), zeros(size.m)
-        return method(objective, trainer, start, jnp.full(1, 3.0), lay_out(data), target, size.points)
+        rows = lay_out(data)
+        return method(BilevelProblem(objective, trainer, start, jnp.full(1, 3.0), rows, target, size.points))
 
     compiled = jax.jit(call).lower(data, data).compile()
     report = compiled.memory_analysis()

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.problem import Arrays
-from poisoncli.bilevel.hypergradient import Hypergradient, reverse
+from poisoncli.bilevel.hypergradient import BilevelProblem, Hypergradient, reverse
 from poisoncli.bilevel.schedule import store_products
 from poisoncli.core.data import Data
 from poisoncli.core.losses import cross_entropy
@@ -36,11 +36,11 @@ def hypergradient(arrays: Arrays, hidden: tuple[int, ...], rate: float, steps: i
     objective, trainer = Objective(model, cross_entropy, "l2", float(n)), SGD(rate, steps)
     start = model.init(jax.random.key(0), m)
     width = start[0]["w"].shape[0]
-    call = jax.jit(reverse, static_argnums=(6, 7))
+    call = jax.jit(reverse, static_argnums=1)
 
     def once() -> Hypergradient:
         store = store_products(steps, n, m, width, free)
-        found = call(objective, trainer, start, jnp.ones(1), rows, target, free, store)
+        found = call(BilevelProblem(objective, trainer, start, jnp.ones(1), rows, target, free), store)
         return jax.block_until_ready(found)
 
     once()

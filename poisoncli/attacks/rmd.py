@@ -95,7 +95,8 @@ class RMD:
         inner = {"rate": self.inner_rate, "epochs": self.inner_steps}
         trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
         problem = _with_starts(problem, self.restarts + 1)
-        work = make_schedule(problem, steps_of(trainer, problem.train.y.shape[1]), self.outer_steps)
+        n = problem.train.y.shape[1]
+        work = make_schedule(problem, steps_of(trainer, n), self.outer_steps, trainer.size)
         check_memory(self.hypergradient, problem)
         climb = functools.partial(
             hyperiterations,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from poisoncli.bilevel.hypergradient import HypergradientMethod
+from poisoncli.bilevel.hypergradient import BilevelProblem, HypergradientMethod
 from poisoncli.bilevel.outer_rules import outer_direction
 from poisoncli.core.data import Array, Data
 from poisoncli.core.victim import Block, Objective, Rows, Trainer
@@ -73,7 +73,8 @@ def _hyperiteration(
     x = free_rows(rows, free)
     start = objective.model.init(key, x.shape[1])
     start = jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
-    found = method(objective, trainer, start, outer_state.log_lambda, rows, target, free, trusted)
+    problem = BilevelProblem(objective, trainer, start, outer_state.log_lambda, rows, target, free, trusted)
+    found = method(problem)
     slope, memory = outer_direction(
         outer, jnp.concatenate([found.x.ravel(), found.log_lambda]), outer_state.memory, t
     )

@@ -51,19 +51,23 @@ class Schedule(NamedTuple):
             first = 0
 
 
-def make_schedule(problem: Problem, inner_steps: int, outer_steps: int) -> Schedule:
-    """Divide the work; sizes are estimates, and the result depends on the problem and the device alone."""
+def make_schedule(problem: Problem, inner_steps: int, outer_steps: int, size: int = 0) -> Schedule:
+    """Divide the work; sizes are estimates, and the result depends on the problem and the device alone.
+
+    size: rows of a training step, 0 for all.
+    """
     counts = problem.threat.counts
     repetitions, n, m = problem.train.x.shape
     layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
     width, number = layers[0]["w"].shape[0], problem.train.x.dtype.itemsize
     memory = _memory()
-    store = store_products(inner_steps, n, m, width, counts[1])
-    each = number * (6 * n * m + 2 * inner_steps * width * (m + counts[1]) + inner_steps * n * width * store)
+    store = store_products(inner_steps, n, m, width, counts[1], size)
+    seen = size or n
+    each = number * (6 * n * m + 2 * inner_steps * width * (m + counts[1]) + inner_steps * seen * width * store)
     each *= problem.settings
     size = max(d for d in _divisors(repetitions) if d == 1 or d * each <= memory)
     both = size * problem.settings
-    seconds = inner_steps * both * n * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
+    seconds = inner_steps * both * seen * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
     span = max(d for d in _divisors(outer_steps) if d == 1 or d * seconds <= CALL_SECONDS)
     groups = tuple(slice(r, r + size) for r in range(0, repetitions, size))
     stages = tuple(range(0 if np.any(problem.learn) else 1, len(counts)))
@@ -94,10 +98,10 @@ def check_memory(hypergradient: str, problem: Problem) -> None:
         )
 
 
-def store_products(inner_steps: int, n: int, m: int, width: int, free: int) -> bool:
+def store_products(inner_steps: int, n: int, m: int, width: int, free: int, size: int = 0) -> bool:
     """Whether the first layer's products of all training steps fit the memory; see `hypergradient.reverse`."""
     others = 6 * n * m + 2 * inner_steps * width * (m + free)
-    return 4 * (others + inner_steps * n * width) <= _memory()
+    return 4 * (others + inner_steps * (size or n) * width) <= _memory()
 
 
 def _divisors(number: int) -> list[int]:

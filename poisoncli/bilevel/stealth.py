@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from poisoncli.bilevel.ascent import OuterState, direction, repetition_axes
-from poisoncli.bilevel.hypergradient import reverse
+from poisoncli.bilevel.hypergradient import BilevelProblem, reverse
 from poisoncli.core.data import Array, Data, Params
 from poisoncli.core.victim import Objective, Trainer
 from poisoncli.training.descent import fit
@@ -89,7 +89,8 @@ def _climb(
     x, y = free_rows(rows, free), rows.y[-free:]
     start = objective.model.init(key, x.shape[1])
     start = jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
-    found = reverse(objective, trainer, start, outer_state.log_lambda, rows, target, free, store, with_y=True)
+    problem = BilevelProblem(objective, trainer, start, outer_state.log_lambda, rows, target, free)
+    found = reverse(problem, store, with_y=True)
     if relative:
         tradeoff = tradeoff._replace(
             damage_ref=jnp.where(jnp.isnan(tradeoff.damage_ref), found.loss, tradeoff.damage_ref)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from poisoncli.core.data import Array, Params
 from poisoncli.core.victim import Objective, Rows, Trainer
 from poisoncli.training.layout import products, pull_back
-from poisoncli.training.trainers import batches_of, steps_of
+from poisoncli.training.minibatches import rows_of_step
+from poisoncli.training.trainers import steps_of
 
 
 def add_to_first(params: Params, weight: Array) -> Params:
@@ -25,18 +25,21 @@ def gradient(objective: Objective, params: Params, log_lambda: Array, rows: Rows
     return add_to_first(direct, pull_back(d, rows, params[0]["w"].shape[1])), h
 
 
-def part_of(rows: Rows, trainer: Trainer, t: Array) -> Rows:
-    """`rows` as step t of the training sees them: those outside its mini-batch have weight 0.
+def step_gradient(
+    objective: Objective, params: Params, log_lambda: Array, rows: Rows, trainer: Trainer
+) -> tuple[Params, Array]:
+    """`gradient` for the rows of a step of `trainer`; zero for a mini-batch all of whose rows have weight 0."""
+    if not trainer.size:
+        return gradient(objective, params, log_lambda, rows)
+    safe, seen = with_some_weight(rows)
+    grads, h = gradient(objective, params, log_lambda, safe)
+    return jax.tree.map(lambda leaf: jnp.where(seen, leaf, jnp.zeros_like(leaf)), grads), h
 
-    Mini-batches follow one fixed random order.
-    """
-    n = rows.y.shape[-1]
-    batches = batches_of(trainer, n)
-    if batches == 1:
-        return rows
-    batch = np.random.default_rng(0).permutation(n) // trainer.size
-    inside = jnp.where(jnp.asarray(batch) == t % batches, rows.weight, jnp.zeros_like(rows.weight))
-    return rows._replace(weight=jnp.where(jnp.sum(inside) > 0, inside, rows.weight))
+
+def with_some_weight(rows: Rows) -> tuple[Rows, Array]:
+    """`rows` with weights that can be divided by, and whether they are its own: some row has weight."""
+    seen = jnp.any(rows.weight > 0)
+    return rows._replace(weight=jnp.where(seen, rows.weight, jnp.ones_like(rows.weight))), seen
 
 
 def update(trainer: Trainer, state: tuple, grads: Params, steps: int) -> tuple:
@@ -48,10 +51,10 @@ def update(trainer: Trainer, state: tuple, grads: Params, steps: int) -> tuple:
 
 def fit(objective: Objective, trainer: Trainer, params: Params, log_lambda: Array, rows: Rows) -> Params:
     """Parameters after `trainer.epochs` passes from `params`; log_lambda is [1] or [layers]."""
-    steps = steps_of(trainer, rows.y.shape[-1])
+    steps, seen_at = steps_of(trainer, rows.y.shape[-1]), rows_of_step(rows, trainer)
 
     def step(state: tuple, t: Array) -> tuple[tuple, None]:
-        grads, _h = gradient(objective, state[0], log_lambda, part_of(rows, trainer, t))
+        grads, _h = step_gradient(objective, state[0], log_lambda, seen_at(t), trainer)
         return update(trainer, state, grads, steps), None
 
     start = (params, trainer.optimizer(steps).init(params))

@@ -9,7 +9,7 @@ import optax
 import pytest
 from cases import FREE, plain_loss, plain_objective
 
-from poisoncli.bilevel.hypergradient import reverse
+from poisoncli.bilevel.hypergradient import BilevelProblem, reverse
 from poisoncli.training.descent import fit
 from poisoncli.training.trainers import SGD
 
@@ -43,7 +43,7 @@ def found(case, trainer, compressed=False, store=False):
     @jax.jit
     def run(start, log_lambda, x_free, target):
         rows = case.rows(x_free, compressed)
-        return reverse(case.objective, trainer, start, log_lambda, rows, target, FREE, store)
+        return reverse(BilevelProblem(case.objective, trainer, start, log_lambda, rows, target, FREE), store)
 
     return run(case.start, case.log_lambda, jnp.asarray(case.train.x[-FREE:]), case.target)
 

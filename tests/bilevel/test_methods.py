@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from cases import FREE
 
-from poisoncli.bilevel.hypergradient import HypergradientMethod
+from poisoncli.bilevel.hypergradient import BilevelProblem, HypergradientMethod
 from poisoncli.core.losses import squared
 from poisoncli.training.trainers import SGD, Adam, Momentum
 
 
 def found(case, trainer, method, rows=None):
     def run(start, log_lambda, rows, target):
-        return method(case.objective, trainer, start, log_lambda, rows, target, FREE)
+        return method(BilevelProblem(case.objective, trainer, start, log_lambda, rows, target, FREE))
 
     return jax.jit(run)(case.start, case.log_lambda, rows or case.rows(), case.target)
 

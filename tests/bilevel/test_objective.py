@@ -9,7 +9,7 @@ import pytest
 from cases import FREE, digits
 
 from poisoncli.bilevel.ascent import OuterState, Step, hyperiterations
-from poisoncli.bilevel.hypergradient import NAMES
+from poisoncli.bilevel.hypergradient import NAMES, BilevelProblem
 from poisoncli.bilevel.hypergradient import HypergradientMethod as Method
 from poisoncli.core.losses import TARGET_LOSSES
 from poisoncli.training.descent import fit
@@ -49,7 +49,9 @@ def test_hypergradients_of_any_outer_loss_agree_with_finite_differences(case, na
         return (aim(1e-5) - aim(-1e-5)) / 2e-5
 
     found = jax.jit(
-        lambda log_lambda: Method(name)(objective, trainer, case.start, log_lambda, case.rows(), target, FREE)
+        lambda log_lambda: Method(name)(
+            BilevelProblem(objective, trainer, case.start, log_lambda, case.rows(), target, FREE)
+        )
     )(case.log_lambda)
     rng = np.random.default_rng(0)
     for _ in range(3):
@@ -79,9 +81,10 @@ def test_the_learner_keeps_to_rows_of_his_own(case):
     start = [{"w": jnp.zeros((1, 64)), "b": jnp.zeros(1)}]
 
     def found(objective, data):
-        return jax.jit(lambda log_lambda: Method()(objective, trainer, start, log_lambda, rows, data, FREE))(
-            case.log_lambda
-        )
+        def of(log_lambda):
+            return Method()(BilevelProblem(objective, trainer, start, log_lambda, rows, data, FREE))
+
+        return jax.jit(of)(case.log_lambda)
 
     moved = after.rows.blocks[-1].x.reshape(-1, 64)[-FREE:] - free_rows(rows, FREE)
     np.testing.assert_allclose(moved, 0.01 * found(objective, target).x, rtol=1e-9, atol=1e-14)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from poisoncli.bilevel.ascent import OuterState
-from poisoncli.bilevel.hypergradient import reverse
+from poisoncli.bilevel.hypergradient import BilevelProblem, reverse
 from poisoncli.bilevel.stealth import CleanFit, Tradeoff, fit_clean, hyperiterations, landscape, risk
 from poisoncli.core.data import Data
 from poisoncli.core.losses import squared
@@ -37,7 +37,8 @@ def test_hypergradients_of_features_and_targets_are_finite_differences(name, reg
             rows = lay_out(train._replace(x=train.x.at[-FREE:].set(x), y=train.y.at[-FREE:].set(y)))
             return objective.clean_loss(fit(objective, trainer, start, log_lambda, rows), target)
 
-        found = reverse(objective, trainer, start, log_lambda, lay_out(train), target, FREE, True, with_y=True)
+        at = BilevelProblem(objective, trainer, start, log_lambda, lay_out(train), target, FREE)
+        found = reverse(at, True, with_y=True)
         x, y, eps = train.x[-FREE:], train.y[-FREE:], 1e-5
         for i in range(FREE):
             step = eps * jnp.eye(FREE)[i]
@@ -52,17 +53,9 @@ def test_hypergradients_of_features_and_targets_are_finite_differences(name, reg
 def test_targets_are_not_differentiated_unless_asked():
     model = MODELS["linear"]()
     rows = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), real_rows(12, 3, 0))
-    found = reverse(
-        Objective(model, squared, "none", 12.0),
-        SGD(0.1, 5),
-        model.init(jax.random.key(0), 3),
-        jnp.zeros(1),
-        lay_out(rows),
-        rows,
-        FREE,
-        True,
-    )
-    assert found.y is None
+    objective, start = Objective(model, squared, "none", 12.0), model.init(jax.random.key(0), 3)
+    at = BilevelProblem(objective, SGD(0.1, 5), start, jnp.zeros(1), lay_out(rows), rows, FREE)
+    assert reverse(at, True).y is None
 
 
 def test_risk_is_the_product_of_the_losses_at_the_edges_of_the_band():

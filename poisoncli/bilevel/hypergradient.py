@@ -128,7 +128,7 @@ def reverse(problem: BilevelProblem, store: bool, last: int = 0, with_y: bool = 
 
 def _train(
     problem: BilevelProblem, seen_at: Callable[[Array], Rows], store: bool, last: int
-) -> tuple[Params, tuple, tuple]:
+) -> tuple[Params, Array, tuple]:
     """The trained parameters, the optimizer's state, and what the last `last` steps leave to `_step_back`."""
     trainer = problem.trainer
     total = steps_of(trainer, problem.rows.y.shape[0])

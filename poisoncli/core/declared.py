@@ -48,6 +48,8 @@ class OfModel(NamedTuple):
     attacks: those that are made for it, the usual one first; a run that names none takes the first that fits.
     tuned: its options whose defaults are the settings of the data set.
     settings: those that hold where the data set has none, see `OfDataset`.
+    penalties: those on the weights that it can be trained with.
+    penalized_with: options that it must have for a penalty to count, with their values.
     """
 
     tasks: tuple[Task, ...] = ("binary", "real")
@@ -55,6 +57,8 @@ class OfModel(NamedTuple):
     attacks: tuple[str, ...] = ()
     tuned: tuple[str, ...] = ()
     settings: Mapping[str, Any] = NOTHING
+    penalties: tuple[str, ...] = ("l2", "l1")
+    penalized_with: Mapping[str, Any] = NOTHING
 
 
 class OfTrainer(NamedTuple):

@@ -30,6 +30,8 @@ class MultiSVM:
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     sparse: ClassVar[bool] = True
     attacks: ClassVar[tuple[str, ...]] = ("minmax",)
+    penalties: ClassVar[tuple[str, ...]] = ("l2",)
+    penalized_with: ClassVar[Mapping[str, Any]] = {"passes": 0}
     settings: ClassVar[Mapping[str, Any]] = {"lambda": None}  # it regularizes by stopping early
 
     passes: int = option(3, low=0)

@@ -23,6 +23,7 @@ class SVM:
     passes: of stochastic gradient descent over the rows instead of the optimum; 0 means the optimum (KSL 6.3).
     """
 
+    penalties: ClassVar[tuple[str, ...]] = ("l2",)
     tasks: ClassVar[tuple[Task, ...]] = ("binary",)
     sparse: ClassVar[bool] = True
     attacks: ClassVar[tuple[str, ...]] = ("kkt",)

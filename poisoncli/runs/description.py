@@ -107,6 +107,10 @@ def named_by_task(run: Run) -> Run:
             known(getattr(run, kind).name, table, kind)
     data = run.dataset.name
     model, attack = defaults.model_and_attack(data, run.model.name, run.attack.name)
+    if "task" in defaults.fields(DATASETS[data]) and not run.dataset.options.get("task"):
+        only_real = ("real",) in (defaults.model(model).tasks, defaults.attack(attack).tasks)
+        task = {"task": "real"} if only_real else {}
+        run = dataclasses.replace(run, dataset=Choice(data, {**run.dataset.options, **task}))
     policy = run.reg or run.lambda_ is not None or run.clean_lambda or run.learn_lambda
     return dataclasses.replace(
         run,
@@ -180,6 +184,21 @@ def _check(run: Run) -> None:
         if getattr(run, name) < 0:
             flag = name.replace("_", "-")
             raise PoisonError(f"--{flag} {getattr(run, name)} is negative: ask for at least one row")
+
+
+def check_penalty(run: Run) -> None:
+    """Raise `PoisonError` where the model of a resolved run cannot be trained with its penalty."""
+    told, name = defaults.model(run.model.name), run.model.name
+    if run.reg == "none":
+        return
+    if run.reg not in told.penalties:
+        able = " or ".join(told.penalties)
+        raise PoisonError(f"model {name} cannot be trained with --reg {run.reg}: choose --reg {able}")
+    for option, value in told.penalized_with.items():
+        if run.model.options[option] != value:
+            raise PoisonError(
+                f"--lambda does nothing to model {name} as it is: add -o model.{option}={value}, or leave it out"
+            )
 
 
 def _fields(kind: str, run: Run) -> dict[str, Any]:

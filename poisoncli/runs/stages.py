@@ -56,6 +56,7 @@ def attack(
     path = Path(out)
     partial = checkpoint(path)
     run = description.resolve(run)
+    description.check_penalty(run)
     _check_place(path, force, resume)
     try:
         with writing(partial, wait=resume, shown=path):

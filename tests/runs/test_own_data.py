@@ -81,3 +81,18 @@ def test_files_written_before_keep_their_scale(table, tmp_path):
     x = restore(poisoncli.read(tmp_path / "old.h5")).split.train.x[..., :3]
     assert x.min() == pytest.approx(0, abs=1e-6)
     assert x.max() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_penalty_that_the_model_cannot_have_is_refused(table, tmp_path):
+    with pytest.raises(PoisonError, match="model svm cannot be trained with --reg l1: choose --reg l2"):
+        attacked(tmp_path, model=Choice("svm"), reg="l1", lambda_=0.1)
+    with pytest.raises(PoisonError, match="does nothing to model multisvm as it is: add -o model.passes=0"):
+        attacked(tmp_path, model=Choice("multisvm"), lambda_=0.1)
+
+
+def test_few_whole_numbers_are_regressed_where_the_model_asks_for_it(table, tmp_path):
+    table["y"] = 1 + np.arange(120) % 4
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    content = poisoncli.evaluate(attacked(tmp_path, model=Choice("linear"), attack=Choice("flip")))
+    assert content.real
+    assert poisoncli.rows(content)[0]["measure"] == "test NMSE"

@@ -86,7 +86,7 @@ def test_files_written_before_keep_their_scale(table, tmp_path):
 def test_a_penalty_that_the_model_cannot_have_is_refused(table, tmp_path):
     with pytest.raises(PoisonError, match="model svm cannot be trained with --reg l1: choose --reg l2"):
         attacked(tmp_path, model=Choice("svm"), reg="l1", lambda_=0.1)
-    with pytest.raises(PoisonError, match="does nothing to model multisvm as it is: add -o model.passes=0"):
+    with pytest.raises(PoisonError, match=r"does nothing to model multisvm as it is: add -o model\.passes=0"):
         attacked(tmp_path, model=Choice("multisvm"), lambda_=0.1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tarfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -136,10 +137,10 @@ def _read_archive(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
+                _check_size(path, member.size)  # what is skipped is unzipped too
                 if member.name in BINARY and member.isreg():
-                    _check_size(path, member.size)
                     batches[member.name] = archive.extractfile(member).read()  # type: ignore[union-attr]
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
         raise PoisonError(f"{path} is damaged ({error}): replace it or take it away") from error
     if missing := [name for name in BINARY if name not in batches]:
         raise PoisonError(f"{path} lacks {missing[0]}: replace it or take it away")

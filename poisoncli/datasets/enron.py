@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tarfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,10 +18,12 @@ from poisoncli.core.data import Dataset
 from poisoncli.core.errors import MissingDataError, PoisonError
 from poisoncli.core.labels import fingerprint_sparse
 from poisoncli.core.method import method, option
-from poisoncli.tables import locate
+from poisoncli.tables import locate, matlab
 
 PROCESSED, MAILS, WORDS = "enron/enron_data.mat", "enron1/enron1.tar.gz", "enron1/vocab.json"
 LARGEST = 2**24  # bytes of a mail
+MOST_WORDS = 2**20
+SHA256 = "6e75481bb537d9adf419ecb74f8827aeed19486d4eaedd3a1b17a424f456dc24"  # of the processed file
 
 
 @method
@@ -55,10 +59,8 @@ class Enron:
 
 def read_processed(path: Path) -> Dataset:
     """The arrays X_train, y_train, X_test, y_test of a MATLAB file, with labels -1 and 1."""
-    import scipy.io
-
     try:
-        arrays = scipy.io.loadmat(path, variable_names=["X_train", "y_train", "X_test", "y_test"])
+        arrays = _arrays(path)
         parts = [sp.csr_matrix(arrays[name], dtype=np.float32) for name in ("X_train", "X_test")]
         labels = [np.asarray(arrays[name]).ravel() for name in ("y_train", "y_test")]
         x: Any = sp.vstack(parts, format="csr")
@@ -66,21 +68,34 @@ def read_processed(path: Path) -> Dataset:
         sizes = [len(part) for part in labels]
         if x.shape[0] != len(y) or np.any(x.data < 0) or np.any(x.data % 1):
             raise ValueError("the counts are no whole numbers, or do not go with the labels")
-    except (KeyError, ValueError, TypeError, OSError, NotImplementedError) as error:
+    except (KeyError, ValueError, TypeError, OSError, IndexError) as error:
         raise PoisonError(
             f"{path} is not the processed Enron file ({error}): replace it by the original"
         ) from error
+    if len(set(y.tolist())) < 2:
+        raise PoisonError(f"{path} has mails of one class alone: replace it by the original")
     rows = np.arange(len(y))
     return counts(x, y, (rows[: sizes[0]], rows[sizes[0] :]))
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """The file's arrays; another file than the published one is not trusted."""
+    import scipy.io
+
+    with path.open("rb") as file:
+        known = hashlib.file_digest(file, "sha256").hexdigest() == SHA256
+    return scipy.io.loadmat(path) if known else matlab.read(path)
 
 
 def read_mails(archive: Path, words: Path) -> Dataset:
     """Counts of the words in `words` (JSON, word to column) in the mails of a tar file, ham and spam."""
     try:
         columns = {str(word): int(column) for word, column in json.loads(words.read_text(encoding="utf-8")).items()}
+        if not all(0 <= column < MOST_WORDS for column in columns.values()):
+            raise ValueError(f"columns lie outside 0 to {MOST_WORDS - 1}")
         labels, entries = [], []
         with tarfile.open(archive) as tar:
-            for member in sorted((m for m in tar if m.isfile()), key=lambda m: m.name):
+            for member in sorted(_mails(tar), key=lambda m: m.name):
                 kind = Path(member.name).parent.name
                 if kind not in ("ham", "spam"):
                     continue
@@ -88,14 +103,32 @@ def read_mails(archive: Path, words: Path) -> Dataset:
                 text = handle.read(LARGEST).decode("latin-1").lower() if handle else ""
                 entries += [(len(labels), columns[word]) for word in re.findall(r"[a-z]+", text) if word in columns]
                 labels.append(kind == "spam")
-    except (OSError, ValueError, AttributeError, EOFError, tarfile.TarError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        RecursionError,
+        zlib.error,
+        tarfile.TarError,
+    ) as error:
         raise PoisonError(f"{archive} or {words} is damaged ({error}): replace it by the original") from error
-    if len(set(labels)) < 2:
+    if len(set(labels)) < 2 or not entries:
         raise PoisonError(f"{archive} holds no folders ham and spam with mails: replace it by the original")
-    row, column = np.array(entries).reshape(-1, 2).T
+    row, column = np.array(entries).T
     shape = (len(labels), max(columns.values()) + 1)
     x = sp.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=shape)
     return counts(x, np.array(labels, np.float32), None)
+
+
+def _mails(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The files of an archive; links are left out. Raises `ValueError` for one that is too large for a mail."""
+    for member in tar:
+        if member.size > LARGEST:  # what is skipped is unzipped too
+            raise ValueError(f"{member.name} is larger than {LARGEST} bytes")
+        if member.isfile():
+            yield member
 
 
 def counts(x: Any, y: np.ndarray, parts: tuple[np.ndarray, np.ndarray] | None) -> Dataset:

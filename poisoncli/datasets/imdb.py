@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,9 +15,11 @@ from poisoncli.core.errors import MissingDataError, PoisonError
 from poisoncli.core.labels import fingerprint_sparse
 from poisoncli.core.method import method
 from poisoncli.tables import locate
+from poisoncli.tables.archives import unzipped
 
 PARTS = ("aclImdb/train/labeledBow.feat", "aclImdb/test/labeledBow.feat")
 FEATURES = 89_527
+LARGEST = 2**29  # bytes of a file unzipped; the larger part has 68 million
 
 
 @method
@@ -59,11 +61,11 @@ def read_bag(path: Path, features: int = FEATURES) -> tuple[Any, np.ndarray]:
     """Counts [n, features] and stars [n] of a libsvm file whose feature numbers start at 0, gzipped or plain."""
     from sklearn.datasets import load_svmlight_file
 
+    content = io.BytesIO(unzipped(path, LARGEST))
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            reader: Any = load_svmlight_file
-            found = reader(file, n_features=features, zero_based=True, dtype=np.float32)
-    except (OSError, ValueError, EOFError) as error:
+        reader: Any = load_svmlight_file
+        found = reader(content, n_features=features, zero_based=True, dtype=np.float32)
+    except (ValueError, OverflowError) as error:
         raise PoisonError(f"{path} is damaged ({error}): replace it by the original") from error
     x: Any = sp.csr_matrix(found[0])
     stars = np.asarray(found[1])

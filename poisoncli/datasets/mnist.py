@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import struct
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +17,7 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint, select
 from poisoncli.core.method import method
 from poisoncli.tables import locate
+from poisoncli.tables.archives import unzipped
 
 PARTS = (
     "train-images-idx3-ubyte",
@@ -184,7 +183,7 @@ def read_idx(path: Path, dimensions: int, content_md5: str | None = None) -> np.
 
     Raises `PoisonError` if the file is damaged, truncated, or not such a file.
     """
-    content = _content(path)
+    content = unzipped(path, LARGEST)
     if content[:4] != bytes([0, 0, 8, dimensions]):
         raise PoisonError(
             f"{path} is not an IDX file of bytes in {dimensions} dimensions (its magic number is "
@@ -200,21 +199,6 @@ def read_idx(path: Path, dimensions: int, content_md5: str | None = None) -> np.
     if content_md5 not in (None, hashlib.md5(content, usedforsecurity=False).hexdigest()):
         raise PoisonError(f"{path} does not have the content of the published file: replace it or take it away")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-    except EOFError as error:
-        raise PoisonError(f"{path} is truncated: replace it by the original") from error
-    except (OSError, zlib.error) as error:
-        raise PoisonError(f"{path} cannot be read ({error}): replace it by the original") from error
-    if len(content) > LARGEST:
-        raise PoisonError(f"{path} is larger than {LARGEST} bytes unzipped: replace it by the original")
-    return content
 
 
 def _part(folder: str, number: int, data_dir: str | None) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from poisoncli.core.errors import PoisonError
+from poisoncli.tables import matlab
+from poisoncli.tables.archives import check_arrays
 from poisoncli.tables.read import read as read_table
-
-_LARGEST = 2**31  # bytes of a file unpacked
 
 
 def read(path: Path, classes: int = 2) -> tuple[Any, np.ndarray]:
@@ -25,7 +24,7 @@ def read(path: Path, classes: int = 2) -> tuple[Any, np.ndarray]:
     suffix = path.suffix.lower()
     if suffix in (".npz", ".mat"):
         try:
-            arrays = _npz(path) if suffix == ".npz" else _mat(path)
+            arrays = _npz(path) if suffix == ".npz" else matlab.read(path)
             x, y = _matrix(arrays), np.asarray(_named(arrays, "y")).ravel()
             chosen = arrays.get("poison")
         except PoisonError:
@@ -63,19 +62,9 @@ def _labels(y: np.ndarray, path: Path, classes: int) -> np.ndarray:
 
 
 def _npz(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
-            raise PoisonError(f"{path} unpacks to more than {_LARGEST} bytes: give fewer points")
+    check_arrays(path)
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
-
-
-def _mat(path: Path) -> dict[str, Any]:
-    import scipy.io
-
-    if path.stat().st_size > _LARGEST:
-        raise PoisonError(f"{path} is larger than {_LARGEST} bytes: give fewer points")
-    return dict(scipy.io.loadmat(path))
 
 
 def _named(arrays: dict[str, Any], name: str) -> Any:

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from poisoncli.core.errors import PoisonError
+from poisoncli.tables import memory
+from poisoncli.tables.archives import check_arrays
 
 LOG = logging.getLogger(__name__)
 TARGET_NAMES = ("target", "label", "y")  # taken as the target column if no other is named
 _LINES = (".csv", ".svm", ".libsvm", ".svmlight")  # text, whose rows people count from 1
-LARGEST = 2**30  # values; as float32 they fill 4 GiB
+_DENSE = 12  # bytes that a value takes at most while a table is read, as float64 and as float32
 
 
 class Table(NamedTuple):
@@ -82,6 +84,7 @@ def _read_csv(path: Path, target: str) -> Table:
     with path.open(newline="", encoding="utf-8-sig") as file:
         lines = csv.reader(file)
         header, first = next(lines, []), next(lines, None)
+    _check_size(len(header) * _lines(path), path)
     if first is None:
         raise PoisonError(f"{path} has no rows below its header line: give some")
     if len(first) != len(header):
@@ -124,6 +127,8 @@ def _read_parquet(path: Path, target: str) -> Table:
         ) from error
     with pyarrow.parquet.ParquetFile(path) as file:
         _check_size(file.metadata.num_rows * file.metadata.num_columns, path)
+        groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+        memory.check(2 * sum(group.total_byte_size for group in groups), path)
         frame = file.read().to_pandas(ignore_metadata=True)
     return _from_frame(frame, target, path)
 
@@ -181,8 +186,7 @@ def _target_column(columns: list[str], target: str, path: Path) -> str:
 def _read_npz(path: Path, target: str) -> Table:
     if not zipfile.is_zipfile(path):
         raise PoisonError(f"{path} is not an .npz file: write it with numpy.savez")
-    with zipfile.ZipFile(path) as archive:
-        _check_size(sum(entry.file_size for entry in archive.infolist()) // 8, path)
+    check_arrays(path, copies=3)
     with np.load(path, allow_pickle=False) as arrays:
         return _from_arrays(lambda name: arrays[name], sorted(arrays.files), target, path)
 
@@ -197,7 +201,7 @@ def _read_hdf5(path: Path, target: str) -> Table:
         array = file[name]
         if not isinstance(array, h5py.Dataset) or array.is_virtual or array.external:
             raise PoisonError(f"{name!r} in {path} is no array stored in the file itself: copy it into it")
-        _check_size(int(array.size or 0), path)
+        memory.check(3 * int(array.size or 0) * max(array.dtype.itemsize, 4), path)
         text = h5py.check_string_dtype(array.dtype)
         if array.dtype.kind == "O" and not text:
             raise PoisonError(f"{name!r} in {path} has elements of varying length: store it as numbers")
@@ -235,8 +239,14 @@ def _read_svmlight(path: Path, target: str) -> Table:
 
 
 def _check_size(values: int, path: Path) -> None:
-    if values > LARGEST:
-        raise PoisonError(f"{path} holds {values} values, more than {LARGEST}: take fewer rows or columns")
+    memory.check(_DENSE * values, path)
+
+
+def _lines(path: Path) -> int:
+    """How many lines a file has, or more."""
+    with path.open("rb") as file:
+        blocks = iter(lambda: file.read(2**20), b"")
+        return 1 + sum(block.count(b"\n") + block.count(b"\r") for block in blocks)
 
 
 READERS: dict[str, Callable[[Path, str], Table]] = {

@@ -10,7 +10,6 @@ import pytest
 
 from poisoncli.core.errors import PoisonError
 from poisoncli.datasets.file import File
-from poisoncli.tables import read
 
 X = np.array([[0, 5], [1, 6], [2, 7], [3, 9]], np.float32)
 Y = np.array([1, -1, 1, -1])
@@ -248,11 +247,11 @@ def test_svmlight_needs_no_target(tmp_path):
         File(str(tmp_path / "rows.svm"), "y").load()
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".npz", ".h5", ".svm"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz", ".h5", ".svm"])
 def test_oversized_tables_are_refused(tmp_path, suffix, monkeypatch):
     file = write(tmp_path / f"rows{suffix}")
-    monkeypatch.setattr(read, "LARGEST", 5)
-    with refused("more than 5: take fewer rows or columns"):
+    monkeypatch.setenv("POISON_MEMORY", "1e-8")
+    with refused("of memory, and the limit is .*: take fewer rows or columns"):
         file.load()
 
 

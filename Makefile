@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
-.PHONY: attack test test-long lint check bench reproduce clean
+.PHONY: attack test test-long lint check fuzz bench reproduce clean
 
 attack: .venv/.user  ## craft poison for the embedded data set, show the damage as a table and a figure
 	$(BIN)/poison attack --learn-lambda --out attack.h5 --force
@@ -24,6 +24,9 @@ lint: .venv/.dev  ## format, lint, types
 	$(BIN)/basedpyright
 
 check: lint test test-long  ## format, lint, types and all tests but the reproductions
+
+fuzz: .venv/.dev  ## ten thousand hostile inputs, within an hour; the table goes to benchmarks/RESULTS.md
+	PYTHONPATH=tests $(BIN)/python -m fuzz --table benchmarks/RESULTS.md
 
 bench: .venv/.bench  ## time and memory against plain PyTorch, and against CVXPY
 	$(BIN)/python -m benchmarks

@@ -240,7 +240,7 @@ def _run(
 
     run = description.from_toml(config_file) if config_file else description.Run()
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if given["lambda_"] or given["learn_lambda"]:  # the policy of the command line replaces the file's
+    if given["lambda_"] is not None or given["learn_lambda"]:  # the policy of the command line replaces the file's
         changes.update(_policy(given["lambda_"]), learn_lambda=bool(given["learn_lambda"]))
     choices = {kind: getattr(run, kind) for kind in description.TABLES}
     for kind, name in names.items():

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from poisoncli.core.data import Array, Params, Task
+from poisoncli.core.errors import PoisonError
 from poisoncli.core.method import method, option
 from poisoncli.training.layers import forward, zeros
 from poisoncli.training.linear import BIASES, LOSSES, descend, fit
@@ -39,7 +40,9 @@ class SVM:
         return forward(params, h, 0.0)
 
     def optimum(self, x: Array, y: Array, lambda_: float) -> Params:
-        """See `Exact.optimum`."""
+        """See `Exact.optimum`. Raises `PoisonError` without a penalty: then there may be no optimum."""
+        if not lambda_ > 0:
+            raise PoisonError("model svm needs a penalty above 0: craft with --lambda VALUE, such as 0.01")
         signs = 2.0 * np.asarray(y) - 1
         if self.passes:
             theta = descend(x, signs, lambda_, self.loss, self.passes)

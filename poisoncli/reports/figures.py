@@ -21,6 +21,7 @@ FORMATS = (".png", ".pdf", ".svg")
 # the style of each policy for lambda
 POLICIES = {"none": 0, "clean": 1, "fixed": 2, "learned": 3, "layers": 4, "learned-clean": 5}
 SINGLE = ("histogram", "position")  # what shows one run on axes of its own
+MOST_COLUMNS = 20  # panels beside each other
 Panels = Mapping[str, Mapping[str, RunFile]]  # run files by panel and line
 
 
@@ -41,10 +42,19 @@ class Layout:
     against: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in (name for joined in self.draw for name in joined.split("+")):
-            if name not in (*QUANTITIES, *SINGLE, *SEARCHES):
-                known = ", ".join((*QUANTITIES, *SINGLE, *SEARCHES))
-                raise PoisonError(f"{name!r} cannot be drawn: draw one of {known}")
+        if not self.draw:
+            raise PoisonError("there is nothing to draw: name a quantity, such as test_error")
+        for joined in self.draw:
+            names = joined.split("+")
+            for name in names:
+                if name not in (*QUANTITIES, *SINGLE, *SEARCHES):
+                    known = ", ".join((*QUANTITIES, *SINGLE, *SEARCHES))
+                    raise PoisonError(f"{name!r} cannot be drawn: draw one of {known}")
+            alone = [name for name in names if name in (*SINGLE, *SEARCHES)]
+            if alone and len(names) > 1:
+                raise PoisonError(f"{alone[0]} has axes of its own: draw {','.join(names)} instead of {joined}")
+        if not 0 <= self.columns <= MOST_COLUMNS:
+            raise PoisonError(f"columns is {self.columns}: give a whole number from 0 to {MOST_COLUMNS}")
 
 
 @dataclasses.dataclass(frozen=True)

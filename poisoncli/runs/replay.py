@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -112,6 +113,8 @@ def reevaluate(
         objective = dataclasses.replace(prepared.objective, model=description.build(changed, "model"))
         prepared = prepared._replace(objective=objective)
     if lambda_ is not None:
+        if not 0 < lambda_ < math.inf:
+            raise PoisonError(f"--lambda {lambda_} is no coefficient of a penalty: give a number above 0")
         value = np.float32(np.log(lambda_ * prepared.run.n_train))
         poison = poison._replace(log_lambda=np.full_like(poison.log_lambda, value))
     found = {choice.name: stages.weigh(prepared, poison, choice, report) for choice in defenses}

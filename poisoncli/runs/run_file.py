@@ -15,11 +15,12 @@ import numpy as np
 from poisoncli.core.attack import Poison
 from poisoncli.core.data import Params, Sparse
 from poisoncli.core.errors import PoisonError
+from poisoncli.runs import soundness
+from poisoncli.tables import memory
 from poisoncli.tables.atomic import replace
 
 SCHEMA = 2
 SCALER = ("shift", "scale", "y_shift", "y_scale")
-_LARGEST = 2**32  # numbers in an array that is read
 _UNITS = {"loss": "nats", "test_loss": "nats", "val_loss": "nats", "test_error": "1", "val_error": "1"}
 _AXES = {
     "x": ("repetition", "point", "feature"),
@@ -149,7 +150,7 @@ def read(path: str | Path, *, unfinished: bool = False) -> RunFile:
         with h5py.File(path, "r") as file:
             _check(path, file)
             content = _content(file)
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError):
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError):
         raise PoisonError(f"{path} is damaged or was not written by poison: craft the poison again") from None
     poison = content.poison
     if path.suffix == ".partial" and not unfinished:
@@ -257,22 +258,33 @@ def _check(path: Path, file: Any) -> None:
         raise PoisonError(f"{path} was not written by poison: give a run file of `poison attack`")
     if int(schema) > SCHEMA:
         raise PoisonError(f"{path} was written by a newer poison (schema {schema}): update poison to read it")
+    size = 0
     for name, link in _links(file):
         if not isinstance(link, h5py.HardLink):
             raise PoisonError(f"{path} links to other data at {name}: poison does not follow links")
         item = file[name]
         if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
             raise PoisonError(f"{path} keeps {name} in another file: poison does not follow links")
+        size += item.nbytes if isinstance(item, h5py.Dataset) else 0
+    memory.check(2 * size, path)
 
 
-def _links(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _links(file: Any) -> Iterator[tuple[str, Any]]:
+    """Every link in the file with its path. Raises `ValueError` for a group with two links: it may have no end."""
     import h5py
 
-    for name in group:
-        link = group.get(name, getlink=True)
-        yield f"{prefix}{name}", link
-        if isinstance(link, h5py.HardLink) and isinstance(group[name], h5py.Group):
-            yield from _links(group[name], f"{prefix}{name}/")
+    waiting, seen = [("", file)], set()
+    while waiting:
+        prefix, group = waiting.pop()
+        address = h5py.h5o.get_info(group.id).addr
+        if address in seen:
+            raise ValueError(f"{prefix} is linked twice")
+        seen.add(address)
+        for name in group:
+            link = group.get(name, getlink=True)
+            yield f"{prefix}{name}", link
+            if isinstance(link, h5py.HardLink) and isinstance(group[name], h5py.Group):
+                waiting.append((f"{prefix}{name}/", group[name]))
 
 
 def _description(file: Any) -> str:
@@ -298,8 +310,7 @@ def _content(file: Any) -> RunFile:
         defenses={name: _defended(group) for name, group in file.get("defend", {}).items()},
         evaluations={name: _evaluation(group) for name, group in file.get("evaluate", {}).items()},
     )
-    if not _fits(content):
-        raise ValueError("the arrays do not fit each other")
+    soundness.check(content)
     return content
 
 
@@ -315,36 +326,8 @@ def _evaluation(group: Any) -> Evaluation:
 
 
 def _array(item: Any, name: str) -> np.ndarray:
-    """The numbers of a data set. Raises `ValueError` if it is none, is too large, or has other axes."""
+    """The numbers of a data set. Raises `ValueError` if it is none, or has other axes."""
     axes = _AXES.get(name)
-    if item.dtype.kind not in "biuf" or item.size > _LARGEST or (axes and item.ndim != len(axes)):
+    if item.dtype.kind not in "biuf" or (axes and item.ndim != len(axes)):
         raise ValueError(name)
     return item[()]
-
-
-def _fits(content: RunFile) -> bool:
-    """Whether the arrays have the sizes that belong together, and the indices stay within them."""
-    poison, counts = content.poison, content.poison.counts
-    if content.split.keys() != {"train", "val", "test"}:
-        return False
-    repetitions, rows = content.split["train"].shape
-    # a checkpoint of runs that are crafted together lists them, and has entries for each
-    entries = repetitions * (len(json.loads(content.run)) if content.run.startswith("[") else 1)
-    stages, points = (entries, len(counts)), poison.replaced.shape[1]
-    added = poison.replaced.size == 0 or bool(np.all(poison.replaced == -1))
-    weighed = rows + points * added
-    return (
-        content.timeline.shape[1] == 2
-        and poison.x.shape[:2] == poison.y.shape == (entries, points)
-        and poison.replaced.shape == (repetitions, points)
-        and poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages
-        and poison.scales.shape in ((0, 0, 2), (*stages, 2))
-        and poison.trail.shape in ((0, 0, 0, 0), (*poison.loss.shape, poison.x.shape[2] + 1))
-        and bool(counts[0] == 0 and np.all(np.diff(counts) >= 0) and counts[-1] <= poison.y.shape[1])
-        and (added or bool(np.all((poison.replaced >= 0) & (poison.replaced < rows))))
-        and all(
-            found.weight.shape == found.score.shape == (*stages, weighed) for found in content.defenses.values()
-        )
-        and all(found.test_error.shape == found.val_loss.shape == stages for found in content.evaluations.values())
-        and all(found.target_rate.shape in ((0, 0), stages) for found in content.evaluations.values())
-    )

@@ -16,11 +16,12 @@ from poisoncli.reports.defenses import PICTURES
 from poisoncli.reports.figures import Layout
 from poisoncli.runs import description, run_file, stages
 from poisoncli.runs.description import Choice, Run
-from poisoncli.sweeps import batched
+from poisoncli.sweeps import batched, shape
 from poisoncli.tables.lock import writing
 
 PRESETS = importlib.resources.files("poisoncli.sweeps") / "presets"
 _NOT_A_RUN = ("line", "selected", "against")  # what a panel has beside the fields of a run
+LONGEST = 200  # letters of the name of a run file
 PLAN = "sweep.toml"  # the sweep's own description, kept beside its run files
 
 
@@ -101,15 +102,9 @@ def parse(text: str, source: str) -> Sweep:
     """
     try:
         plan = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PoisonError(f"{source} is not TOML: {error}") from None
-    unknown = set(plan) - {
-        *("title", "draw", "columns", "defend", "defense", "picture", "base", "panel", "line", "override")
-    }
-    if unknown:
-        raise PoisonError(
-            f"{source} has unknown entries {', '.join(sorted(unknown))}: use title, draw, base, panel, line"
-        )
+    shape.check(plan, source)
     panels, lines = plan.get("panel") or {"": {}}, plan.get("line") or {"run": {}}
     cells = []
     for (panel, over), (line, under) in itertools.product(panels.items(), lines.items()):
@@ -118,6 +113,8 @@ def parse(text: str, source: str) -> Sweep:
         for part in (over, under, both, plan.get("override", {})):
             fields = _merge(fields, {k: v for k, v in part.items() if k not in _NOT_A_RUN})
         name = "-".join(part for part in (_slug(panel), _slug(line)) if part)
+        if not 0 < len(name) <= LONGEST:
+            raise PoisonError(f"{source}: {panel!r} and {line!r} make no file name: use 1 to {LONGEST} letters")
         name = _unique(name, {cell.name for cell in cells})
         cells.append(Cell(name, panel, line, description.resolve(description.from_mapping(fields))))
     defend = tuple(plan.get("defend", ()))
@@ -130,7 +127,7 @@ def parse(text: str, source: str) -> Sweep:
         description.resolve_defense(Choice(name, given))
     if picture:
         description.known(picture, dict.fromkeys(PICTURES), "picture")
-    title = str(plan.get("title", source))
+    title = plan.get("title", source)
     return Sweep(title, _layout(plan, panels), tuple(cells), text, defend, options, picture)
 
 
@@ -141,7 +138,7 @@ def _layout(plan: Mapping[str, Any], panels: Mapping[str, Any]) -> Layout:
         description.known(other, panels, "panel")
     return Layout(
         draw=tuple(plan.get("draw", ("test_error",))),
-        columns=int(plan.get("columns", 0)),
+        columns=plan.get("columns", 0),
         selected={name: tuple(panel["selected"]) for name, panel in panels.items() if "selected" in panel},
         against=against,
     )
@@ -182,7 +179,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if (
             isinstance(old, Mapping)
             and isinstance(value, Mapping)
-            and value.get("name", old["name"]) == old["name"]
+            and value.get("name", old.get("name")) == old.get("name")
         ):
             value = {**old, **value}
         merged[name] = value

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import fcntl
+import json
 import os
 import signal
 import stat
@@ -25,36 +26,54 @@ from poisoncli.runs.run_file import SCALER, Defended, Evaluation, RunFile
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
-def numbers(shape, dtype=np.float32):
-    kinds = {"f": lambda: st.floats(width=32), "i": lambda: st.integers(0, 2**40)}
+def numbers(shape, dtype=np.float32, finite=False):
+    plain = {"allow_nan": False, "allow_infinity": False} if finite else {}
+    kinds = {"f": lambda: st.floats(width=32, **plain), "i": lambda: st.integers(0, 2**40)}
     return arrays(dtype, shape, elements=kinds[np.dtype(dtype).kind]())
+
+
+def described(repetitions, rows, note=""):
+    """A description with the sizes that a run file is held against."""
+    sizes = {f"n_{name}": rows for name in ("train", "val", "test")}
+    return json.dumps({"repetitions": repetitions, **sizes, "note": note})
 
 
 @st.composite
 def run_files(draw):
-    """Run files of any size, NaN and infinity included."""
+    """Run files of any size, NaN and infinity included where they may be."""
     repetitions, stages, points, m, lambdas, outer, rows = (draw(st.integers(1, 3)) for _ in range(7))
     each, whole = (repetitions, stages), np.int64
     poison = Poison(
-        x=draw(numbers((repetitions, points, m))),
-        y=draw(numbers((repetitions, points))),
+        x=draw(numbers((repetitions, points, m), finite=True)),
+        y=draw(numbers((repetitions, points), finite=True)),
         replaced=draw(arrays(np.int64, (repetitions, points), elements=st.integers(0, rows - 1))),
         counts=np.sort(draw(arrays(np.int64, stages, elements=st.integers(0, points)))) * (np.arange(stages) > 0),
-        log_lambda=draw(numbers((*each, lambdas))),
+        log_lambda=draw(numbers((*each, lambdas), finite=True)),
         loss=draw(numbers((*each, draw(st.integers(0, 1)) * outer))),
         done=draw(st.integers(0, 99)),
-        total=draw(st.integers(1, 99)),
+        total=99,
     )
-    params = [{"w": draw(numbers((*each, 2, m))), "b": draw(numbers((*each, 2)))} for _ in range(lambdas)]
-    defended = Defended(draw(text), draw(text), *(draw(numbers((*each, rows))) for _ in range(2)))
-    evaluation = Evaluation(*(draw(numbers(each)) for _ in range(4)), draw(numbers((*each, lambdas))), params)
+    params = [
+        {"w": draw(numbers((*each, 2, m), finite=True)), "b": draw(numbers((*each, 2), finite=True))}
+        for _ in range(lambdas)
+    ]
+    weight = draw(arrays(np.float32, (*each, rows), elements=st.floats(0, 1, width=32)))
+    choice = json.dumps({"name": "trim", "note": draw(text)})
+    defended = Defended(choice, draw(text), weight, draw(numbers((*each, rows))))
+    measured = {
+        name: draw(numbers(each, finite=name.startswith("test")))
+        for name in ("test_error", "val_error", "test_loss", "val_loss")
+    }
+    evaluation = Evaluation(**measured, norm=draw(numbers((*each, lambdas), finite=True)), params=params)
+    scales = numbers((), finite=True).map(lambda scale: np.where(scale, scale, np.float32(1)))
     return RunFile(
-        run=draw(text),
+        run=described(repetitions, rows, draw(text)),
         sha256=draw(st.text("0123456789abcdef", max_size=64)),
         split={name: draw(numbers((repetitions, rows), whole)) for name in ("train", "val", "test")},
         scaler={
-            **{name: draw(numbers(draw(st.sampled_from([(), (m,), (repetitions, m)])))) for name in SCALER[:2]},
-            **{name: draw(numbers(draw(st.sampled_from([(), (repetitions,)])))) for name in SCALER[2:]},
+            name: np.broadcast_to(draw(scales), draw(st.sampled_from(shapes))).copy()
+            for names, shapes in ((SCALER[:2], [(), (m,), (repetitions, m)]), (SCALER[2:], [(), (repetitions,)]))
+            for name in names
         },
         poison=poison,
         defenses={"trim": defended} if draw(st.booleans()) else {},
@@ -89,7 +108,7 @@ def example(value=0.5, size=3) -> RunFile:
     )
     rows = {name: np.arange(4)[None] for name in ("train", "val", "test")}
     scaler = {name: np.float32(name.endswith("scale")) for name in SCALER}
-    return RunFile("{}", "ab", rows, scaler, poison)
+    return RunFile(described(1, 4), "ab", rows, scaler, poison)
 
 
 @pytest.fixture
@@ -152,6 +171,54 @@ def test_damaged_file_is_refused_or_read(path):
             assert isinstance(run_file.read(path), RunFile)
         except PoisonError as error:
             assert "run.h5" in str(error)  # noqa: PT017
+
+
+DAMAGED = {
+    "no counts": lambda file: replaced(file, "attack/counts", np.zeros(0, int)),
+    "counts that are no whole numbers": lambda file: replaced(file, "attack/counts", np.array([0.0, 2.0])),
+    "float row numbers": lambda file: replaced(file, "split/train", np.arange(4.0)[None]),
+    "boolean row numbers": lambda file: replaced(file, "split/val", np.ones((1, 4), bool)),
+    "negative row numbers": lambda file: replaced(file, "split/val", -np.ones((1, 4), int)),
+    "scalar points": lambda file: replaced(file, "attack/y", np.float32(1)),
+    "points of words": lambda file: replaced(file, "attack/y", np.array([["a", "b"]], "S1")),
+    "points that are not finite": lambda file: replaced(file, "attack/x", np.full((1, 2, 3), np.nan, np.float32)),
+    "a scale of zero": lambda file: replaced(file, "split/scale", np.float32(0)),
+    "an empty description": lambda file: file.attrs.__setitem__("run", "{}"),
+    "a description that is a list": lambda file: file.attrs.__setitem__("run", "[]"),
+    "a description that never ends": lambda file: file.attrs.__setitem__("run", "[" * 20_000),
+    "a group in itself": lambda file: file.__setitem__("attack/again", file["attack"]),
+    "groups in groups": lambda file: file.create_group("defend/" + "/".join(["g"] * 2000)),
+    "a defense that is no JSON": lambda file: defended(file, "trim", 1.0),
+    "a defense with another name": lambda file: defended(file, '{"name": "l2"}', 1.0),
+    "weights above 1": lambda file: defended(file, '{"name": "trim"}', 2.0),
+    "another number of rows": lambda file: file.attrs.__setitem__("run", described(1, 5)),
+}
+
+
+def replaced(file, name, value):
+    del file[name]
+    file[name] = value
+
+
+def defended(file, choice, weight):
+    group = file.create_group("defend/trim")
+    group.attrs["defense"], group.attrs["knows"] = choice, "nothing"
+    group["weight"] = group["score"] = np.full((1, 2, 4), weight, np.float32)
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_parts_that_do_not_go_together_are_refused(path, kind):
+    with h5py.File(path, "r+") as file:
+        DAMAGED[kind](file)
+    refused(path, "damaged or was not written by poison")
+
+
+def test_a_file_that_declares_more_than_memory_holds_is_refused(path):
+    with h5py.File(path, "r+") as file:
+        del file["attack/x"]
+        file.create_dataset("attack/x", shape=(1, 2, 2**44), dtype="f4", chunks=True)
+    assert path.stat().st_size < 2**20
+    refused(path, "GiB of memory, and the limit is")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04 zip", b"text"])
@@ -269,7 +336,7 @@ def wrong_shape(file):
         (deep_link, "evaluate/none/params/0: poison does not follow links"),
         (virtual, "attack/x in another file"),
         (external, "attack/x in another file"),
-        (huge, "damaged"),
+        (huge, "GiB of memory, and the limit is"),
         (cycle, "damaged"),
         (no_array, "damaged"),
         (wrong_type, "damaged"),

@@ -1,0 +1,114 @@
+"""Whether the parts of a run file go together, so that what reads them need not ask again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from poisoncli.core.data import Sparse
+
+
+def check(content: Any) -> None:
+    """Raise `ValueError` unless the arrays of a `RunFile` have the types, sizes and ranges that belong together.
+
+    A checkpoint of runs that are crafted together lists them, and has entries for each.
+    """
+    described = json.loads(content.run)
+    runs = described if isinstance(described, list) else [described]
+    if not runs or not all(isinstance(run, dict) for run in runs):
+        raise ValueError("the description is no object")
+    _check_split(content, runs[0])
+    repetitions = len(content.split["train"])
+    _check_poison(content.poison, repetitions * len(runs), repetitions, content.split["train"].shape[1])
+    _demand(content.timeline.shape[1] == 2, "timeline")
+    _floats([content.timeline, *content.scaler.values()])
+    _demand(all(np.all(content.scaler[name] != 0) for name in ("scale", "y_scale")), "scale")
+    stages = (repetitions * len(runs), len(content.poison.counts))
+    points = content.poison.replaced.shape[1] * _added(content.poison)
+    for name, found in content.defenses.items():
+        _check_defended(found, (*stages, content.split["train"].shape[1] + points))
+        _demand(json.loads(found.choice)["name"] == name, "defense")
+    _demand(set(content.evaluations) <= {"none", *content.defenses}, "evaluations")
+    for found in content.evaluations.values():
+        _check_evaluation(found, stages)
+
+
+def _check_split(content: Any, run: dict[str, Any]) -> None:
+    """Row numbers: whole, and as many as the description says."""
+    split = content.split
+    _demand(split.keys() == {"train", "val", "test"}, "split")
+    for name, rows in split.items():
+        wanted = (run["repetitions"], run[f"n_{name}"])
+        _demand(rows.dtype.kind in "iu" and rows.shape == wanted and bool(np.all(rows >= 0)), name)
+    _demand(split["train"].size > 0 and split["test"].size > 0, "no rows")
+
+
+def _check_poison(poison: Any, entries: int, repetitions: int, rows: int) -> None:
+    counts, points = poison.counts, poison.replaced.shape[1]
+    _demand(counts.dtype.kind in "iu" and poison.replaced.dtype.kind in "iu", "types of counts")
+    _demand(len(counts) > 0 and counts[0] == 0 and bool(np.all(np.diff(counts) >= 0)), "counts")
+    _demand(counts[-1] <= points and 0 <= poison.done <= poison.total, "counts")
+    _demand(poison.x.shape[:2] == poison.y.shape == (entries, points), "points")
+    _demand(poison.replaced.shape == (repetitions, points), "replaced")
+    if not _added(poison):
+        _demand(bool(np.all((poison.replaced >= 0) & (poison.replaced < rows))), "replaced")
+    stages = (entries, len(counts))
+    _demand(poison.log_lambda.shape[:2] == poison.loss.shape[:2] == stages, "stages")
+    _demand(poison.log_lambda.shape[2] > 0, "log_lambda")
+    _demand(poison.scales.shape in ((0, 0, 2), (*stages, 2)), "scales")
+    _demand(poison.trail.shape in ((0, 0, 0, 0), (*poison.loss.shape, poison.x.shape[2] + 1)), "trail")
+    x = poison.x
+    if isinstance(x, Sparse):
+        _demand(all(part.shape == x[0].shape for part in x), "points")
+        _floats(part.data for part in x)
+    _floats([poison.y] if isinstance(x, Sparse) else [x, poison.y])
+    _kinds([poison.log_lambda, poison.loss, poison.scales, poison.memory, poison.trail])
+    if poison.done == poison.total:  # -inf is no penalty
+        _demand(not np.any(np.isnan(poison.log_lambda) | (poison.log_lambda == np.inf)), "log_lambda")
+
+
+def _check_defended(found: Any, shape: tuple[int, ...]) -> None:
+    """Weights in [0, 1]; scores may be NaN."""
+    _demand(found.weight.shape == found.score.shape == shape, "weight")
+    _floats([found.weight])
+    _kinds([found.score])
+    _demand(bool(np.all((found.weight >= 0) & (found.weight <= 1))), "weight")
+
+
+def _check_evaluation(found: Any, stages: tuple[int, int]) -> None:
+    """Errors of each stage; those of the validation rows are NaN where there are none."""
+    for name in ("test_error", "val_error", "test_loss", "val_loss"):
+        _demand(getattr(found, name).shape == stages, name)
+    _demand(found.target_rate.shape in ((0, 0), stages), "target_rate")
+    _floats([found.test_error, found.test_loss, found.norm])
+    _kinds([found.val_error, found.val_loss, found.target_rate])
+    _demand(len(found.params) > 0 and found.norm.shape == (*stages, len(found.params)), "norm")
+    for layer in found.params:
+        _demand(
+            bool(layer) and all(leaf.shape[:2] == stages and leaf[0, 0].size for leaf in layer.values()), "params"
+        )
+        _floats(layer.values())
+    if all("w" in layer for layer in found.params):
+        _demand(all(layer["w"].ndim == 4 and layer["w"].shape[2] > 0 for layer in found.params), "params")
+
+
+def _added(poison: Any) -> bool:
+    """Whether the poison rows join the training rows; then none of them replaces one."""
+    return poison.replaced.size == 0 or bool(np.all(poison.replaced == -1))
+
+
+def _kinds(arrays: Iterable[np.ndarray]) -> None:
+    _demand(all(array.dtype.kind == "f" for array in arrays), "types")
+
+
+def _floats(arrays: Iterable[np.ndarray]) -> None:
+    for array in arrays:
+        _demand(array.dtype.kind == "f" and bool(np.all(np.isfinite(array))), "numbers")
+
+
+def _demand(fits: bool, what: str) -> None:
+    if not fits:
+        raise ValueError(f"the arrays do not go together: {what}")

@@ -88,11 +88,8 @@ def _mat_bomb() -> bytes:
     flags = struct.pack("<IIII", 6, 8, 6, 0) + struct.pack("<IIii", 5, 8, rows, 1) + struct.pack("<II", 1, 7) + name
     body = flags + struct.pack("<II", 9, (rows * 8) & 0xFFFFFFF8)
     whole = struct.pack("<II", 14, (len(body) + rows * 8) & 0xFFFFFFFF) + body
-    packer = zlib.compressobj(9)
-    packed = packer.compress(whole)
-    for _ in range(192):
-        packed += packer.compress(bytes(BLOCK))
-    packed += packer.flush()
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = b"\x78\xda" + packer.compress(whole) + packer.flush(zlib.Z_FULL_FLUSH) + _deflated()
     return head + struct.pack("<II", 15, len(packed)) + packed
 
 

@@ -117,7 +117,7 @@ def complaint(case: Case, outcome: Outcome, folder: Path) -> str:
     wanted = {-signal.SIGKILL} if case.signal == "SIGKILL" else set()
     if outcome.status not in ALLOWED | wanted:
         return f"exit status {outcome.status}"
-    if outcome.status in (1, 2) and not outcome.stderr.strip() and case.streams in ("files", "ascii"):
+    if outcome.status in (1, 2) and not outcome.stderr.strip() and case.streams in ("files", "ascii", "python"):
         return "refused without a word"
     if case.signal != "SIGKILL" and (left := sorted(folder.rglob("*.writing"))):
         return f"left {left[0].suffix} behind"

@@ -77,13 +77,15 @@ class Interruptions:
             outcome = self._zygote.run(case, Path(place))
             return outcome.seconds, arrays(Path(place))
 
-    def draw(self, rng: random.Random, count: int) -> Iterator[tuple[Case, Outcome, str]]:
-        """Disturbed jobs with their outcomes, and what is wrong with them."""
+    def draw(
+        self, rng: random.Random, count: int, weights: tuple[int, ...] = WEIGHTS
+    ) -> Iterator[tuple[Case, Outcome, str]]:
+        """Disturbed jobs with their outcomes, and what is wrong with them; weights: of the signals `NAMES`."""
         for _ in range(count):
             number = rng.randrange(len(self._jobs))
             case, again = self._jobs[number]
             seconds, whole = self._whole[number]
-            name = rng.choices(NAMES, WEIGHTS)[0]
+            name = rng.choices(NAMES, weights)[0]
             kind = {"SIGKILL": "kills", "SIGINT": "Ctrl-C"}.get(name, name)
             case = dataclasses.replace(case, kind=kind, signal=name, after=rng.uniform(0.0, 1.05 * seconds))
             yield case, *self.judge(case, again, whole)

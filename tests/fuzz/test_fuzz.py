@@ -43,7 +43,7 @@ def test_a_short_part(zygote, cache):
 
 
 def test_a_killed_evaluation_can_be_repeated(zygote, cache):
-    found = list(Interruptions(zygote, Templates(cache), ("evaluate",)).draw(random.Random(0), 2))
+    found = list(Interruptions(zygote, Templates(cache), ("evaluate",)).draw(random.Random(0), 2, (1, 0, 0)))
     assert [complaint for _, _, complaint in found] == ["", ""]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 from types import FrameType
 
 
@@ -19,9 +21,29 @@ def main() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` and `&` set it
             signal.signal(number, _leave)
+    _open_streams()
     from poisoncli.cli import app
 
-    app()
+    try:
+        app()
+    except OSError as error:  # of the help, which no verb prints
+        from poisoncli.cli.common import drop_output
+
+        drop_output()
+        print(f"poison: cannot write the output ({error.strerror})", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _open_streams() -> None:
+    """Streams that the caller closed lead nowhere; letters that an output does not know become question marks."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import logging
 import math
+import os
 import signal
 import sys
 import time
@@ -22,6 +24,7 @@ from poisoncli.cli import signals
 
 PATIENCE = 2.0  # seconds before a progress bar appears
 _UNEXPECTED = (MemoryError, OSError, RuntimeError, ValueError, TypeError, KeyError)
+_OUTPUT = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)  # where stdout cannot be written
 _KEPT = "the run files keep what was finished, and the same command does the rest"
 _INTERRUPTED = {"defend": _KEPT, "evaluate": _KEPT}  # what a user does next, by verb
 
@@ -44,6 +47,7 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
             except typer.Exit:  # a RuntimeError, but no failure
                 raise
             except BrokenPipeError:
+                drop_output()
                 sys.stderr.close()
                 raise typer.Exit(1) from None
             except (KeyboardInterrupt, Exception) as error:
@@ -72,6 +76,13 @@ def _verdict(error: BaseException, verb: str, number: int) -> tuple[str, int]:
         return f"interrupted: {cure}", 128 + (number or signal.SIGINT)
     if isinstance(error, PoisonError):
         return str(error), 1 if isinstance(error, FailedError) else 2
+    if isinstance(error, MemoryError):
+        return "there is not enough memory: take fewer rows, columns or repetitions", 1
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot use {error.filename} ({error.strerror}): check the path", 2
+    if isinstance(error, OSError) and error.errno in _OUTPUT:
+        drop_output()
+        return f"cannot write the output ({error.strerror}): send it to a place with room", 1
     if not isinstance(error, _UNEXPECTED):
         return "", 1
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -106,6 +117,12 @@ def remarks(quiet: bool) -> Iterator[None]:
         logger.setLevel(level)
 
 
+def drop_output() -> None:
+    """Let what stdout still holds go nowhere, so that Python does not fail on it once more at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _complain(text: str, debug: bool) -> None:
     with contextlib.suppress(OSError):  # a terminal that was closed
         if debug:
@@ -129,7 +146,7 @@ def progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),

@@ -21,7 +21,9 @@ _WORD = 14  # letters of a word in a header that stay together
 
 def console() -> Console:
     """Standard output; as wide as the terminal or as $COLUMNS says, and wide in a pipe."""
-    return Console(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _PIPE)
+    return Console(
+        markup=False, emoji=False, width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _PIPE
+    )
 
 
 @dataclasses.dataclass

@@ -316,4 +316,5 @@ def percent(row: dict[str, Any]) -> str:
     if row["measure"] == "test NMSE":
         return f"{row['test_error']:.3f}" + (f" ± {row['test_error_se']:.3f}" if row["repetitions"] > 1 else "")
     error = f" ± {100 * row['test_error_se']:.1f}" if row["repetitions"] > 1 else ""
-    return f"{100 * row['test_error']:.1f}{error} %"
+    draws = f" (orders ± {100 * row['draw_spread']:.1f})" if "draw_spread" in row else ""
+    return f"{100 * row['test_error']:.1f}{error} %{draws}"

@@ -44,6 +44,15 @@ class Exact(Protocol):
         ...
 
 
+@runtime_checkable
+class Drawn(Protocol):
+    """An `Exact` model whose training may depend on chance, such as on the order of the rows."""
+
+    def draws_of(self, x: Array, y: Array, lambda_: float, seed: int) -> list[Params]:
+        """The parameters of independent trainings, see `Exact.optimum`; one where chance has no part."""
+        ...
+
+
 class Block(NamedTuple):
     """Some training rows: x [n, a], its transpose xt [a, n], and the columns [a] kept (None: all)."""
 

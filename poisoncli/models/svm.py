@@ -22,6 +22,7 @@ class SVM:
     loss: `hinge`, or `logistic` for a logistic regression at its optimum.
     bias: `free` of the penalty, or `penalized` like a weight: liblinear's default and the code of KSL's authors.
     passes: of stochastic gradient descent over the rows instead of the optimum; 0 means the optimum (KSL 6.3).
+    draws: random orders of the rows that the errors of `passes` are averaged over.
     """
 
     penalties: ClassVar[tuple[str, ...]] = ("l2",)
@@ -32,6 +33,7 @@ class SVM:
     loss: str = option("hinge", choices=LOSSES)
     bias: str = option("free", choices=BIASES)
     passes: int = option(0, low=0)
+    draws: int = option(10, low=1)
 
     def init(self, key: Array, m: int) -> Params:
         return zeros(m)
@@ -40,12 +42,20 @@ class SVM:
         return forward(params, h, 0.0)
 
     def optimum(self, x: Array, y: Array, lambda_: float) -> Params:
-        """See `Exact.optimum`. Raises `PoisonError` without a penalty: then there may be no optimum."""
+        """See `Exact.optimum`; with `passes` in one fixed order. Raises `PoisonError` without a penalty."""
+        return self._trained(x, y, lambda_, 0)
+
+    def draws_of(self, x: Array, y: Array, lambda_: float, seed: int) -> list[Params]:
+        """See `Drawn.draws_of`."""
+        seeds = np.random.SeedSequence(seed).generate_state(self.draws if self.passes else 1)
+        return [self._trained(x, y, lambda_, int(one)) for one in seeds]
+
+    def _trained(self, x: Array, y: Array, lambda_: float, seed: int) -> Params:
         if not lambda_ > 0:
             raise PoisonError("model svm needs a penalty above 0: craft with --lambda VALUE, such as 0.01")
         signs = 2.0 * np.asarray(y) - 1
         if self.passes:
-            theta = descend(x, signs, lambda_, self.loss, self.passes)
+            theta = descend(x, signs, lambda_, self.loss, self.passes, self.bias, seed)
         else:
             theta = fit(x, signs, lambda_, self.loss, self.bias)
         return [{"w": theta.w[None], "b": np.array([theta.b])}]

@@ -91,7 +91,8 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
     Keys: measure (what test_error is), defense, knows (what it was told), poison (rows), fraction (of the
     training rows), repetitions, test_error and val_error (shares in [0, 1], or the NMSE of real targets) with
     standard errors *_se (0 for one repetition), for a targeted attack target_rate (share of its target rows that
-    come out as the attacker wants), for a defense also what `_detection` gives, val_loss (nats),
+    come out as the attacker wants), for a training by chance draw_spread (standard deviation over its draws),
+    for a defense also what `_detection` gives, val_loss (nats),
     lambda and log_lambda (lists of one, or one a layer; log_lambda in the papers' scale, lambda the coefficient
     in the mean loss), norm and layer_norm (||w||^2 / d of all parameters, and of each layer), and for linear models
     consistency (Kuncheva's index against the clean victim, for as many features as `selected` says).
@@ -119,6 +120,8 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
             row.update(_detection(content, name, stage))
         if evaluation.target_rate.size:
             row["target_rate"], row["target_rate_se"] = mean_and_error(evaluation.target_rate[:, stage])
+        if evaluation.draw_spread.size:
+            row["draw_spread"] = float(evaluation.draw_spread[:, stage].mean())
         row["val_loss"] = float(evaluation.val_loss[:, stage].mean())
         row["log_lambda"] = [float(value) for value in log_lambda.mean(axis=0)]
         row["lambda"] = [math.exp(value) / n for value in row["log_lambda"]]

@@ -58,6 +58,8 @@ class Evaluation:
     norm: squared L2 norm of all parameters over their number, of each layer [repetitions, stages, layers].
     params: the victim's parameters, each array with leading axes [repetitions, stages].
     target_rate: share of the attacker's target rows that come out as he wants, see `targets.rate`; or empty [0, 0].
+    draw_spread: standard deviation of test_error over the draws of a training by chance, of which it is the mean;
+        or empty [0, 0].
     """
 
     test_error: np.ndarray
@@ -67,6 +69,7 @@ class Evaluation:
     norm: np.ndarray
     params: Params
     target_rate: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0), np.float32))
+    draw_spread: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0), np.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,8 +246,9 @@ def _scale_stages(file: Any, counts: Any) -> None:
 def _put_evaluation(group: Any, evaluation: Evaluation) -> None:
     measures = {f.name: getattr(evaluation, f.name) for f in dataclasses.fields(evaluation)}
     params = measures.pop("params")
-    if not measures["target_rate"].size:
-        del measures["target_rate"]
+    for name in ("target_rate", "draw_spread"):
+        if not measures[name].size:
+            del measures[name]
     _put(group, measures)
     for number, layer in enumerate(params):
         _put(group.create_group(f"params/{number}"), layer)

@@ -83,8 +83,9 @@ def _check_evaluation(found: Any, stages: tuple[int, int]) -> None:
     for name in ("test_error", "val_error", "test_loss", "val_loss"):
         _demand(getattr(found, name).shape == stages, name)
     _demand(found.target_rate.shape in ((0, 0), stages), "target_rate")
+    _demand(found.draw_spread.shape in ((0, 0), stages), "draw_spread")
     _floats([found.test_error, found.test_loss, found.norm])
-    _kinds([found.val_error, found.val_loss, found.target_rate])
+    _kinds([found.val_error, found.val_loss, found.target_rate, found.draw_spread])
     _demand(len(found.params) > 0 and found.norm.shape == (*stages, len(found.params)), "norm")
     for layer in found.params:
         _demand(

@@ -302,8 +302,12 @@ def behind(prepared: Prepared, content: RunFile, name: str, report: Report) -> E
         weight = None if name == "none" else content.defenses[name].weight[:, stage]
         scores.append(_score(prepared, content.poison, stage, weight))
     report(stages, stages, what)
+    if not all(score.draw_spread.size for score in scores):
+        scores = [score._replace(draw_spread=np.zeros_like(score.test_error)) for score in scores]
     stacked: Any = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *scores)
     rate = targets.rate(prepared.run, prepared.objective, prepared.target, stacked.params)
+    if not stacked.draw_spread.any():
+        stacked = stacked._replace(draw_spread=np.empty((0, 0), np.float32))
     evaluation = Evaluation(**stacked._asdict(), target_rate=rate)
     if not np.all(np.isfinite(evaluation.test_loss)):
         raise FailedError(
@@ -324,7 +328,8 @@ def _score(prepared: Prepared, poison: Poison, stage: int, weight: np.ndarray | 
         train = train._replace(weight=train.weight * weight)
     if isinstance(prepared.objective.model, Exact):
         lambdas = [prepared.learner(value).lambda_ for value in poison.log_lambda[:, stage]]
-        return solve_and_score(prepared.objective.model, train, lambdas, prepared.split.val, prepared.split.test)
+        split, seed = prepared.split, prepared.run.seed
+        return solve_and_score(prepared.objective.model, train, lambdas, split.val, split.test, seed)
     split, log_lambda = prepared.split, jnp.asarray(poison.log_lambda[:, stage])
     keys = _keys(prepared, _VICTIM)
     score = train_and_score(

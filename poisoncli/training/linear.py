@@ -9,6 +9,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from poisoncli.core.data import Array
 from poisoncli.core.errors import FailedError
@@ -61,10 +62,12 @@ def _solver(loss: str, bias: str, strength: float, tol: float) -> Any:
     return LogisticRegression(C=strength, solver=solver, tol=tol, max_iter=100_000, random_state=0)
 
 
-def descend(x: Array, y: Array, lambda_: float, loss: str, passes: int) -> Linear:
+def descend(
+    x: Array, y: Array, lambda_: float, loss: str, passes: int, bias: str = "free", seed: int = 0
+) -> Linear:
     """Parameters after some passes of stochastic gradient descent, one row at a time (Bottou's step sizes).
 
-    The bias is free. Raises `FailedError` if only one class is there.
+    seed: of the order of the rows. bias: see `fit`. Raises `FailedError` if only one class is there.
     """
     from sklearn.linear_model import SGDClassifier
 
@@ -72,7 +75,12 @@ def descend(x: Array, y: Array, lambda_: float, loss: str, passes: int) -> Linea
         raise FailedError("one class has no training rows left: remove less, or add rows of that class")
     name = "hinge" if loss == "hinge" else "log_loss"
     learner: Any = SGDClassifier
-    solver = learner(loss=name, alpha=lambda_, max_iter=passes, tol=None, random_state=0)
+    free = bias == "free"
+    solver = learner(loss=name, alpha=lambda_, max_iter=passes, tol=None, fit_intercept=free, random_state=seed)
+    if not free:  # a feature of 1 like any other
+        one = np.ones((x.shape[0], 1), x.dtype)
+        solver.fit(sp.hstack([x, one], format="csr") if sp.issparse(x) else np.concatenate([x, one], axis=1), y)
+        return Linear(np.asarray(solver.coef_[0, :-1], float), float(solver.coef_[0, -1]))
     solver.fit(x, y)
     return Linear(np.asarray(solver.coef_[0], float), float(solver.intercept_[0]))
 

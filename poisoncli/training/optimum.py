@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from poisoncli.core.data import Array, Data, Params
 from poisoncli.core.defense import Learner
 from poisoncli.core.errors import PoisonError
-from poisoncli.core.victim import Exact
+from poisoncli.core.victim import Drawn, Exact
 from poisoncli.training.descent import fit
 from poisoncli.training.layers import predict
 from poisoncli.training.layout import lay_out
@@ -21,20 +21,27 @@ from poisoncli.training.multiclass import MulticlassLinear, outputs, rivals
 from poisoncli.training.score import Score
 
 
-def solve_and_score(model: Exact, train: Data, lambdas: Sequence[float], val: Data, test: Data) -> Score:
+def solve_and_score(
+    model: Exact, train: Data, lambdas: Sequence[float], val: Data, test: Data, seed: int = 0
+) -> Score:
     """Train `model` on the rows of each repetition that have weight 1, and score it; see `run_file.Evaluation`.
 
     lambdas: coefficient of the penalty in the mean loss of the rows kept, for each repetition. Validation scores
-    are NaN where there are no validation rows. Raises `PoisonError` for weights other than 0 and 1.
+    are NaN where there are no validation rows. Where chance has a part in the training (`Drawn`), errors and losses
+    are means over its draws, from `seed` on, and the parameters are the first draw's. Raises `PoisonError` for
+    weights other than 0 and 1.
     """
-    found = []
+    found, spreads = [], []
     for r, lambda_ in enumerate(lambdas):
         weight = np.asarray(train.weight[r])
         if np.any((weight != 0) & (weight != 1)):
             raise PoisonError("model svm takes rows or leaves them: use a defense that removes rows")
         kept = np.flatnonzero(weight)
-        params = model.optimum(train.x[r][kept], np.asarray(train.y[r])[kept], lambda_)
-        found.append((params, *_scores(model, params, val, r), *_scores(model, params, test, r)))
+        rows = (train.x[r][kept], np.asarray(train.y[r])[kept], lambda_)
+        draws = model.draws_of(*rows, seed=seed + r) if isinstance(model, Drawn) else [model.optimum(*rows)]
+        scores = np.array([(*_scores(model, one, val, r), *_scores(model, one, test, r)) for one in draws])
+        spreads.append(scores[:, 2].std(ddof=1) if len(draws) > 1 else 0.0)
+        found.append((draws[0], *scores.mean(axis=0)))
     params, val_error, val_loss, test_error, test_loss = zip(*found, strict=True)
     stacked = [{k: np.stack([one[i][k] for one in params]) for k in layer} for i, layer in enumerate(params[0])]
     size = sum(leaf[0].size for layer in stacked for leaf in layer.values())
@@ -48,6 +55,7 @@ def solve_and_score(model: Exact, train: Data, lambdas: Sequence[float], val: Da
         val_loss=np.array(val_loss),
         norm=np.asarray(norm)[:, None],
         params=stacked,
+        draw_spread=np.array(spreads, np.float32) if any(spreads) else np.empty(0, np.float32),
     )
 
 

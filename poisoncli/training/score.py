@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from poisoncli.core.data import Array, Data, Params
 from poisoncli.core.victim import Objective, Trainer
@@ -25,6 +26,7 @@ class Score(NamedTuple):
     val_loss: Array
     norm: Array
     params: Params
+    draw_spread: Array = np.empty(0, np.float32)
 
 
 @functools.partial(jax.jit, static_argnames="error")

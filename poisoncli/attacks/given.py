@@ -20,38 +20,49 @@ from poisoncli.tables import poison
 class Given:
     """Adds the rows of a file as they are: poison of your own or of another tool; it is not optimized.
 
-    path: ends in .npz, .mat, .csv or .h5; features `x` (or a CSR matrix as SciPy saves it) and labels `y`, 0 and 1
-    or -1 and 1, or 0, 1, ... of several classes. A column `poison` picks its rows with 1, as `poison export`
-    writes it. Empty: no poison at all.
+    path: ends in .npz, .mat, .csv or .h5; features `x` (or a CSR matrix as SciPy saves it) and labels `y`, or the
+    names that other authors use, such as `X_poison` and `Y_poison`; in the data set's own units. Labels are 0 and 1
+    or -1 and 1, or 0, 1, ... of several classes, or real targets. A column `poison` picks its rows with 1, as
+    `poison export` writes it. Empty: no poison at all.
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass", "real")
     adds: ClassVar[bool] = True
     sparse: ClassVar[bool] = True
-    victims: ClassVar[tuple[str, ...]] = ("svm", "multisvm")
+    victims: ClassVar[tuple[str, ...]] = ("svm", "multisvm", "linear")
 
     path: str = ""
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`. Raises `PoisonError` if the file does not go with the training rows."""
-        first = problem.train.x[0]
-        repetitions, m = len(problem.train.y), first.shape[1]
-        x: Any
+        m = problem.train.x[0].shape[1]
+        x: Any = sp.csr_matrix((0, m), dtype=np.float32)
+        y = np.zeros(0, np.float32)
         if self.path:
-            x, y = poison.read(Path(self.path).expanduser(), int(np.max(problem.train.y[0])) + 1)
-        else:
-            x, y = sp.csr_matrix((0, m), dtype=np.float32), np.zeros(0, np.float32)
+            classes = 0 if problem.task == "real" else int(np.max(problem.train.y[0])) + 1
+            x, y = poison.read(Path(self.path).expanduser(), classes)
         if x.shape[1] != m:
             raise PoisonError(f"{self.path} has {x.shape[1]} features and the data set {m}: give poison for it")
-        sparse = isinstance(problem.train.x, Sparse)
-        dense = None if sparse else np.asarray(x.toarray() if sp.issparse(x) else x, np.float32)
+        repetitions, stages = len(problem.train.y), 2 if len(y) else 1
+        y_shift, y_scale = (np.broadcast_to(part, repetitions)[:, None] for part in problem.units[2:])
         yield Poison(
-            x=Sparse([sp.csr_matrix(x)] * repetitions) if dense is None else np.stack([dense] * repetitions),
-            y=np.tile(y, (repetitions, 1)),
+            x=_scaled(x, problem),
+            y=((y - y_shift) / y_scale).astype(np.float32),
             replaced=np.full((repetitions, len(y)), -1),
-            counts=np.array([0, len(y)] if len(y) else [0]),
-            log_lambda=np.repeat(problem.log_lambda[:, None], 2 if len(y) else 1, axis=1),
-            loss=np.full((repetitions, 2 if len(y) else 1, 0), np.nan, np.float32),
+            counts=np.array([0, len(y)][:stages]),
+            log_lambda=np.repeat(problem.log_lambda[:, None], stages, axis=1),
+            loss=np.full((repetitions, stages, 0), np.nan, np.float32),
             done=1,
             total=1,
         )
+
+
+def _scaled(x: Any, problem: Problem) -> Array:
+    """The points of each repetition [repetitions, n, m], scaled as its training rows are."""
+    repetitions = len(problem.train.y)
+    if isinstance(problem.train.x, Sparse):  # word counts are not scaled
+        return Sparse([sp.csr_matrix(x)] * repetitions)
+    dense = np.asarray(x.toarray() if sp.issparse(x) else x, np.float32)
+    shape = (repetitions, dense.shape[1])
+    shift, scale = (np.broadcast_to(part, shape)[:, None] for part in problem.units[:2])
+    return ((dense - shift) / scale).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import functools
 import json
@@ -14,13 +15,17 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 
 from poisoncli.cli import signals
+
+if TYPE_CHECKING:
+    from poisoncli.reports.tables import Table
+    from poisoncli.runs.run_file import RunFile
 
 PATIENCE = 2.0  # seconds before a progress bar appears
 _UNEXPECTED = (MemoryError, OSError, RuntimeError, ValueError, TypeError, KeyError)
@@ -193,6 +198,37 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def evaluated(files: list[str], data_dir: str | None, quiet: bool) -> list[tuple[str, RunFile]]:
+    """Paths and contents of run files, each evaluated, and saved where that can be done, else with a warning."""
+    from poisoncli.runs import stages
+
+    result = []
+    for path in files:
+        with progress(quiet) as report:
+            result.append((path, stages.evaluate(path, data_dir=data_dir, report=report)))
+    return result
+
+
+def draw(table: Table) -> None:
+    """Print a table on standard output."""
+    from poisoncli.cli.grid import Grid, console
+    from poisoncli.reports.tables import WORDS
+
+    grid = Grid(table.title)
+    for name in table.columns:
+        grid.add_column(name, justify="left" if name in WORDS else "right")
+    for row in table.rows:
+        grid.add_row(*row)
+    console().print(grid)
+
+
+def print_csv(names: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print rows as CSV; what a row lacks is empty."""
+    writer = csv.DictWriter(sys.stdout, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def paths(given: list[str]) -> list[str]:

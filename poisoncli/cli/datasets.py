@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import as_json, guarded
-from poisoncli.cli.grid import Grid, console
+from poisoncli.cli.common import as_json, draw, guarded
 
 
 def register(app: typer.Typer) -> None:
@@ -31,10 +30,16 @@ def datasets(
         for row in found:
             print(as_json({**row, "classes": list(row["classes"])}))
         return
-    grid = Grid()
-    for name in ("name", "rows", "features", "classes", "where", "what"):
-        grid.add_column(name, justify="right" if name in ("rows", "features") else "left")
-    for row in found:
-        numbers = (f"{row[name]:,}" if row[name] else "-" for name in ("rows", "features"))
-        grid.add_row(row["name"], *numbers, ", ".join(row["classes"]) or "-", row["where"], row["description"])
-    console().print(grid)
+    from poisoncli.reports.tables import Table
+
+    rows = [
+        [
+            row["name"],
+            *(f"{row[name]:,}" if row[name] else "-" for name in ("rows", "features")),
+            ", ".join(row["classes"]) or "-",
+            row["where"],
+            row["description"],
+        ]
+        for row in found
+    ]
+    draw(Table("", ["name", "rows", "features", "classes", "where", "what"], rows))

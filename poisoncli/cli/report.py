@@ -45,7 +45,7 @@ def report(
     A single run with defenses shows the gain of each, the area of negative gain shaded.
     Bands show one standard error over the repetitions. Runs that were not evaluated yet are evaluated first.
     """
-    from poisoncli.cli.evaluate import evaluated
+    from poisoncli.cli.common import evaluated
     from poisoncli.reports.figures import check_format, figure
     from poisoncli.runs.export import check_free
 

@@ -28,6 +28,15 @@ class Threat(NamedTuple):
     integer: bool = False
 
 
+class Units(NamedTuple):
+    """A run's features are (the data set's - shift) / scale, scalars, [m] or [repetitions, m]; and so targets."""
+
+    shift: Array = 0.0
+    scale: Array = 1.0
+    y_shift: Array = 0.0
+    y_scale: Array = 1.0
+
+
 class Problem(NamedTuple):
     """What an attack sees; arrays have a leading repetition axis.
 
@@ -43,6 +52,7 @@ class Problem(NamedTuple):
         solved together, so that rows which they have in common are read once. log_lambda has repetitions *
         settings rows, those of a repetition in a row, and so has the `Poison`.
     trusted: the rows whose row loss a learned lambda minimizes, where the attack looks at others or otherwise.
+    units: how the rows were scaled.
     """
 
     train: Data
@@ -56,6 +66,7 @@ class Problem(NamedTuple):
     settings: int = 1
     clean_only: np.ndarray | bool = False
     trusted: Data | None = None
+    units: Units = Units()
 
 
 class Poison(NamedTuple):

@@ -45,11 +45,11 @@ def in_words(run: Run) -> str:
     """The penalty and the learner's policy for lambda, in a few words."""
     words = {
         "none": "no penalty",
-        "learned": f"{run.reg}, lambda learned",
-        "layers": f"{run.reg}, lambda learned for each layer",
-        "clean": f"{run.reg}, lambda by cross-validation",
-        "learned-clean": f"{run.reg}, lambda learned on clean rows",
-        "fixed": f"{run.reg}, lambda = {run.lambda_ or 0:g}",
+        "learned": f"{run.reg} penalty, lambda learned",
+        "layers": f"{run.reg} penalty, lambda learned for each layer",
+        "clean": f"{run.reg} penalty, lambda by cross-validation",
+        "learned-clean": f"{run.reg} penalty, lambda learned on clean rows",
+        "fixed": f"{run.reg} penalty, lambda = {run.lambda_ or 0:g}",
     }
     return words[_policy(run)]
 
@@ -57,7 +57,7 @@ def in_words(run: Run) -> str:
 def label(content: RunFile) -> str:
     """The attack and the learner's policy, in a few words."""
     run = description.from_json(content.run)
-    return f"{run.attack.name}{_variant(run.attack)}{_aim(run)}: {in_words(run)}"
+    return f"{run.attack.name}{_variant(run.attack)}{_aim(run)}, {in_words(run)}"
 
 
 def _variant(attack: description.Choice) -> str:
@@ -139,6 +139,20 @@ def all_rows(content: RunFile) -> list[dict[str, Any]]:
     return [
         row for name in ("none", *content.defenses) if name in content.evaluations for row in rows(content, name)
     ]
+
+
+def spoken_of(table: Sequence[dict[str, Any]], at: float | None, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of `all_rows` that a threshold is about: nearest to a fraction of poison, behind some defenses.
+
+    at: the fraction; None means all. names: of defenses, `none` without one, `all` those that were tried; empty
+    means all rows.
+    """
+    distances = [abs(row["fraction"] - (row["fraction"] if at is None else at)) for row in table]
+    behind = [
+        not names or row["defense"] in names or ("all" in names and row["defense"] != "none") for row in table
+    ]
+    nearest = min(distances)
+    return [row for row, far, asked in zip(table, distances, behind, strict=True) if asked and far <= nearest]
 
 
 def add_decreases(contents: Sequence[RunFile], tables: Sequence[list[dict[str, Any]]]) -> None:

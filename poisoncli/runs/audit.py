@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,16 @@ def audit(
     defense: Choice | str,
     *,
     trusted: str = "",
+    lambda_: float | None = None,
     seed: int = 0,
     data_dir: str | None = None,
 ) -> Audited:
     """Let a defense weigh all rows of a data set; the learner is linear or logistic regression.
 
     dataset: a data set, or a file as `Choice("file", {"path": ..., "target": ...})`. trusted: a file of clean
-    rows of the same form. With real targets features and targets are standardized by all rows, since nobody
-    knows the clean ones; otherwise features are brought to [0, 1].
+    rows of the same form. lambda_: coefficient of the learner's l2 penalty in the mean loss, None for no penalty.
+    With real targets features and targets are standardized by all rows, since nobody knows the clean ones;
+    otherwise features are brought to [0, 1].
     Raises `PoisonError` for a wrong request, `FailedError` if the learner diverges or every row is removed.
     """
     run = description.resolve(Run(dataset=dataset))
@@ -75,7 +78,7 @@ def audit(
     method = description.build(choice, "defense")
     rows, shift, scale = _scaled(data, data)
     known = _trusted(run, trusted, data, data_dir)
-    learner = _learner(data, rows)
+    learner = _learner(data, rows, lambda_)
     verdict = method.weigh(jax.random.key(seed), rows, learner, Clues(known, float("nan")))
     if not np.any(verdict.weight > 0):
         raise FailedError(f"defense {choice.name} removes every row: choose milder options with -o")
@@ -128,13 +131,17 @@ def _trusted(run: Run, path: str, data: Dataset, data_dir: str | None) -> Data:
     return _scaled(found, data)[0]
 
 
-def _learner(data: Dataset, rows: Data) -> Learner:
+def _learner(data: Dataset, rows: Data, lambda_: float | None) -> Learner:
     """Linear or logistic regression, with a step size that is safe for these rows."""
+    if lambda_ is not None and not (lambda_ >= 0 and math.isfinite(lambda_)):
+        raise PoisonError(f"--lambda {lambda_} is not a coefficient: give a number of at least 0")
     model = description.build(Choice("linear" if data.task == "real" else "logistic"), "model")
-    square = float(np.linalg.norm(rows.x, 2)) ** 2 / len(rows.y) + 1
+    value = lambda_ or 0.0
+    square = float(np.linalg.norm(rows.x, 2)) ** 2 / len(rows.y) + 1 + value
     trainer = SGD(min(0.2, 1 / square), 200)
-    objective = Objective(model, ROW_LOSS[data.task], "none", float(len(rows.y)))
-    return Learner(objective, trainer, np.full(1, -np.inf, np.float32), data.task)
+    objective = Objective(model, ROW_LOSS[data.task], "l2" if value else "none", float(len(rows.y)))
+    log_lambda = np.log(value * len(rows.y)) if value else -np.inf
+    return Learner(objective, trainer, np.full(1, log_lambda, np.float32), data.task, value if value else math.nan)
 
 
 def write_kept(found: Audited, out: str | Path) -> Path:

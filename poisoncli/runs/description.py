@@ -236,6 +236,11 @@ def _check_whole(kind: str, choice: Choice) -> None:
         raise PoisonError(f"log_lambda_min is {low}, above log_lambda_max, {high}: choose a smaller one")
 
 
+def option_names(kind: str, name: str) -> list[str]:
+    """The options of a method."""
+    return [field.name for field in dataclasses.fields(METHODS[kind][name])]
+
+
 def _checked(kind: str, choice: Choice) -> dict[str, Any]:
     """The choice's options, read as their fields' types and within their ranges."""
     made = METHODS[kind][choice.name]

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli.core.attack import Poison, Problem, Threat
+from poisoncli.core.attack import Poison, Problem, Threat, Units
 from poisoncli.core.data import Data, Dataset, Sparse, Split, Task
 from poisoncli.core.declared import OfAttack, OfModel
 from poisoncli.core.defense import Learner
@@ -264,6 +264,7 @@ def problem(prepared: Prepared) -> Problem:
         clean_only=np.array([run.learn_lambda and run.clean_lambda]),
         task=prepared.task,
         trusted=prepared.split.val if targets.is_general(run) and run.learn_lambda else None,
+        units=Units(prepared.shift, prepared.scale, prepared.y_shift, prepared.y_scale),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from poisoncli.core.attack import Poison
-from poisoncli.core.data import Data, Sparse
+from poisoncli.core.data import Data, Sparse, Task
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.victim import Exact
 from poisoncli.models.svm import SVM
@@ -30,34 +30,46 @@ from poisoncli.training.multiclass import MulticlassLinear
 from poisoncli.training.optimum import solve_and_score
 
 Report = Callable[[int, int, str], None]
+_ROUNDING = 1e-4  # of features that were written in their own units and scaled again
 
 
 def with_given_poison(
     data: Choice,
     path: str,
     *,
-    model: str = "svm",
+    model: str = "",
     lambda_: float | None = None,
     seed: int = 0,
     data_dir: str | None = None,
 ) -> RunFile:
     """The run file of a data set with the poison of the file `path` added; none if it is empty.
 
-    lambda_: of the victim; by default the papers' for the data set, else 0.01.
+    model: the victim; by default svm, multisvm or linear, what fits the targets. lambda_: of the victim; by
+    default for an svm the papers' for the data set, else 0.01, and for others no penalty.
     """
     description.known(data.name, description.DATASETS, "dataset")
+    model = model or {"binary": "svm", "multiclass": "multisvm", "real": "linear"}[_task(data, data_dir)]
     description.known(model, description.MODELS, "model")
-    value = defaults.settings(data.name, model).get("lambda", 0.01) if lambda_ is None else lambda_
+    exact = isinstance(description.MODELS[model](), Exact)
+    usual = defaults.settings(data.name, model).get("lambda", 0.01) if exact else None
     wanted = Run(
         dataset=data,
         model=Choice(model),
         attack=Choice("given", {"path": path}),
-        lambda_=value,
+        lambda_=usual if lambda_ is None else lambda_,
         fraction=0.5,
         seed=seed,
     )
     with tempfile.TemporaryDirectory() as folder:
         return run_file.read(stages.attack(wanted, Path(folder) / "given.h5", data_dir=data_dir))
+
+
+def _task(data: Choice, data_dir: str | None) -> Task:
+    """What the targets of a data set are; where it does not declare it, they are read."""
+    declared = defaults.dataset(data.name).task
+    if declared is not None and not data.options.get("classes"):
+        return declared
+    return description.build(description.resolve(Run(dataset=data)).dataset, "dataset").load(data_dir).task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,17 +109,19 @@ def reevaluate(
 ) -> RunFile:
     """Weigh the rows by each (resolved) defense, and train and score the victim without and behind each.
 
-    lambda_, loss, passes, bias: of the defender's svm, where they differ from the run's (KSL sections 6.1-6.3).
-    Raises `PoisonError` if the run's model has no such options.
+    lambda_: of the defender, and loss, passes, bias of his svm, where they differ from the run's (KSL sections
+    6.1-6.3). Raises `PoisonError` if the run's model has no such options.
     """
     prepared = restore(content, data_dir)
     poison = content.poison
     asked = {"loss": loss, "passes": passes, "bias": bias}
     changes = {name: value for name, value in asked.items() if value not in ("", None)}
-    if changes or lambda_ is not None:
+    if changes:
         model = prepared.objective.model
         if not isinstance(model, SVM):
-            raise PoisonError("another lambda, loss or number of passes is for an svm: craft with --model svm")
+            raise PoisonError(
+                f"the victim is {prepared.run.model.name}: leave out --loss, --passes and --bias, which an svm has"
+            )
         kept = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
         changed = description.resolve(Run(model=Choice("svm", {**kept, **changes}))).model  # checks their ranges
         objective = dataclasses.replace(prepared.objective, model=description.build(changed, "model"))
@@ -115,6 +129,8 @@ def reevaluate(
     if lambda_ is not None:
         if not 0 < lambda_ < math.inf:
             raise PoisonError(f"--lambda {lambda_} is no coefficient of a penalty: give a number above 0")
+        if prepared.objective.reg == "none":
+            prepared = prepared._replace(objective=dataclasses.replace(prepared.objective, reg="l2"))
         value = np.float32(np.log(lambda_ * prepared.run.n_train))
         poison = poison._replace(log_lambda=np.full_like(poison.log_lambda, value))
     found = {choice.name: stages.weigh(prepared, poison, choice, report) for choice in defenses}
@@ -210,11 +226,12 @@ def beyond_limits(content: RunFile, data_dir: str | None = None) -> dict[str, in
 
 def outside_domain(prepared: Prepared, poison: Poison) -> int:
     """How many poison points are not in the data set's domain: below or above it, or no whole numbers."""
-    count = 0
-    for part in poison.x:
+    count, shape = 0, (len(poison.x), poison.x.shape[2])
+    bounds = zip(*(np.broadcast_to(bound, shape) for bound in (prepared.low, prepared.high)), strict=True)
+    for part, (low, high) in zip(poison.x, bounds, strict=True):
         for first in range(0, part.shape[0], 256):
             some = part[first : first + 256]
             rows = np.asarray(some.toarray() if sp.issparse(some) else some)
-            bad = (rows < prepared.low).any(axis=1) | (rows > prepared.high).any(axis=1)
+            bad = (rows < low - _ROUNDING).any(axis=1) | (rows > high + _ROUNDING).any(axis=1)
             count += int(np.sum(bad | (rows % 1 != 0).any(axis=1) if prepared.integer else bad))
     return count

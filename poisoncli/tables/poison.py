@@ -13,9 +13,20 @@ from poisoncli.tables import matlab
 from poisoncli.tables.archives import check_arrays
 from poisoncli.tables.read import read as read_table
 
+NAMES = {  # of features and labels, whatever their case; what says poison goes before what may be all rows
+    name: (
+        *(f"{name}_poison", f"{name}_attack", f"{name}_pois", f"{name}_adv", f"{name}_p", f"{name}p"),
+        *(f"poison_{name}", f"poisoned_{name}", f"pois{name}", f"poison{name}", f"attack_{name}"),
+        *(name, f"{name}_train", f"poisoned_{name}_train", "features" if name == "x" else "labels"),
+    )
+    for name in ("x", "y")
+}
+
 
 def read(path: Path, classes: int = 2) -> tuple[Any, np.ndarray]:
     """Features [n, m] (float32, dense or CSR) and labels [n] from 0 to classes - 1; see the attack `given`.
+
+    classes: 0 means real targets.
 
     Raises `PoisonError` if the file is missing, damaged, of unknown format, or has other labels.
     """
@@ -52,6 +63,10 @@ def read(path: Path, classes: int = 2) -> tuple[Any, np.ndarray]:
 
 def _labels(y: np.ndarray, path: Path, classes: int) -> np.ndarray:
     found = np.unique(y)
+    if classes == 0:
+        if y.dtype.kind not in "biuf" or not np.all(np.isfinite(y)):
+            raise PoisonError(f"{path} has targets that are no finite numbers: mend or remove those rows")
+        return y.astype(np.float32)
     if classes > 2:
         if y.dtype.kind not in "biuf" or not np.all(np.isin(found, np.arange(classes))):
             raise PoisonError(f"{path} has other labels than 0 to {classes - 1}: number the classes so")
@@ -68,9 +83,11 @@ def _npz(path: Path) -> dict[str, Any]:
 
 
 def _named(arrays: dict[str, Any], name: str) -> Any:
-    for key in (name, name.upper(), f"{name}_poison", f"{name.upper()}_poison"):
-        if key in arrays:
-            return arrays[key]
+    """The array of features `x` or labels `y`, by our name or by one that other authors use."""
+    found = {key.lower(): key for key in arrays}
+    for usual in NAMES[name]:
+        if usual in found:
+            return arrays[found[usual]]
     shown = ", ".join(key for key in arrays if not key.startswith("__"))
     raise PoisonError(f"the file of poison points has no array {name!r} but {shown}: call features x and labels y")
 

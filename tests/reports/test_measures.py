@@ -108,7 +108,7 @@ def test_json_holds_them_all(folder):
 def test_table_shows_the_decrease(folder):
     result = CliRunner().invoke(app, ["evaluate", str(folder / "none.h5"), str(folder / "fixed.h5")])
     assert "Relative decrease" in result.stdout
-    assert "I_c of 4" in CliRunner().invoke(app, ["evaluate", str(folder / "none.h5")]).stdout
+    assert "consistency (top 4 weights)" in CliRunner().invoke(app, ["evaluate", str(folder / "none.h5")]).stdout
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_lambda_learned_on_clean_rows_is_a_policy_of_its_own(tmp_path):
     run = dataclasses.replace(BASE, learn_lambda=True, clean_lambda=True, repetitions=1)
     content = poisoncli.read(poisoncli.attack(run, tmp_path / "run.h5"))
     assert summary.policy(content) == "learned-clean"
-    assert summary.label(content) == "rmd: l2, lambda learned on clean rows"
+    assert summary.label(content) == "rmd, l2 penalty, lambda learned on clean rows"
     lambdas = content.poison.log_lambda[0, :, 0]
     assert np.all(lambdas == lambdas[0])
     assert set(figures.POLICIES) >= {"learned-clean"}

@@ -1,0 +1,53 @@
+"""What several verbs read from their options in the same way: data sets, and defenses with their options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from poisoncli.runs.description import Choice
+
+
+def dataset(name: str, target: str | None, classes: str | None) -> Choice:
+    """The data set that `--dataset`, `--target` and `--classes` name."""
+    from poisoncli.runs import description
+
+    choice = description.named("dataset", name)
+    given = {key: value for key, value in (("target", target), ("classes", classes)) if value is not None}
+    return description.Choice(choice.name, {**choice.options, **given})
+
+
+def defenses(
+    names: Sequence[str], options: Sequence[str], real: bool, kept: Mapping[str, Choice] | None = None
+) -> list[Choice]:
+    """The defenses that `--defense` and `-o` name, resolved; `all` are those that fit the targets.
+
+    An option without a defense's name goes to all of them that have it. kept: defenses of the run file, whose
+    options hold where `-o` gives none. Raises `PoisonError` if an option belongs to none of them.
+    """
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.runs import description
+
+    wanted = description.defenses(names, real)
+    for name in wanted:
+        description.known(name, description.DEFENSES, "defense")
+    given: dict[str, dict[str, str]] = {name: {} for name in wanted}
+    for text in options:
+        key, equals, value = text.partition("=")
+        name, dot, field = key.strip().rpartition(".")
+        if not equals:
+            raise PoisonError(f"-o {text} sets nothing: write -o name=value")
+        if not wanted:
+            raise PoisonError(f"-o {text} is an option of a defense: name it with --defense")
+        if dot and name not in given:
+            raise PoisonError(f"-o {text} is for the defense {name!r}: add --defense {name}")
+        takers = [name] if dot else [one for one in wanted if field in description.option_names("defense", one)]
+        for one in takers or wanted[:1]:  # where none has the option, the first says what it takes
+            given[one][field] = value
+    return [
+        kept[name]
+        if kept and name in kept and not fields
+        else description.resolve_defense(description.Choice(name, fields))
+        for name, fields in given.items()
+    ]

@@ -1,0 +1,161 @@
+"""Tables for people: what `poison evaluate` and `poison defend` print, as columns and rows of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from poisoncli.reports import summary
+from poisoncli.runs.audit import Audited
+from poisoncli.runs.replay import Detection
+from poisoncli.runs.run_file import RunFile
+
+Row = dict[str, Any]  # of `summary.rows`
+WORDS = ("defense", "was told", "name", "classes", "where", "what")  # columns of words; the others are numbers
+
+
+class Table(NamedTuple):
+    """A title, which may have several lines, names of columns, and rows of as many texts."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def stages(content: RunFile, table: Sequence[Row]) -> Table:
+    """The rows of a run without a defense; columns that say nothing here are left out."""
+    times = table[0]["repetitions"]
+    spread = f"; mean ± standard error of {times} repetitions" if times > 1 else ""
+    penalized = any(value > 0 for row in table for value in row["lambda"])
+    columns: dict[str, Callable[[Row], str]] = {
+        "poison": lambda row: f"{row['fraction']:.1%}",
+        "rows": lambda row: str(row["poison"]),
+        summary.measure(content): percent,
+    }
+    if any(row["val_loss"] == row["val_loss"] for row in table):  # not NaN: there are validation rows
+        columns["validation loss"] = lambda row: f"{row['val_loss']:.3f}"
+    if penalized:
+        columns["lambda"] = lambda row: _listed(row["lambda"], ".2g")
+        columns["log(n lambda)"] = lambda row: _listed(row["log_lambda"], ".1f")
+    columns["||w||²/d"] = lambda row: _listed(row["layer_norm"], ".2g")
+    if "target_rate" in table[0]:
+        columns["target rows hit"] = lambda row: share(row["target_rate"])
+    if selected := table[0].get("selected"):
+        middle = len(selected) // 2
+        columns[f"consistency (top {selected[middle]} weights)"] = lambda row: f"{row['consistency'][middle]:.2f}"
+    title = f"{summary.title(content)}\n{summary.label(content)}{spread}"
+    return Table(title, list(columns), [[cell(row) for cell in columns.values()] for row in table])
+
+
+def defended(table: Sequence[Row]) -> Table:
+    """What each defense removed, and what that was worth."""
+    shares = {
+        "gain": "gain",
+        "rows removed": "removed",
+        "poison among them": "precision",
+        "poison removed": "recall",
+        "clean removed": "clean_removed",
+    }
+    rows = []
+    for row in table:
+        first = row["poison"] == 0
+        cells = [percent(row), *(share(row[key]) for key in shares.values())]
+        rows.append(
+            [row["defense"] if first else "", f"{row['fraction']:.1%}", *cells, row["knows"] if first else ""]
+        )
+    columns = ["defense", "poison", table[0]["measure"], *shares, "was told"]
+    return Table("Behind a defense", columns, rows)
+
+
+def least(table: Sequence[Row]) -> str:
+    """The least test error over the defenses at the largest fraction of poison, in words."""
+    most = max(row["poison"] for row in table)
+    found = min((row for row in table if row["poison"] == most), key=lambda row: row["test_error"])
+    return f"least {found['measure']} over the defenses: {percent(found)} ({found['defense']})"
+
+
+def side_by_side(contents: Sequence[RunFile], tables: Sequence[Sequence[Row]]) -> list[Table]:
+    """Test errors, a column for each run; and what a penalty takes from that without one."""
+    titles = list(dict.fromkeys(map(summary.title, contents)))
+    labels = [summary.label(content) for content in contents]
+    bare = [[row for row in table if row["defense"] == "none"] for table in tables]
+    found = [_columns("Test error\n" + "\n".join(titles), labels, bare, percent)]
+    compared = [(label, table) for label, table in zip(labels, bare, strict=True) if "decrease" in table[0]]
+    if compared:
+        labels, bare = (list(part) for part in zip(*compared, strict=True))
+        found.append(_columns("Relative decrease of the test error against no penalty", labels, bare, _decrease))
+    return found
+
+
+def _columns(
+    title: str, labels: Sequence[str], tables: Sequence[Sequence[Row]], cell: Callable[[Row], str]
+) -> Table:
+    """A line for each fraction and a column for each run; fractions that a run lacks are empty."""
+    fractions = sorted({round(row["fraction"], 6) for table in tables for row in table})
+    found = [{round(row["fraction"], 6): cell(row) for row in table} for table in tables]
+    rows = [[f"{fraction:.1%}", *(cells.get(fraction, "") for cells in found)] for fraction in fractions]
+    return Table(title, ["poison", *labels], rows)
+
+
+def caught(found: Sequence[Detection], poison: str, data: str) -> Table:
+    """What each defense removes of a data set's rows, and of poison that was added to them."""
+    rows = [
+        [
+            one.defense,
+            f"{one.poison_removed} ({100 * one.poison_removed / max(one.poison, 1):.0f} %)",
+            f"{one.clean_removed} ({100 * one.clean_removed / one.clean:.1f} %)",
+            one.knows,
+        ]
+        for one in found
+    ]
+    title = f"{poison} added to {data}: {found[0].poison} to {found[0].clean} rows"
+    return Table(title, ["defense", "poison removed", "clean removed", "was told"], rows)
+
+
+def suspicious(found: Audited, most: int = 20) -> Table:
+    """The most suspicious rows of a data set; the score is higher for the more suspicious."""
+    removed = int((found.weight == 0).sum())
+    lighter = int(((found.weight > 0) & (found.weight < 1)).sum())
+    less = f", gives {lighter:,} less weight" if lighter else ""
+    title = (
+        f"{found.path}: {found.defense} removes {removed:,} of {len(found.y):,} rows{less}; it was told "
+        f"{found.knows}\nthe {min(most, len(found.y))} most suspicious rows (--csv prints all)"
+    )
+    columns = found.columns()
+    first = zip(*(column[:most].tolist() for column in columns.values()), strict=True)
+    rows = [[f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row] for row in first]
+    return Table(title, list(columns), rows)
+
+
+def flat(row: Row) -> Row:
+    """`row` with lists spread over columns: lambda, or lambda_1, lambda_2, ... for layers."""
+    result: Row = {}
+    for name, value in row.items():
+        if isinstance(value, list) and len(value) > 1:
+            result.update({f"{name}_{layer}": item for layer, item in enumerate(value, 1)})
+        else:
+            result[name] = value[0] if isinstance(value, list) else value
+    return result
+
+
+def percent(row: Row) -> str:
+    """Mean test error with its standard error, in percent; an NMSE as it is."""
+    if row["measure"] == "test NMSE":
+        return f"{row['test_error']:.3f}" + (f" ± {row['test_error_se']:.3f}" if row["repetitions"] > 1 else "")
+    error = f" ± {100 * row['test_error_se']:.1f}" if row["repetitions"] > 1 else ""
+    draws = f" (orders ± {100 * row['draw_spread']:.1f})" if "draw_spread" in row else ""
+    return f"{100 * row['test_error']:.1f}{error} %{draws}"
+
+
+def share(value: float) -> str:
+    """A share in percent; a dash where it is not defined."""
+    return "-" if value != value else f"{100 * value:.1f} %"
+
+
+def _decrease(row: Row) -> str:
+    error = f" ± {100 * row['decrease_se']:.0f}" if row["repetitions"] > 1 else ""
+    return "-" if row["decrease"] != row["decrease"] else f"{100 * row['decrease']:.0f}{error} %"
+
+
+def _listed(values: Sequence[float], form: str) -> str:
+    return ", ".join(format(value, form) for value in values)

@@ -1,0 +1,183 @@
+"""poison evaluate: thresholds that say what they are about, options of defenses, poison of other tools."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import poisoncli
+from poisoncli import Choice, Run
+from poisoncli.cli import app
+from poisoncli.runs import run_file
+
+
+def poison(*words: object, status: int = 0) -> tuple[str, str]:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == status, result.output
+    return result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with errors set by hand: 0.1, 0.2, 0.3 without a defense, 0.05, 0.15, 0.4 behind l2."""
+    run = Run(attack=Choice("flip", {"batch": 6}), fraction=0.3, n_train=40, n_val=20, n_test=20)
+    path = poisoncli.attack(run, tmp_path_factory.mktemp("judged") / "run.h5")
+    poisoncli.defend(path, Choice("l2", {"remove": 0.2}))
+    content = poisoncli.evaluate(path)
+    content.evaluations["none"].test_error[:] = [[0.1, 0.2, 0.3]]
+    content.evaluations["l2"].test_error[:] = [[0.05, 0.15, 0.4]]
+    run_file.write(path, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["--fail-above", 0.35], 3, "test error 0.400 is above --fail-above 0.35 (with 30.0% poison, behind l2)"),
+        (["--fail-above", 0.45], 0, ""),
+        (["--fail-above", 0.25, "--at", 0.15], 0, "looks at 15.0% poison, the stage nearest to --at 0.15"),
+        (["--fail-above", 0.19, "--at", 0.2], 3, "test error 0.200 is above --fail-above 0.19 (with 15.0% poison"),
+        (["--fail-above", 0.35, "--defense", "none"], 0, ""),
+        (
+            ["--fail-above", 0.25, "--defense", "none"],
+            3,
+            "0.300 is above --fail-above 0.25 (with 30.0% poison, without",
+        ),
+        (["--at", 0.2], 2, "add --fail-above"),
+        (["--fail-above", 0.2, "--at", 1.5], 2, "--at 1.5 is outside [0, 1]"),
+    ],
+)
+def test_a_threshold_is_about_the_stage_and_the_defense_named(
+    judged: Path, words: list[object], status: int, says: str
+) -> None:
+    assert says in poison("evaluate", judged, *words, status=status)[1]
+
+
+def table(*words: object) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(poison("evaluate", *words, "--csv")[0])))
+
+
+def test_a_named_defense_alone_is_held_against_the_threshold(judged: Path) -> None:
+    """Judged anew with its kept options, and nothing but it counts."""
+    rows = table(judged, "--defense", "l2")
+    assert [row["removed"] for row in rows if row["defense"] == "l2"] == ["0.2"] * 3
+    worst = max(float(row["test_error"]) for row in rows if row["defense"] == "l2")
+    poison("evaluate", judged, "--defense", "l2", "--fail-above", worst)
+    assert "behind l2" in poison("evaluate", judged, "-d", "l2", "--fail-above", max(worst - 0.01, 0), status=3)[1]
+
+
+def test_options_reach_the_defenses_that_have_them(judged: Path) -> None:
+    rows = table(judged, "-d", "l2", "-d", "slab", "-o", "remove=0.1", "-o", "slab.remove=0.3")
+    for name, share in (("l2", 0.1), ("slab", 0.3)):
+        assert {float(row["removed"]) for row in rows if row["defense"] == name} == {share}
+    assert (
+        "defense l2 has no option 'share'" in poison("evaluate", judged, "-d", "l2", "-o", "share=1", status=2)[1]
+    )
+    assert "name it with --defense" in poison("evaluate", "--dataset", "digits", "-o", "remove=0.1", status=2)[1]
+
+
+@pytest.fixture
+def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A table with real targets, and poison for it in its own units."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 3)) * [1, 10, 100]
+    y = 1000 + x @ [50, 5, 0.5] + 5 * rng.standard_normal(200)
+    np.savetxt("prices.csv", np.column_stack([x, y]), delimiter=",", header="a,b,c,price", comments="", fmt="%.4f")
+    np.savez("theirs.npz", poisx=x[:20], poisy=np.full(20, 1500.0))
+    return Path("prices.csv")
+
+
+def test_poison_for_real_targets_is_added_in_its_own_units(prices: Path) -> None:
+    words = ("--dataset", prices, "--target", "price", "--poison", "theirs.npz")
+    out, said = poison("evaluate", *words, "--defense", "trim", "-o", "fraction=0.2", "--json")
+    rows = json.loads(out)["rows"]
+    assert [(row["defense"], row["poison"]) for row in rows] == [
+        ("none", 0),
+        ("none", 20),
+        ("trim", 0),
+        ("trim", 20),
+    ]
+    clean, poisoned, _, behind = (row["test_error"] for row in rows)
+    assert clean < 0.05
+    assert poisoned > 3 * clean
+    assert behind < poisoned
+    assert "outside" not in said  # its features are rows of the table
+    assert "linear" in json.loads(out)["title"]
+    out, _ = poison("defend", *words, "--defense", "trim", "-o", "fraction=0.2", "--json")
+    assert json.loads(out)["poison_removed"] >= 18
+
+
+def test_exported_poison_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features of a user's own classes are brought to [0, 1]; an export is in his units, and is read so."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((120, 2)) * [1, 1000]
+    lines = [f"{a:.5f},{b:.3f},{int(a + b / 1000 > 0)}" for a, b in x]
+    Path("mine.csv").write_text("a,b,label\n" + "\n".join(lines) + "\n")
+    poison(
+        "attack",
+        "--dataset",
+        "mine.csv",
+        "--model",
+        "svm",
+        "--method",
+        "alfa",
+        "--fraction",
+        "0.1",
+        "--lambda",
+        "0.01",
+    )
+    poison("export", "run.h5", "poison.csv")
+    content = run_file.read("run.h5")
+    again = poisoncli.with_given_poison(Choice("file", {"path": "mine.csv"}), "poison.csv")
+    np.testing.assert_allclose(again.poison.x[0], content.poison.x[0], atol=1e-5)
+    _, said = poison("evaluate", "--dataset", "mine.csv", "--poison", "poison.csv")
+    assert "outside" not in said
+
+
+def test_refusals_name_options_that_the_verb_has(prices: Path) -> None:
+    words = ("evaluate", "--dataset", prices, "--target", "price", "--poison", "theirs.npz")
+    said = poison(*words, "--model", "svm", status=2)[1]
+    assert "--method" not in said
+    assert "--model linear or mlp" in said
+    assert "leave out --loss" in poison(*words, "--loss", "logistic", status=2)[1]
+
+
+def test_another_lambda_is_for_every_victim(prices: Path) -> None:
+    words = ("evaluate", "--dataset", prices, "--target", "price", "--json")
+    plain, shrunk = (json.loads(poison(*words, *more)[0])["rows"][0] for more in ((), ("--lambda", "10")))
+    assert shrunk["lambda"][0] == pytest.approx(10)
+    assert shrunk["norm"] < 0.1 * plain["norm"]
+
+
+def test_columns_that_say_nothing_are_left_out(prices: Path, judged: Path) -> None:
+    assert "validation loss" in poison("evaluate", judged)[0]
+    assert "lambda" not in poison("evaluate", judged)[0]
+    rows = np.random.default_rng(0).random((40, 2))
+    np.savez("small.npz", x=rows, y=rows[:, 0] > 0.5)
+    out, _ = poison("evaluate", "--dataset", "small.npz")
+    for word in ("nan", "I_c", "val loss"):
+        assert word not in out
+
+
+def test_suspicious_rows_depend_on_the_penalty(prices: Path) -> None:
+    """Under a heavy penalty the learner says the mean for all: the score is the distance from it."""
+    words = ("defend", "--dataset", prices, "--target", "price", "-d", "trim", "--json")
+    free, heavy = (json.loads(poison(*words, *more)[0])["rows"] for more in ((), ("--lambda", "1000")))
+    far = np.abs(np.array(heavy["target"]) - np.mean(heavy["target"]))
+    assert np.corrcoef(far, np.sqrt(heavy["score"]))[0, 1] > 0.95
+    assert (
+        np.corrcoef(np.abs(np.array(free["target"]) - np.mean(free["target"])), np.sqrt(free["score"]))[0, 1] < 0.8
+    )
+    assert "--lambda -1.0 is not a coefficient" in poison(*words, "--lambda", "-1", status=2)[1]
+    assert (
+        "--lambda is of no use here: only with --dataset"
+        in poison("defend", "run.h5", "-d", "trim", "--lambda", "1", status=2)[1]
+    )

@@ -16,7 +16,6 @@ app = typer.Typer(
     ),
     epilog="Example: poison attack --learn-lambda && poison evaluate run.h5 && poison report run.h5",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

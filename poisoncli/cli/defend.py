@@ -112,6 +112,8 @@ def defend(
         for choice in wanted:
             found = audit.audit(data, choice, trusted=trusted or "", lambda_=lambda_, data_dir=data_dir)
             _show(found, export, figure, csv, json, quiet)
+        if export and classes:
+            note("rows of other classes were not judged, and are not in it", quiet)
 
 
 def _check_use(context: typer.Context, dataset: bool, poison: bool, export: bool) -> None:
@@ -193,7 +195,6 @@ def _show(found: Audited, export: str | None, figure: str | None, csv: bool, jso
     note(f"the column row counts {found.counted}", quiet or json)
     if export:
         note(f"wrote the rows that {found.defense} keeps to {audit.write_kept(found, export)}", quiet)
-        note("rows of other classes, where there are any, were not judged and are not in it", quiet)
     if figure:
         from poisoncli.reports.defenses import draw_audited
 

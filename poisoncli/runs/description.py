@@ -286,7 +286,7 @@ def from_json(text: str) -> Run:
     """The resolved run that `text` describes. Raises `PoisonError` if it does not describe one."""
     try:
         return resolve(from_mapping(json.loads(text)))
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         raise PoisonError("the run's description is not JSON: the file was not written by poison") from None
 
 
@@ -303,7 +303,7 @@ def from_toml(path: str) -> Run:
         return from_mapping(tomllib.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise PoisonError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PoisonError(f"{path} is not TOML: {error}") from None
 
 

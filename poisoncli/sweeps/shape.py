@@ -58,5 +58,5 @@ def check(plan: Mapping[str, Any], source: str) -> None:
                 f"{source} has the unknown entry {name!r}: use {', '.join(_Sweep.model_fields)}"
             ) from None
         shown = repr(first["input"])
-        said = first["msg"][:1].lower() + first["msg"][1:]
+        said = first["msg"][:1].lower() + first["msg"][1:].replace("dictionary", "table").replace("string", "text")
         raise PoisonError(f"{source}: {name} is {shown[:60]}, and its {said}") from None

@@ -18,7 +18,9 @@ from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.victim import Objective
 from poisoncli.runs import description, run_file
 from poisoncli.runs.description import Choice, Run
-from poisoncli.training.trainers import SGD
+from poisoncli.runs.prepare import nonzero
+from poisoncli.training.settle import settle
+from poisoncli.training.trainers import Momentum
 
 IN_TARGET_UNITS = ("mean", "std", "residual", "correction")
 
@@ -64,8 +66,7 @@ def audit(
 
     dataset: a data set, or a file as `Choice("file", {"path": ..., "target": ...})`. trusted: a file of clean
     rows of the same form. lambda_: coefficient of the learner's l2 penalty in the mean loss, None for no penalty.
-    With real targets features and targets are standardized by all rows, since nobody knows the clean ones;
-    otherwise features are brought to [0, 1].
+    Features, and real targets, are standardized by all rows, since nobody knows the clean ones.
     Raises `PoisonError` for a wrong request, `FailedError` if the learner diverges or every row is removed.
     """
     run = description.resolve(Run(dataset=dataset))
@@ -112,9 +113,9 @@ def _scaled(data: Dataset, by: Dataset) -> tuple[Data, float, float]:
     """`data` scaled by the rows of `by`, and shift and scale of the targets."""
     x = np.asarray(by.x, float)
     real = by.task == "real"
-    low, width = (x.mean(0), x.std(0)) if real else (x.min(0), np.ptp(x, axis=0))
+    width = nonzero(x.std(0), np.abs(x).max(0))
     shift, scale = (float(np.mean(by.y, dtype=float)), float(np.std(by.y, dtype=float))) if real else (0.0, 1.0)
-    inputs = ((data.x - low) / np.where(width > 1e-7, width, 1)).astype(np.float32)
+    inputs = ((data.x - x.mean(0)) / width).astype(np.float32)
     targets = ((np.asarray(data.y, float) - shift) / scale).astype(np.float32)
     return Data(inputs, targets, np.ones(len(targets), np.float32)), shift, scale
 
@@ -132,16 +133,15 @@ def _trusted(run: Run, path: str, data: Dataset, data_dir: str | None) -> Data:
 
 
 def _learner(data: Dataset, rows: Data, lambda_: float | None) -> Learner:
-    """Linear or logistic regression, with a step size that is safe for these rows."""
+    """Linear or logistic regression, trained until its loss on these rows has settled."""
     if lambda_ is not None and not (lambda_ >= 0 and math.isfinite(lambda_)):
         raise PoisonError(f"--lambda {lambda_} is not a coefficient: give a number of at least 0")
     model = description.build(Choice("linear" if data.task == "real" else "logistic"), "model")
     value = lambda_ or 0.0
-    square = float(np.linalg.norm(rows.x, 2)) ** 2 / len(rows.y) + 1 + value
-    trainer = SGD(min(0.2, 1 / square), 200)
     objective = Objective(model, ROW_LOSS[data.task], "l2" if value else "none", float(len(rows.y)))
-    log_lambda = np.log(value * len(rows.y)) if value else -np.inf
-    return Learner(objective, trainer, np.full(1, log_lambda, np.float32), data.task, value if value else math.nan)
+    log_lambda = np.full(1, np.log(value * len(rows.y)) if value else -np.inf, np.float32)
+    found = settle(jax.random.key(0), objective, Momentum(rate=0.0, epochs=0), rows, log_lambda)
+    return Learner(objective, found.trainer, log_lambda, data.task, value if value else math.nan)
 
 
 def write_kept(found: Audited, out: str | Path) -> Path:

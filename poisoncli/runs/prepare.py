@@ -213,15 +213,15 @@ def _scaler(run: Run, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarr
             raise PoisonError(
                 f"the training targets of {run.dataset.name} are all the same: ask for more --n-train"
             )
-        shift, scale = x.mean(1), _nonzero(x.std(1), np.abs(x).max(1))
+        shift, scale = x.mean(1), nonzero(x.std(1), np.abs(x).max(1))
         scaler = {"shift": shift, "scale": scale, "y_shift": y.mean(1), "y_scale": y.std(1)}
     elif defaults.dataset(run.dataset.name).scaled:
-        scaler.update(shift=dataset.x.mean(0), scale=_nonzero(dataset.x.std(0), np.abs(dataset.x).max(0)))
+        scaler.update(shift=dataset.x.mean(0), scale=nonzero(dataset.x.std(0), np.abs(dataset.x).max(0)))
         LOG.info("the features are standardized by the mean and the standard deviation of all rows")
     return {name: np.asarray(value, np.result_type(dataset.x.dtype, np.float32)) for name, value in scaler.items()}
 
 
-def _nonzero(scale: np.ndarray, largest: np.ndarray) -> np.ndarray:
+def nonzero(scale: np.ndarray, largest: np.ndarray) -> np.ndarray:
     """`scale` with 1 where it is nothing but the rounding of a constant column with values up to `largest`."""
     return np.where(scale > 1e-12 * largest, scale, 1)
 

@@ -26,6 +26,10 @@ def check(content: Any) -> None:
     _demand(content.timeline.shape[1] == 2, "timeline")
     _floats([content.timeline, *content.scaler.values()])
     _demand(all(np.all(content.scaler[name] != 0) for name in ("scale", "y_scale")), "scale")
+    m = content.poison.x.shape[2]
+    for name, array in content.scaler.items():
+        shapes = ((), (repetitions,)) if name.startswith("y_") else ((), (m,), (repetitions, m))
+        _demand(array.shape in shapes, name)
     stages = (repetitions * len(runs), len(content.poison.counts))
     points = content.poison.replaced.shape[1] * _added(content.poison)
     for name, found in content.defenses.items():

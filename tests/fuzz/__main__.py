@@ -42,19 +42,16 @@ def main() -> int:
         if (done := sum(counts.total() - counts["wrong"] for counts in rows.values())) % 500 == 0:
             print(f"{done} cases, {time.monotonic() - begun:.0f} s, {cpu:.0f} s of a core", flush=True)
 
-    with tempfile.TemporaryDirectory() as place:
-        cache = Path(asked.cache or place)
-        made = Templates(cache)
-        for case, outcome, complaint in pool.run(
-            generate.cases(asked.cases, asked.seed, made), asked.workers, cache
-        ):
+    with tempfile.TemporaryDirectory() as place, Zygote(Path(asked.cache or place)) as zygote:
+        made = Templates(zygote)
+        tried = generate.cases(asked.cases, asked.seed, made)
+        for case, outcome, complaint in pool.run(tried, asked.workers, Path(asked.cache or place)):
             note(case, outcome, complaint)
-        with Zygote(cache) as zygote:
-            for found in Interruptions(zygote, made).draw(random.Random(asked.seed), asked.signals):
-                note(*found)
-            for complaint, (case, _) in wrong.items():
-                if not case.signal:
-                    keep(minimized(zygote, case, complaint) if asked.minimize else case, asked.seeds)
+        for found in Interruptions(zygote, made).draw(random.Random(asked.seed), asked.signals):
+            note(*found)
+        for complaint, (case, _) in wrong.items():
+            if not case.signal:
+                keep(minimized(zygote, case, complaint) if asked.minimize else case, asked.seeds)
     text = table(rows, time.monotonic() - begun, cpu, most, asked)
     print(text)
     if asked.table:

@@ -116,14 +116,14 @@ def enron() -> bytes:
 class Templates:
     """Run files by name, made when they are first asked for."""
 
-    def __init__(self, cache: Path) -> None:
-        self._cache = cache
+    def __init__(self, zygote: Zygote) -> None:
+        self._zygote = zygote
 
     @functools.cache  # noqa: B019
     def run(self, name: str) -> dict[str, bytes]:
         """The run file NAME.h5 and the files that it needs beside it."""
         craft, then = _RUNS[name]
-        with Zygote(self._cache) as zygote, tempfile.TemporaryDirectory() as place:
+        with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             beside = {"own.csv": csv()} if name == "own" else {}
             Case("", (), beside).lay_out(folder)
@@ -132,10 +132,10 @@ class Templates:
                 ("attack", *SIZES, *craft, "--out", out),
                 *((verb[0], out, *verb[1:]) for verb in then),
             ):
-                outcome = zygote.run(Case("template", command), folder)
+                outcome = self._zygote.run(Case("template", command), folder)
                 assert outcome.status == 0, (command, outcome.stderr)
             return {**beside, out: (folder / out).read_bytes()}
 
     def names(self, few: bool) -> tuple[str, ...]:
         """Which there are, or those that take the least time."""
-        return ("flip", "svm") if few else tuple(_RUNS)
+        return ("flip",) if few else tuple(_RUNS)

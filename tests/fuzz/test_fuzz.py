@@ -12,7 +12,7 @@ from fuzz.signals import Interruptions
 from fuzz.templates import Templates
 
 SEEDS = sorted((Path(__file__).parent / "seeds").glob("*.json"))
-CASES = 60  # of the short part
+CASES = 40  # of the short part
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,11 @@ def zygote(cache):
         yield zygote
 
 
+@pytest.fixture(scope="module")
+def made(zygote):
+    return Templates(zygote)
+
+
 def fine(zygote, case):
     outcome, complaint = zygote.judge(case)
     assert not complaint, f"poison {' '.join(case.args)}\n{complaint}\n{outcome.stderr[-2000:]}"
@@ -36,14 +41,14 @@ def test_what_failed_once_fails_no_more(zygote, path):
     fine(zygote, Case.from_json(path.read_text()))
 
 
-def test_a_short_part(zygote, cache):
-    cases = generate.cases(CASES, seed=1, made=Templates(cache), few=True)
+def test_a_short_part(zygote, made):
+    cases = generate.cases(CASES, seed=1, made=made, few=True)
     for case in itertools.islice(cases, CASES):
         fine(zygote, case)
 
 
-def test_a_killed_evaluation_can_be_repeated(zygote, cache):
-    found = list(Interruptions(zygote, Templates(cache), ("evaluate",)).draw(random.Random(0), 2, (1, 0, 0)))
+def test_a_killed_evaluation_can_be_repeated(zygote, made):
+    found = list(Interruptions(zygote, made, ("evaluate",)).draw(random.Random(0), 2, (1, 0, 0)))
     assert [complaint for _, _, complaint in found] == ["", ""]
 
 

@@ -17,6 +17,7 @@ DAMAGED = {
     "points of words": lambda file: replaced(file, "attack/y", np.array([["a", "b"]], "S1")),
     "points that are not finite": lambda file: replaced(file, "attack/x", np.full((1, 2, 3), np.nan, np.float32)),
     "a scale of zero": lambda file: replaced(file, "split/scale", np.float32(0)),
+    "a scale of other columns": lambda file: replaced(file, "split/scale", np.ones(2, np.float32)),
     "more points than there are": lambda file: replaced(file, "attack/counts", np.array([0, 3])),
     "row numbers beyond the rows": lambda file: replaced(file, "attack/replaced", np.array([[4, 1]])),
     "lambda of no stage": lambda file: replaced(file, "attack/log_lambda", np.zeros(3, np.float32)),

@@ -133,7 +133,8 @@ def strict(text):
     return json.loads(text, parse_constant=refuse)
 
 
-def test_evaluate_prints_a_table(plain):
+def test_evaluate_prints_a_table(plain, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # as wide as a pipe
     lines = done("evaluate", plain, "--quiet")
     assert "digits (0 vs 8), logistic, 40 training rows" in lines[0]
     assert [line.split()[0] for line in lines if "%" in line] == ["0.0%", "10.0%", "20.0%"]

@@ -105,7 +105,8 @@ def test_json_holds_them_all(folder):
     assert set(first["weights"]) == {"edges", "clean", "poisoned"}
 
 
-def test_table_shows_the_decrease(folder):
+def test_table_shows_the_decrease(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # as wide as a pipe
     result = CliRunner().invoke(app, ["evaluate", str(folder / "none.h5"), str(folder / "fixed.h5")])
     assert "Relative decrease" in result.stdout
     assert "consistency (top 4 weights)" in CliRunner().invoke(app, ["evaluate", str(folder / "none.h5")]).stdout

@@ -17,7 +17,8 @@ def check(content: Any) -> None:
     A checkpoint of runs that are crafted together lists them, and has entries for each.
     """
     described = json.loads(content.run)
-    runs = described if isinstance(described, list) else [described]
+    listed = described if isinstance(described, list) else [described]
+    runs = [json.loads(run) if isinstance(run, str) else run for run in listed]
     if not runs or not all(isinstance(run, dict) for run in runs):
         raise ValueError("the description is no object")
     _check_split(content, runs[0])

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.resources
 import itertools
 import json
+import logging
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from poisoncli.runs.description import Choice, Run
 from poisoncli.sweeps import batched, shape
 from poisoncli.tables.lock import writing
 
+LOG = logging.getLogger(__name__)
 PRESETS = importlib.resources.files("poisoncli.sweeps") / "presets"
 _NOT_A_RUN = ("line", "selected", "against")  # what a panel has beside the fields of a run
 LONGEST = 200  # letters of the name of a run file
@@ -236,8 +238,8 @@ def _craft_group(cells: list[Cell], folder: Path, data_dir: str | None, report: 
         batched.attack([cell.run for cell in cells], paths, data_dir=data_dir, report=_labeled(report, label))
     except Interrupted:
         raise
-    except PoisonError:
-        pass
+    except PoisonError as error:
+        LOG.info("%s are crafted one by one: %s", " + ".join(cell.name for cell in cells), error)
 
 
 def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, report: stages.Report) -> Outcome:

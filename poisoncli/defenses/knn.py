@@ -24,7 +24,7 @@ class KNN:
 
     remove: float = REMOVE
     rounds: int = ROUNDS
-    k: int = option(5, low=1)
+    k: int = option(default=5, low=1)
     total: bool = False
 
     def knows(self) -> str:

@@ -26,7 +26,7 @@ class SVD:
 
     remove: float = REMOVE
     rounds: int = ROUNDS
-    share: float = option(0.05, above=0, high=0.99)
+    share: float = option(default=0.05, above=0, high=0.99)
     centered: bool = False
 
     def knows(self) -> str:

@@ -276,11 +276,12 @@ def _check(path: Path, file: Any) -> None:
 def _links(file: Any) -> Iterator[tuple[str, Any]]:
     """Every link in the file with its path. Raises `ValueError` for a group with two links: it may have no end."""
     import h5py
+    from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]
 
     waiting, seen = [("", file)], set()
     while waiting:
         prefix, group = waiting.pop()
-        address = h5py.h5o.get_info(group.id).addr
+        address = h5o.get_info(group.id).addr
         if address in seen:
             raise ValueError(f"{prefix} is linked twice")
         seen.add(address)

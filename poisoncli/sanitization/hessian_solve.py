@@ -59,6 +59,6 @@ def _iterate(
         inner = bend * (np.asarray(x @ v[:-1]).ravel() + v[-1])
         return np.append(lambda_ * v[:-1] + np.asarray(x.T @ inner).ravel(), corner * v[-1] + inner.sum())
 
-    hessian = LinearOperator((len(right), len(right)), matvec=product, dtype=float)
+    hessian = LinearOperator((len(right), len(right)), matvec=product, dtype=float)  # pyright: ignore[reportCallIssue]
     found, _ = cg(hessian, right, rtol=tol, atol=0.0, maxiter=most)
     return found[:-1], float(found[-1])

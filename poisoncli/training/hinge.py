@@ -137,7 +137,8 @@ def _minimize(
         change = -y * (x @ w + b)
         length = 1.0
         if not guessed:
-            steep, bend = lambda_ * (point.w @ w) + price * point.b * b, lambda_ * (w @ w) + price * b**2
+            steep = lambda_ * float(point.w @ w) + price * point.b * b
+            bend = lambda_ * float(w @ w) + price * b**2
             length = _length(multipliers, point.slack, change, stiff, share, steep, bend)
         point = _Point(point.w + length * w, point.b + length * b, point.slack + length * change)
         if not length:
@@ -187,7 +188,8 @@ def _length(
     """
 
     def slope(length: float) -> float:
-        return steep + bend * length + np.clip(multipliers + stiff * (slack + length * change), 0, share) @ change
+        pull = np.clip(multipliers + stiff * (slack + length * change), 0, share)
+        return steep + bend * length + float(pull @ change)
 
     enough = 0.1 * abs(slope(0.0))
     if slope(0.0) >= 0:

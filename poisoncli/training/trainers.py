@@ -29,7 +29,7 @@ class SGD:
     tuned: ClassVar[tuple[str, ...]] = ("rate", "epochs")
 
     rate: float = option(0.1, low=0, high=100)
-    epochs: int = option(140, low=0)
+    epochs: int = option(default=140, low=0)
     size: int = option(default=0, low=0)
     schedule: str = option(default="constant", choices=SCHEDULES)
 
@@ -54,8 +54,8 @@ class Momentum:
     gain: ClassVar[float] = 10.0  # 1 / (1 - momentum), with the usual momentum
 
     rate: float = option(0.01, low=0, high=100)
-    momentum: float = option(0.9, low=0, high=1)
-    epochs: int = option(140, low=0)
+    momentum: float = option(default=0.9, low=0, high=1)
+    epochs: int = option(default=140, low=0)
     size: int = option(default=0, low=0)
     schedule: str = option(default="constant", choices=SCHEDULES)
 
@@ -78,7 +78,7 @@ class Adam:
     tuned: ClassVar[tuple[str, ...]] = ("epochs",)
 
     rate: float = option(0.01, low=0, high=100)
-    epochs: int = option(140, low=0)
+    epochs: int = option(default=140, low=0)
     size: int = option(default=0, low=0)
     schedule: str = option(default="constant", choices=SCHEDULES)
 

@@ -28,7 +28,7 @@ def rows(load=load_breast_cancer):
 
 
 def logistic():
-    return Objective(Logistic(), cross_entropy, "none")
+    return Objective(Logistic(), cross_entropy, "none", 569.0)
 
 
 def test_the_curvature_is_the_largest_eigenvalue():
@@ -76,7 +76,7 @@ def test_what_has_not_settled_says_so():
 
 
 def test_a_network_does_not_climb():
-    objective = Objective(MLP(), squared, "none")
+    objective = Objective(MLP(), squared, "none", 442.0)
     found = settle.settle(jax.random.key(0), objective, Momentum(0.0, epochs=0), rows(load_diabetes), NONE)
     assert found.fall >= 0
     assert found.loss < 0.3
@@ -84,7 +84,7 @@ def test_a_network_does_not_climb():
 
 def test_linear_regression_comes_to_its_least_squares():
     train = rows(load_diabetes)
-    found = settle.settle(jax.random.key(0), Objective(Linear(), squared, "none"), SGD(0.0, 0), train, NONE)
+    found = settle.settle(jax.random.key(0), Objective(Linear(), squared, "none", 442.0), SGD(0.0, 0), train, NONE)
     x = np.column_stack([train.x, np.ones(len(train.y))])
     residual = train.y - x @ np.linalg.lstsq(x, train.y)[0]
     assert found.loss == pytest.approx(0.5 * np.mean(residual**2), rel=0.01)

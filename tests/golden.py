@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 import traceback
 from pathlib import Path
@@ -92,6 +93,11 @@ def write(folder: Path) -> None:
         print(name, flush=True)
 
 
+def parsed(text: str) -> str:
+    """JSON, sorted: the order in which a method has its options is no difference."""
+    return json.dumps(json.loads(text), sort_keys=True)
+
+
 def contents(path: Path) -> dict[str, np.ndarray | str]:
     """Every array and description of a run file, by its place; versions of packages are left out."""
     found: dict[str, np.ndarray | str] = {}
@@ -100,7 +106,7 @@ def contents(path: Path) -> dict[str, np.ndarray | str]:
         if isinstance(item, h5py.Dataset) and name != "timeline":  # seconds
             found[name] = item[()]
         found.update(
-            {f"{name}@{key}": str(value) for key, value in item.attrs.items() if key in ("run", "defense")}
+            {f"{name}@{key}": parsed(value) for key, value in item.attrs.items() if key in ("run", "defense")}
         )
 
     with h5py.File(path, "r") as file:

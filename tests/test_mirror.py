@@ -71,7 +71,6 @@ ELSEWHERE = {  # module -> file below tests/; methods are in test_contract.py to
     "sanitization/decoys": "sanitization/test_linear_attacks.py",
     "sanitization/hessian_solve": "sanitization/test_linear_attacks.py",
     "sanitization/minmax_multiclass": "attacks/test_minmax.py",
-    "sanitization/search": "attacks/test_kkt.py",
     "tables/atomic": "runs/test_two_writers.py",
     "sweeps/shape": "sweeps/test_grid.py",
     "tables/lock": "runs/test_two_writers.py",

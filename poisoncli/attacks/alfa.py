@@ -9,17 +9,17 @@ import numpy as np
 import scipy.sparse as sp
 
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array, Task
+from poisoncli.core.data import Array
 from poisoncli.core.errors import FailedError
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, stack
 from poisoncli.sanitization.feasible_set import FeasibleSet, violation
-from poisoncli.sanitization.search import BEHIND, REMOVE, TARGET, Rules, search
+from poisoncli.sanitization.search import SearchOptions, search
 from poisoncli.training.linear import margins, row_loss
 
 
 @method
-class Alfa:
+class Alfa(SearchOptions):
     """Adds flipped target rows with a high loss under the clean victim and a low one under the poisoned victim.
 
     Alternates between the victim, trained on the clean rows and the flips as they are, and the rows whose flips
@@ -27,29 +27,17 @@ class Alfa:
     within the feasible set count.
 
     rounds: of alternating, at most.
-    quantile: of the clean rows' scores under L2 and slab; poison keeps below it.
-    refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
-    remove: share of each class that the defender drops.
-    behind: the defenses behind which the winner is chosen (svd only on at most 10,000 rows).
+    quantile: of the clean rows' scores under L2, which the flips keep below.
     target: the rows that are flipped and to be classified wrongly: `test`, `train` or `val`.
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
-    adds: ClassVar[bool] = True
-    sparse: ClassVar[bool] = True
-    victims: ClassVar[tuple[str, ...]] = ("svm",)
+    evades: ClassVar[tuple[str, ...]] = ("l2",)  # as in KSL Appendix D
 
-    rounds: int = option(10, low=1)
-    quantile: float = option(0.9, low=0, high=1)
-    refits: int = option(0, low=0)
-    remove: float = REMOVE
-    behind: tuple[str, ...] = BEHIND
-    target: str = TARGET
+    rounds: int = option(default=10, low=1)
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-        rules = Rules(self.quantile, self.refits, self.remove, self.behind, defenses=("l2",))
-        return search(key, problem, resume, rules, lambda linear: (1, None), self._candidate)
+        return search(key, problem, resume, self, lambda linear: (1, None), self._candidate)
 
     def _candidate(
         self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator

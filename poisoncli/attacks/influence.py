@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array, Task
+from poisoncli.core.data import Array
 from poisoncli.core.errors import FailedError
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import (
@@ -23,14 +23,15 @@ from poisoncli.sanitization.additive import (
 )
 from poisoncli.sanitization.feasible_set import FeasibleSet, project, violation
 from poisoncli.sanitization.hessian_solve import solve
-from poisoncli.sanitization.search import BEHIND, REMOVE, TARGET, Rules, search
+from poisoncli.sanitization.search import COPIES, SearchOptions, search
 from poisoncli.training.linear import Linear, margins
 
 CHECK = 5  # steps between two judgements of the poison on the way
+SMOOTH: Any = option(0.001, above=0, doc="temperature of the smoothed hinge (Appendix B.1).")
 
 
 @method
-class Influence:
+class Influence(SearchOptions):
     """Moves two points, one of each class, along the influence of their features on the target loss.
 
     Each step trains the victim, finds the inverse-Hessian-vector product of the smoothed hinge,
@@ -40,38 +41,20 @@ class Influence:
     steps: of ascent.
     rates: lengths of a step in units of the features, each tried from every start.
     starts: pairs of flipped clean rows that are feasible, drawn at random.
-    smooth: temperature of the smoothed hinge (Appendix B.1).
-    quantile: of the clean rows' scores under L2 and slab; poison keeps below it.
-    copies: rows that stand for each rounded point (section 3.3).
     relaxation: bound the expected length after rounding instead of the length before (eqs. 6-8).
-    refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
-    remove: share of each class that the defender drops.
-    behind: the defenses behind which the winner is chosen (svd only on at most 10,000 rows).
-    target: the rows to be classified wrongly: `test`, `train` or `val`.
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
-    adds: ClassVar[bool] = True
-    sparse: ClassVar[bool] = True
-    victims: ClassVar[tuple[str, ...]] = ("svm",)
-
-    steps: int = option(100, low=1)
-    rates: tuple[float, ...] = option((1.0, 2.0), above=0)
-    starts: int = option(4, low=1)
-    smooth: float = option(0.001, above=0)
-    quantile: float = option(0.9, low=0, high=1)
-    copies: int = option(2, low=1)
-    refits: int = option(0, low=0)
-    remove: float = REMOVE
-    behind: tuple[str, ...] = BEHIND
-    target: str = TARGET
+    steps: int = option(default=100, low=1)
+    rates: tuple[float, ...] = option(default=(1.0, 2.0), above=0)
+    starts: int = option(default=4, low=1)
+    smooth: float = SMOOTH
+    copies: int = COPIES
     relaxation: bool = True
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-        rules = Rules(self.quantile, self.refits, self.remove, self.behind)
         return search(
-            key, problem, resume, rules, lambda linear: (self.starts * len(self.rates), None), self._candidate
+            key, problem, resume, self, lambda linear: (self.starts * len(self.rates), None), self._candidate
         )
 
     def _candidate(
@@ -99,39 +82,22 @@ class Influence:
 
 
 @method
-class InfluenceBasic:
+class InfluenceBasic(SearchOptions):
     """The influence attack on each poison point by itself, without LP relaxation or repeated points (KSL Alg. 2).
 
     Starts from randomly flipped feasible clean rows.
 
     steps: of ascent.
     rates: lengths of a step, each tried.
-    smooth: temperature of the smoothed hinge.
-    quantile: of the clean rows' scores under L2 and slab.
-    refits: how often the feasible set is fitted again.
-    remove: share of each class that the defender drops.
-    behind: the defenses behind which the winner is chosen.
-    target: the rows to be classified wrongly.
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
-    adds: ClassVar[bool] = True
-    sparse: ClassVar[bool] = True
-    victims: ClassVar[tuple[str, ...]] = ("svm",)
-
-    steps: int = option(40, low=1)
-    rates: tuple[float, ...] = option((1.0,), above=0)
-    smooth: float = option(0.001, above=0)
-    quantile: float = option(0.9, low=0, high=1)
-    refits: int = option(default=0, low=0)
-    remove: float = REMOVE
-    behind: tuple[str, ...] = BEHIND
-    target: str = TARGET
+    steps: int = option(default=40, low=1)
+    rates: tuple[float, ...] = option(default=(1.0,), above=0)
+    smooth: float = SMOOTH
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-        rules = Rules(self.quantile, self.refits, self.remove, self.behind)
-        return search(key, problem, resume, rules, lambda linear: (len(self.rates), None), self._candidate)
+        return search(key, problem, resume, self, lambda linear: (len(self.rates), None), self._candidate)
 
     def _candidate(
         self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator

@@ -8,56 +8,39 @@ from typing import ClassVar
 import numpy as np
 
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array, Task
+from poisoncli.core.data import Array
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, capped, two_point_poison
 from poisoncli.sanitization.decoys import QUANTILES, REPEATS, Decoy, decoys
 from poisoncli.sanitization.feasible_set import FeasibleSet, project
-from poisoncli.sanitization.search import BEHIND, REMOVE, TARGET, Rules, search
+from poisoncli.sanitization.search import COPIES, SearchOptions, search
 from poisoncli.training.linear import margins, slope
 
 _ROUNDS = 60  # of alternating between the two points, at most
 
 
 @method
-class KKT:
+class KKT(SearchOptions):
     """Finds decoy parameters with a high target error, and one point of each class that makes them optimal.
 
     For every decoy and every split of the poison over the classes, the gradient of the victim's objective at the
     decoy is brought as near to zero as the feasible set allows (eq. 17); the candidate with the highest target
     error behind the best defense wins. Knows the target rows, the defenses and lambda.
 
-    repeats, quantiles: the grid of Algorithm 3 (Appendix B.2).
     splits: shares of the poison in class 1, evenly spaced, to which the one that balances the bias is added.
     quantile: of the clean rows' scores under L2, slab and the loss at the decoy; poison keeps below it.
-    copies: rows that stand for each rounded point (section 3.3).
-    refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
-    remove: share of each class that the defender drops.
-    behind: the defenses behind which the winner is chosen (svd only on at most 10,000 rows).
-    target: the rows to be classified wrongly: `test`, `train` or `val`.
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
-    adds: ClassVar[bool] = True
-    sparse: ClassVar[bool] = True
-    victims: ClassVar[tuple[str, ...]] = ("svm",)
     tuned: ClassVar[tuple[str, ...]] = ("repeats", "quantiles")
 
-    repeats: tuple[int, ...] = option(REPEATS, low=1)
-    quantiles: tuple[float, ...] = option(QUANTILES, low=0, high=1)
-    splits: int = option(7, low=1)
-    quantile: float = option(0.9, low=0, high=1)
-    copies: int = option(2, low=1)
-    refits: int = option(0, low=0)
-    remove: float = REMOVE
-    behind: tuple[str, ...] = BEHIND
-    target: str = TARGET
+    repeats: tuple[int, ...] = REPEATS
+    quantiles: tuple[float, ...] = QUANTILES
+    splits: int = option(default=7, low=1)
+    copies: int = COPIES
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-
-        rules = Rules(self.quantile, self.refits, self.remove, self.behind)
-        return search(key, problem, resume, rules, self._plan, self._candidate)
+        return search(key, problem, resume, self, self._plan, self._candidate)
 
     def _plan(self, problem: LinearProblem) -> tuple[int, list[Decoy]]:
         found = decoys(problem, self.repeats, self.quantiles)

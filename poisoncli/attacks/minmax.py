@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,58 +14,50 @@ from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, capped, 
 from poisoncli.sanitization.decoys import QUANTILES, REPEATS, Decoy, decoys
 from poisoncli.sanitization.feasible_set import FeasibleSet, maximize
 from poisoncli.sanitization.minmax_multiclass import MinMaxSettings, burn_in_of, search_multiclass
-from poisoncli.sanitization.search import BEHIND, REMOVE, TARGET, Rules, search
+from poisoncli.sanitization.search import COPIES, SearchOptions, search
 from poisoncli.training.linear import slope
+
+RATE: Any = option(0.03, above=0, doc="step of the learner, by AdaGrad.")
+BURN_IN: Any = option(
+    0.0,
+    low=0,
+    doc="its steps before points are kept, as a multiple of theirs; 0: max(1, 0.10 / epsilon - 1) for epsilon "
+    "poison rows a clean row (the code of KSL's authors).",
+)
+POINTS: Any = option(
+    90, low=1, doc="distinct poison points with more than two classes, at most; each stands for as many rows."
+)
 
 
 @method
-class MinMax:
+class MinMax(SearchOptions):
     """Adds the feasible point with the highest loss under a learner that trains along (Algorithm 5).
 
     Poison points keep a low hinge loss under decoy parameters (eq. 22); every decoy is tried, and the one with the
     highest target error behind the best defense wins. Knows the target rows, the defenses and lambda.
 
-    repeats, quantiles: the grid of decoys (Appendix B.2).
     cap: the highest loss of a poison point under the decoy (tau, Appendix B.3).
-    rate: step of the learner, by AdaGrad.
-    burn_in: its steps before points are kept, as a multiple of theirs; 0: max(1, 0.10 / epsilon - 1) for epsilon
-        poison rows a clean row (the code of KSL's authors).
-    quantile: of the clean rows' scores under L2 and slab; poison keeps below it.
-    copies: rows that stand for each rounded point (section 3.3).
-    points: distinct poison points with more than two classes, at most; each stands for as many rows.
-    refits: how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).
-    remove: share of each class that the defender drops.
-    behind: the defenses behind which the winner is chosen (svd only on at most 10,000 rows).
-    target: the rows to be classified wrongly: `test`, `train` or `val`.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
-    adds: ClassVar[bool] = True
-    sparse: ClassVar[bool] = True
     victims: ClassVar[tuple[str, ...]] = ("svm", "multisvm")
     tuned: ClassVar[tuple[str, ...]] = ("repeats", "quantiles")
 
-    repeats: tuple[int, ...] = option(REPEATS, low=1)
-    quantiles: tuple[float, ...] = option(QUANTILES, low=0, high=1)
-    cap: float = option(0.25, low=0)
-    rate: float = option(0.03, above=0)
-    burn_in: float = option(0.0, low=0)
-    quantile: float = option(0.9, low=0, high=1)
-    copies: int = option(2, low=1)
-    points: int = option(90, low=1)
-    refits: int = option(0, low=0)
-    remove: float = REMOVE
-    behind: tuple[str, ...] = BEHIND
-    target: str = TARGET
+    repeats: tuple[int, ...] = REPEATS
+    quantiles: tuple[float, ...] = QUANTILES
+    cap: float = option(default=0.25, low=0)
+    rate: float = RATE
+    burn_in: float = BURN_IN
+    copies: int = COPIES
+    points: int = POINTS
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-        rules = Rules(self.quantile, self.refits, self.remove, self.behind)
         if problem.task == "multiclass":
             grid = tuple((r, q) for r in self.repeats[:: len(self.repeats) // 3 or 1] for q in self.quantiles[1::4])
             settings = MinMaxSettings(self.cap, self.rate, self.burn_in, self.points, grid)
-            return search_multiclass(key, problem, resume, rules, settings)
-        return search(key, problem, resume, rules, self._plan, self._candidate)
+            return search_multiclass(key, problem, resume, self, settings)
+        return search(key, problem, resume, self, self._plan, self._candidate)
 
     def _plan(self, problem: LinearProblem) -> tuple[int, list[Decoy]]:
         found = decoys(problem, self.repeats, self.quantiles)
@@ -84,45 +76,27 @@ class MinMax:
 
 
 @method
-class MinMaxBasic:
+class MinMaxBasic(SearchOptions):
     """The min-max attack without decoys (Steinhardt et al. 2017), with the LP relaxation and repeated points.
 
     Falls to the loss defense, which it does not know of (KSL section 5.6).
 
-    rate: step of the learner, by AdaGrad.
-    burn_in: its steps before points are kept, as a multiple of theirs; 0: max(1, 0.10 / epsilon - 1) for epsilon
-        poison rows a clean row (the code of KSL's authors).
-    quantile: of the clean rows' scores under L2 and slab.
-    copies: rows that stand for each rounded point.
-    points: distinct poison points with more than two classes, at most.
-    refits: how often the feasible set is fitted again.
-    remove: share of each class that the defender drops.
-    behind: the defenses behind which the winner is chosen.
-    target: the rows to be classified wrongly.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
-    adds: ClassVar[bool] = True
-    sparse: ClassVar[bool] = True
     victims: ClassVar[tuple[str, ...]] = ("svm", "multisvm")
 
-    rate: float = option(0.03, above=0)
-    burn_in: float = option(0.0, low=0)
-    quantile: float = option(0.9, low=0, high=1)
-    copies: int = option(2, low=1)
-    points: int = option(90, low=1)
-    refits: int = option(0, low=0)
-    remove: float = REMOVE
-    behind: tuple[str, ...] = BEHIND
-    target: str = TARGET
+    rate: float = RATE
+    burn_in: float = BURN_IN
+    copies: int = COPIES
+    points: int = POINTS
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-        rules = Rules(self.quantile, self.refits, self.remove, self.behind)
         if problem.task == "multiclass":
             settings = MinMaxSettings(0.0, self.rate, self.burn_in, self.points, ())
-            return search_multiclass(key, problem, resume, rules, settings)
-        return search(key, problem, resume, rules, lambda linear: (1, None), self._candidate)
+            return search_multiclass(key, problem, resume, self, settings)
+        return search(key, problem, resume, self, lambda linear: (1, None), self._candidate)
 
     def _candidate(
         self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator

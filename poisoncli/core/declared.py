@@ -25,6 +25,7 @@ class OfAttack(NamedTuple):
     sparse: whether it can take sparse rows.
     learns_lambda: whether it can learn lambda together with the poison (`Problem.learn`).
     victims: the models that it is made for, the usual one first; a run that names none takes the first that fits.
+    evades: the filters, of l2 and slab, whose scores its rows keep below its `quantile` of the clean rows' scores.
     tuned: its options whose defaults are the settings of the data set and the model, see `OfDataset`.
     in_label: options that its label tells, with the value at which nothing is said; None: it is always said.
     settings_at_once: a method that tells how many settings of lambda (`Problem.settings`) it can solve together.
@@ -35,6 +36,7 @@ class OfAttack(NamedTuple):
     sparse: bool = False
     learns_lambda: bool = False
     victims: tuple[str, ...] = ()
+    evades: tuple[str, ...] = ()
     tuned: tuple[str, ...] = ()
     in_label: Mapping[str, Any] = NOTHING
     settings_at_once: Callable[[Any, Any], int] | None = None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import inspect
 import math
+import re
+import textwrap
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import jax
@@ -20,10 +24,14 @@ def option(
     high: float = math.inf,
     above: float = -math.inf,
     choices: tuple = (),
+    doc: str = "",
 ) -> Any:
-    """A method's field with its range: low <= value <= high and value > above, or one of `choices`."""
-    limits = {"low": low, "high": high, "above": above, "choices": choices}
-    return dataclasses.field(default=default, metadata=limits)
+    """A method's field with its range: low <= value <= high and value > above, or one of `choices`.
+
+    doc: what it is, for an option that several methods share; `method` adds it to docstrings that do not say it.
+    """
+    told = {"low": low, "high": high, "above": above, "choices": choices, "doc": doc}
+    return dataclasses.field(default=default, metadata=told)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(option,))
@@ -33,8 +41,25 @@ def method(cls: type[T]) -> type[T]:
     New values of a float field do not retrace a jitted function, and `vmap` over one works; all other
     fields are static, those of type `Fixed` too.
     """
+    for name, value in list(vars(cls).items()):
+        if isinstance(value, dataclasses.Field):  # `dataclass` writes the name into it, and methods may share it
+            setattr(cls, name, copy.copy(value))
     frozen = dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(frozen)  # type: ignore[arg-type]
     leaves = [f.name for f in fields if f.type in ("float", float)]
     static = [f.name for f in fields if f.name not in leaves]
+    frozen.__doc__ = _documented(frozen, fields)
     return jax.tree_util.register_dataclass(frozen, data_fields=leaves, meta_fields=static)
+
+
+def _documented(made: type, fields: tuple[dataclasses.Field, ...]) -> str:
+    """The docstring of a method, with the lines of the options that it leaves to `option(doc=...)`."""
+    text = inspect.cleandoc(made.__doc__ or "")
+    told = {name.strip() for names in re.findall(r"^([\w, ]+): ", text, re.M) for name in names.split(",")}
+    lines = [
+        textwrap.fill(f"{field.name}: {field.metadata['doc']}", 115, subsequent_indent="    ")
+        for field in fields
+        if field.metadata.get("doc") and field.name not in told
+    ]
+    gap = "\n" if told.intersection(field.name for field in fields) else "\n\n"
+    return gap.join([text, "\n".join(lines)]) if lines else text

@@ -25,7 +25,7 @@ from poisoncli.sanitization.additive import Rows, stack
 from poisoncli.sanitization.collapse import Collapsed, collapse_multiclass
 from poisoncli.sanitization.collapse import collapse as collapse_binary
 from poisoncli.sanitization.filters import beyond
-from poisoncli.sanitization.search import Rules, additions
+from poisoncli.sanitization.search import SearchOptions, additions
 from poisoncli.training.multiclass import MulticlassLinear
 from poisoncli.training.optimum import solve_and_score
 
@@ -172,7 +172,7 @@ def collapse(content: RunFile, repetition: int = 0, data_dir: str | None = None)
         if getattr(victim, "passes", 0):
             found = found._replace(exact=False, why="the victim is not trained to its optimum")
     else:
-        linear = additions(problem(prepared), Rules(0.9, 0, 0.05))[repetition]
+        linear = additions(problem(prepared), SearchOptions())[repetition]
         found = collapse_binary(linear, Rows(rows.x, 2.0 * rows.y - 1))
         found = found._replace(y=(found.y + 1) / 2)
     whole = np.maximum(1, np.rint(found.copies)).astype(int)
@@ -212,15 +212,14 @@ def beyond_limits(content: RunFile, data_dir: str | None = None) -> dict[str, in
     """
     prepared, poison = restore(content, data_dir), content.poison
     count = {"domain": outside_domain(prepared, poison)}
-    if "quantile" not in prepared.run.attack.options:
-        return {name: number for name, number in count.items() if number}
-    quantile = prepared.run.attack.options["quantile"]
-    names = ("l2",) if prepared.task == "multiclass" or prepared.run.attack.name == "alfa" else ("l2", "slab")
-    for name in names:
+    attack = prepared.run.attack
+    for name in defaults.attack(attack.name).evades:
+        if name == "slab" and prepared.task == "multiclass":  # there is one of two classes alone
+            continue
         count[name] = 0
         for r in range(len(poison.y)):
             clean = Data(*(leaf[r] for leaf in prepared.split.train))
-            count[name] += int(beyond(name, clean, poison.x[r], poison.y[r], quantile).sum())
+            count[name] += int(beyond(name, clean, poison.x[r], poison.y[r], attack.options["quantile"]).sum())
     return {name: number for name, number in count.items() if number}
 
 

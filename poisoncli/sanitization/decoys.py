@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from poisoncli.core.errors import FailedError
+from poisoncli.core.method import option
 from poisoncli.sanitization.additive import LinearProblem, Rows, stack
 from poisoncli.training.linear import Linear, error, margins, row_loss
 
-REPEATS = (1, 2, 3, 5, 8, 12, 18, 25, 33)
-QUANTILES = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50, 0.55)
+REPEATS: Any = option(
+    (1, 2, 3, 5, 8, 12, 18, 25, 33),
+    low=1,
+    doc="how often the flipped target rows that make a decoy are added, each tried (Algorithm 3, Appendix B.2).",
+)
+QUANTILES: Any = option(
+    (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50, 0.55),
+    low=0,
+    high=1,
+    doc="shares of the target rows that are flipped for a decoy, those fitted worst, each tried.",
+)
 
 
 class Decoy(NamedTuple):
@@ -22,9 +32,7 @@ class Decoy(NamedTuple):
     loss: float
 
 
-def decoys(
-    problem: LinearProblem, repeats: tuple[int, ...] = REPEATS, quantiles: tuple[float, ...] = QUANTILES
-) -> list[Decoy]:
+def decoys(problem: LinearProblem, repeats: tuple[int, ...], quantiles: tuple[float, ...]) -> list[Decoy]:
     """The victim trained on clean rows and flipped target rows, for every repeat and quantile; see `pareto`.
 
     For a quantile q the share q of the target rows is flipped that the clean victim classifies worst, and added

@@ -20,7 +20,7 @@ from poisoncli.core.victim import Exact
 from poisoncli.sanitization import filters
 from poisoncli.sanitization.additive import Rows, rounded, stack
 from poisoncli.sanitization.feasible_set import FeasibleSet, maximize, project
-from poisoncli.sanitization.search import Rules, blank, put
+from poisoncli.sanitization.search import SearchOptions, blank, put
 from poisoncli.training.multiclass import MulticlassLinear, gradient, outputs, rivals
 
 JUDGES = ("l2", "slab", "loss")  # defenses behind which candidates are compared; the others take too long here
@@ -63,15 +63,16 @@ class MulticlassProblem(NamedTuple):
 
 
 def search_multiclass(
-    key: Array, problem: Problem, resume: Poison | None, rules: Rules, settings: MinMaxSettings
+    key: Array, problem: Problem, resume: Poison | None, options: SearchOptions, settings: MinMaxSettings
 ) -> Iterator[Poison]:
     """Try every decoy, none where `settings.decoys` is empty, and yield the best poison so far of each repetition.
 
-    rules.refits: after all decoys, the balls are fitted on clean rows and the best poison, and all are tried again.
+    options.refits: after all decoys, the balls are fitted on clean rows and the best poison, and all are tried
+    again.
     """
     problems = [_world(problem, r) for r in range(len(problem.train.y))]
-    count, rounds = max(1, len(settings.decoys)), rules.refits + 1
-    behind = [name for name in JUDGES if name in rules.behind]
+    count, rounds = max(1, len(settings.decoys)), options.refits + 1
+    behind = [name for name in JUDGES if name in options.behind]
     poison = blank(
         problem,
         [one.clean.x for one in problems],
@@ -81,18 +82,18 @@ def search_multiclass(
     if resume is not None and (rounds == 1 or resume.done <= count):  # else the set of the round is not known
         poison = resume
     for r, multiclass in enumerate(problems):
-        feasible = _region(multiclass, rules.quantile)
+        feasible = _region(multiclass, options.quantile)
         for number in range(rounds * count):
             if number % count == 0 and number:
                 best = Rows(poison.x[r], np.asarray(poison.y[r], int))
-                feasible = _region(multiclass, rules.quantile, best)
+                feasible = _region(multiclass, options.quantile, best)
             if not np.isnan(poison.loss[r, 1, number]):
                 continue
             rng = generator(jax.random.fold_in(jax.random.fold_in(key, r), number))
             decoy = decoy_of(multiclass, *settings.decoys[number % count]) if settings.decoys else None
             try:
                 found = minmax_points(multiclass, _under(feasible, decoy, settings.cap), settings, rng)
-                error = least_error(multiclass, found, behind, rules.remove)
+                error = least_error(multiclass, found, behind, options.remove)
             except FailedError:
                 if number + 1 == count and np.nanmax(poison.loss[r, 1], initial=-1) < 0:
                     raise

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 import scipy.sparse as sp
 
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array, Sparse
+from poisoncli.core.data import Array, Sparse, Task
 from poisoncli.core.errors import PoisonError
-from poisoncli.core.method import option
+from poisoncli.core.method import method, option
 from poisoncli.core.random import generator
 from poisoncli.core.victim import Exact
 from poisoncli.sanitization import filters
@@ -20,30 +20,46 @@ from poisoncli.sanitization.additive import BestSoFar, LinearProblem, Rows, best
 from poisoncli.sanitization.feasible_set import FeasibleSet
 from poisoncli.sanitization.filters import SANITIZERS
 
-REMOVE: Any = option(0.05, low=0, high=0.5)
-BEHIND: Any = option(SANITIZERS, choices=SANITIZERS)
 _LARGE = 10_000  # rows, beyond which the svd defense is too slow to be asked in a search
 QUICK_FIRST = ("loss", "l2", "slab", "knn", "svd")
-TARGET: Any = option("test", choices=("test", "train", "val"))
+COPIES: Any = option(2, low=1, doc="rows that stand for each rounded point (section 3.3).")
 Plan = Callable[[LinearProblem], tuple[int, Any]]  # number of candidates, and what they share
 Candidate = Callable[[LinearProblem, FeasibleSet, Any, int, np.random.Generator], Rows]
 
 
-class Rules(NamedTuple):
-    """What every attack that adds rows lets its user choose; see the attacks.
+@method
+class SearchOptions:
+    """Options and declarations of the attacks that add rows and search for those that pass the filters (KSL).
 
-    behind: defenses behind which the winner is chosen.
-    defenses: those that the feasible set passes, of l2 and slab.
+    A method that derives from it has them, with their ranges and their lines in its docstring.
     """
 
-    quantile: float
-    refits: int
-    remove: float
-    behind: tuple[str, ...] = SANITIZERS
-    defenses: tuple[str, ...] = ("l2", "slab")
+    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
+    adds: ClassVar[bool] = True
+    sparse: ClassVar[bool] = True
+    victims: ClassVar[tuple[str, ...]] = ("svm",)
+    evades: ClassVar[tuple[str, ...]] = ("l2", "slab")
+
+    quantile: float = option(
+        default=0.9, low=0, high=1, doc="of the clean rows' scores under L2 and slab; poison keeps below it."
+    )
+    refits: int = option(
+        default=0, low=0, doc="how often the feasible set is fitted again, on clean rows and poison (Algorithm 1)."
+    )
+    remove: float = option(default=0.05, low=0, high=0.5, doc="share of each class that the defender drops.")
+    behind: tuple[str, ...] = option(
+        default=SANITIZERS,
+        choices=SANITIZERS,
+        doc=f"the defenses behind which the winner is chosen (svd only on at most {_LARGE:,} rows).",
+    )
+    target: str = option(
+        default="test",
+        choices=("test", "train", "val"),
+        doc="the rows to be classified wrongly: `test`, `train` or `val`.",
+    )
 
 
-def additions(problem: Problem, rules: Rules) -> list[LinearProblem]:
+def additions(problem: Problem, options: SearchOptions) -> list[LinearProblem]:
     """The problem of each repetition, with labels -1 and 1. Raises `PoisonError` if the victim is not linear."""
     victim = problem.objective.model
     if not isinstance(victim, Exact):
@@ -64,26 +80,26 @@ def additions(problem: Problem, rules: Rules) -> list[LinearProblem]:
             low=threat.low,
             high=threat.high,
             integer=threat.integer,
-            remove=rules.remove,
-            defenses=tuple(name for name in QUICK_FIRST if name in rules.behind and (name != "svd" or small)),
+            remove=options.remove,
+            defenses=tuple(name for name in QUICK_FIRST if name in options.behind and (name != "svd" or small)),
         )
         for r in range(len(problem.train.y))
     ]
 
 
 def search(
-    key: Array, problem: Problem, resume: Poison | None, rules: Rules, plan: Plan, candidate: Candidate
+    key: Array, problem: Problem, resume: Poison | None, options: SearchOptions, plan: Plan, candidate: Candidate
 ) -> Iterator[Poison]:
     """Search the best candidate of every repetition, and yield the best so far as poison.
 
     plan: the number of candidates and what they share; candidate: the poison of one number within a feasible set.
-    rules.refits: after all candidates, the set is fitted on clean rows and the best poison, and all are tried
+    options.refits: after all candidates, the set is fitted on clean rows and the best poison, and all are tried
     again (KSL Algorithm 1). The trace of `Poison.loss` holds each candidate's target error behind the defenses,
     or, once it could not win, an upper bound of it; -1 where its feasible set is empty.
     """
-    linears = additions(problem, rules)
+    linears = additions(problem, options)
     plans = [plan(linear) for linear in linears]
-    rounds = rules.refits + 1
+    rounds = options.refits + 1
     total = rounds * sum(count for count, _ in plans)
     most = rounds * max(count for count, _ in plans)
     poison = blank(problem, [linear.clean.x for linear in linears], most, total)
@@ -97,7 +113,7 @@ def search(
             linear = linear._replace(near=(filters.neighbors(linear.clean.x, 5),))
         best: BestSoFar | None = None
         for turn in range(rounds):
-            feasible = evading_set(linear, rules.defenses, rules.quantile, best.poison if best else None)
+            feasible = evading_set(linear, options.evades, options.quantile, best.poison if best else None)
             known = poison.loss[r, 1, turn * count : (turn + 1) * count].astype(float)
             start = BestSoFar(best.poison if best else None, best.error if best else -1.0, np.full(count, np.nan))
             if np.any(~np.isnan(known)):

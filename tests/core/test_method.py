@@ -48,3 +48,47 @@ def test_a_method_is_frozen_and_knows_its_ranges():
     rate, steps, kind, _ = dataclasses.fields(Example)
     assert (rate.metadata["above"], rate.metadata["high"], steps.metadata["low"]) == (0, 1, 1)
     assert kind.metadata["choices"] == ("a", "b")
+
+
+SHARED = option(2, low=1, doc="rows that stand for each point.")
+
+
+@method
+class Parent:
+    """Options that several methods share."""
+
+    share: float = option(0.5, low=0, high=1, doc="of the rows.")
+    rounds: int = option(1, low=1, doc="of them.")
+
+
+@method
+class Child(Parent):
+    """Takes two of the lines as they are.
+
+    steps: of its own.
+    rounds: told otherwise.
+    """
+
+    steps: int = option(3, low=1)
+    copies: int = SHARED
+
+
+@method
+class Other:
+    """Takes the option under another name."""
+
+    twins: int = SHARED
+
+
+def test_shared_options_bring_their_line_unless_a_method_tells_its_own():
+    assert Child.__doc__ == (
+        "Takes two of the lines as they are.\n\nsteps: of its own.\nrounds: told otherwise.\n"
+        "share: of the rows.\ncopies: rows that stand for each point."
+    )
+    assert Other.__doc__ == "Takes the option under another name.\n\ntwins: rows that stand for each point."
+    assert (Child().share, Child().rounds, Child(copies=3).copies) == (0.5, 1, 3)
+
+
+def test_an_option_may_stand_in_several_methods_under_several_names():
+    assert [field.name for field in dataclasses.fields(Child)] == ["share", "rounds", "steps", "copies"]
+    assert [field.name for field in dataclasses.fields(Other)] == ["twins"]

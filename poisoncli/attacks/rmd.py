@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.bilevel.ascent import NORMALIZE, OuterState, Step, hyperiterations
+from poisoncli.bilevel.ascent import NORMALIZE, Ascent, OuterState, StageProblem, Step, hyperiterations
 from poisoncli.bilevel.hypergradient import NAMES, HypergradientMethod
 from poisoncli.bilevel.initial_poison import flipped_copies, other_class
 from poisoncli.bilevel.outer_rules import OUTER, REMEMBERED
@@ -35,6 +35,8 @@ class RMD:
     outer_steps: hyperiterations for each batch, at least 1 (T_mul).
     outer_rate: step size of points and log_lambda, positive (alpha).
     lambda_rate: step size of log_lambda if not that of the points; 0 means the same.
+    lambda_schedule: `linear`: this step falls to 0 over the last quarter of the outer steps, so that log_lambda
+    settles; `constant`: it does not, as in the paper, and log_lambda ends where the last step leaves it.
     inner_steps: training steps that are differentiated through (T); 0 means as many as the victim takes.
     inner_rate: step size of these training steps, at most 100 (eta); 0 means that of the victim.
     batch: points optimized together, at most; 0 means 7 % of the training rows.
@@ -64,10 +66,12 @@ class RMD:
         *("outer_steps", "outer_rate", "inner_steps", "inner_rate", "batch", "log_lambda_max"),
     )
     in_label: ClassVar[Mapping[str, Any]] = {"normalize": "point"}
+    before: ClassVar[Mapping[str, Any]] = {"lambda_schedule": "constant"}
 
     outer_steps: int = option(140, low=1)
     outer_rate: float = option(0.3, above=0)
     lambda_rate: float = option(0.0, low=0)
+    lambda_schedule: str = option("linear", choices=("linear", "constant"))
     inner_steps: int = option(140, low=0)
     inner_rate: float = option(0.1, low=0, high=100)
     batch: int = option(0, low=0)
@@ -98,13 +102,8 @@ class RMD:
         n = problem.train.y.shape[1]
         work = make_schedule(problem, steps_of(trainer, n), self.outer_steps, trainer.size)
         check_memory(self.hypergradient, problem)
-        climb = functools.partial(
-            hyperiterations,
-            normalize=self.normalize,
-            method=HypergradientMethod(self.hypergradient, work.store, self.last, self.tolerance, self.iterations),
-            count=work.span,
-            outer=self.outer,
-        )
+        method = HypergradientMethod(self.hypergradient, work.store, self.last, self.tolerance, self.iterations)
+        ascent = Ascent(self.normalize, method, work.span, self.outer)
         poison = resume or self._start(jax.random.fold_in(key, 0), problem)._replace(total=work.total)
         for part in work.parts(poison.done):
             if part.first == 0:
@@ -115,19 +114,12 @@ class RMD:
             if part.stage == 0:  # the learner is alone
                 objective, target, trusted = dataclasses.replace(objective, outer=None), _seen(problem), None
             target, trusted = _of_group(target, part), _of_group(trusted, part)
+            stage_problem = StageProblem(objective, trainer, target, slot.free, trusted)
             keys = stage_keys(jax.random.fold_in(key, 1), part)
             step = self._step(problem, part.stage, slot)
             for t in range(part.first, self.outer_steps, work.span):
-                outer_state, (loss, log_lambda, residual) = climb(
-                    keys,
-                    objective,
-                    trainer,
-                    outer_state,
-                    target,
-                    step,
-                    jnp.asarray(t),
-                    trusted=trusted,
-                    free=slot.free,
+                outer_state, (loss, log_lambda, residual) = hyperiterations(
+                    keys, stage_problem, outer_state, step, jnp.asarray(t), ascent=ascent
                 )
                 poison = _advanced(poison, slot, part.stage, t, outer_state, log_lambda, loss)
                 self._check(residual)
@@ -205,6 +197,7 @@ class RMD:
         values = (
             x_rate,
             lambda_rate,
+            self.outer_steps if self.lambda_schedule == "linear" else np.inf,
             problem.threat.low,
             problem.threat.high,
             self.log_lambda_min,

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.bilevel.ascent import NORMALIZE
+from poisoncli.bilevel.ascent import NORMALIZE, StageProblem
 from poisoncli.bilevel.initial_poison import copies, flipped_copies
 from poisoncli.bilevel.schedule import Part, make_schedule
 from poisoncli.bilevel.stage import begin_stage, only_setting, stage_keys
-from poisoncli.bilevel.stealth import CleanFit, Tradeoff, fit_clean, hyperiterations, risk
+from poisoncli.bilevel.stealth import CleanFit, StealthyAscent, Tradeoff, fit_clean, hyperiterations, risk
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Task
 from poisoncli.core.method import method, option
@@ -95,21 +95,12 @@ class Stealthy:
             jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), whole) for whole in (clean_fit, problem.target)
         )
         tradeoff = self._aim(problem, poison, part, one)
+        keys = stage_keys(jax.random.fold_in(key, 1), part)
+        stage_problem = StageProblem(problem.objective, SGD(self.inner_rate, self.inner_steps), target, free)
+        ascent = StealthyAscent(self.gradient, one.relative, work.store, work.span)
         for t in range(part.first, self.outer_steps, work.span):
             outer_state, tradeoff, loss, trail = hyperiterations(
-                stage_keys(jax.random.fold_in(key, 1), part),
-                problem.objective,
-                SGD(self.inner_rate, self.inner_steps),
-                outer_state,
-                target,
-                own,
-                tradeoff,
-                jnp.asarray(t),
-                gradient=self.gradient,
-                relative=one.relative,
-                free=free,
-                store=work.store,
-                count=work.span,
+                keys, stage_problem, outer_state, own, tradeoff, jnp.asarray(t), ascent=ascent
             )
             x, y = outer_state.rows.blocks[-1].x[:, -free:], outer_state.rows.y[:, -free:]
             # a copy, for an interruption must not find it half-changed

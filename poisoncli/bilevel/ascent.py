@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -22,12 +23,15 @@ class Step(NamedTuple):
 
     x_rate: step size alpha of the points; 0 leaves them where they are.
     lambda_rate: step size of log_lambda [settings]; 0 keeps it fixed.
+    lambda_fall: number of hyperiterations over whose last quarter that falls to 0, reached after the last; inf
+    where it stays as it is (HLP).
     low, high: domain of the features, scalars or [m].
     log_lambda_min, log_lambda_max: domain of log_lambda.
     """
 
     x_rate: Array
     lambda_rate: Array
+    lambda_fall: Array
     low: Array
     high: Array
     log_lambda_min: Array
@@ -45,6 +49,58 @@ class OuterState(NamedTuple):
     memory: Array | tuple = ()
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class StageProblem:
+    """What stays the same during a stage: the victim, its training, and the rows that are looked at.
+
+    target: the rows whose loss the points maximize, and log_lambda minimizes unless it has rows of its own,
+    `trusted`; arrays with a leading repetition axis.
+    free: how many rows move, the last ones of the last block.
+    """
+
+    objective: Objective
+    trainer: Trainer
+    target: Data
+    free: int = dataclasses.field(metadata={"static": True})
+    trusted: Data | None = None
+
+    def at(self, key: Array, outer_state: OuterState) -> BilevelProblem:
+        """The problem of a hyperiteration, for one repetition; the model is initialized anew from `key`."""
+        rows = outer_state.rows
+        x = free_rows(rows, self.free)
+        start = self.objective.model.init(key, x.shape[1])
+        start = jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
+        return BilevelProblem(
+            self.objective,
+            self.trainer,
+            start,
+            outer_state.log_lambda,
+            rows,
+            self.target,
+            self.free,
+            self.trusted,
+        )
+
+    def axes(self) -> StageProblem:
+        """vmap axes over the repetitions."""
+        axes: dict = {"objective": None, "trainer": None, "target": 0, "trusted": 0}
+        return dataclasses.replace(self, **axes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ascent:
+    """How hyperiterations are computed; each is compiled on its own.
+
+    normalize: see `direction`. method: of the hypergradient. outer: see `outer_rules`. count: how many there are.
+    """
+
+    normalize: str
+    method: HypergradientMethod
+    count: int
+    outer: str = "plain"
+
+
 def direction(gradient: Array, normalize: str) -> Array:
     """`gradient` [k, m] with each row (`point`) or the whole (`batch`) scaled to L2 norm one, or as it is."""
     tiny = jnp.finfo(gradient.dtype).tiny
@@ -56,85 +112,54 @@ def direction(gradient: Array, normalize: str) -> Array:
 
 
 def _hyperiteration(
-    key: Array,
-    objective: Objective,
-    trainer: Trainer,
-    outer_state: OuterState,
-    target: Data,
-    step: Step,
-    normalize: str,
-    free: int,
-    method: HypergradientMethod,
-    outer: str,
-    trusted: Data | None,
-    t: Array,
+    key: Array, problem: StageProblem, outer_state: OuterState, step: Step, ascent: Ascent, t: Array
 ) -> tuple[OuterState, tuple[Array, Array, Array]]:
     rows = outer_state.rows
-    x = free_rows(rows, free)
-    start = objective.model.init(key, x.shape[1])
-    start = jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
-    problem = BilevelProblem(objective, trainer, start, outer_state.log_lambda, rows, target, free, trusted)
-    found = method(problem)
+    x = free_rows(rows, problem.free)
+    found = ascent.method(problem.at(key, outer_state))
     slope, memory = outer_direction(
-        outer, jnp.concatenate([found.x.ravel(), found.log_lambda]), outer_state.memory, t
+        ascent.outer, jnp.concatenate([found.x.ravel(), found.log_lambda]), outer_state.memory, t
     )
     climb, by_lambda = slope[: x.size].reshape(x.shape), slope[x.size :]
-    x = jnp.clip(x + step.x_rate * direction(climb, normalize), step.low, step.high)
+    x = jnp.clip(x + step.x_rate * direction(climb, ascent.normalize), step.low, step.high)
     # each log_lambda's hypergradient is divided by its own size, so it moves by its sign (HLP V-A)
-    log_lambda = outer_state.log_lambda - step.lambda_rate * jnp.sign(by_lambda)
+    left = 1 - t.astype(x.dtype) / step.lambda_fall
+    log_lambda = outer_state.log_lambda - step.lambda_rate * jnp.minimum(1, 4 * left) * jnp.sign(by_lambda)
     log_lambda = jnp.where(  # a fixed value stays as it is, -inf (no penalty) included
         step.lambda_rate > 0, jnp.clip(log_lambda, step.log_lambda_min, step.log_lambda_max), outer_state.log_lambda
     )
     return OuterState(replace_free(rows, x), log_lambda, memory), (found.loss, log_lambda, found.residual)
 
 
-@functools.partial(jax.jit, static_argnames=("normalize", "free", "method", "count", "outer"))
+@functools.partial(jax.jit, static_argnames="ascent")
 def hyperiterations(
-    keys: Array,
-    objective: Objective,
-    trainer: Trainer,
-    outer_state: OuterState,
-    target: Data,
-    step: Step,
-    first: Array,
-    *,
-    normalize: str,
-    free: int,
-    method: HypergradientMethod,
-    count: int,
-    outer: str = "plain",
-    trusted: Data | None = None,
+    keys: Array, problem: StageProblem, outer_state: OuterState, step: Step, first: Array, *, ascent: Ascent
 ) -> tuple[OuterState, tuple[Array, Array, Array]]:
-    """`count` hyperiterations, numbers `first` ... for each repetition, and in it for each setting of lambda.
+    """`ascent.count` hyperiterations, numbers `first` ..., of each repetition, and in it of each setting of lambda.
 
     keys: [repetitions]; the model is initialized anew in hyperiteration t from fold_in(key, t).
     outer_state: arrays with leading axes [repetitions, settings], blocks before the last [repetitions]: the
     settings share them, so that their rows are read once for all (columns of compressed blocks are shared by all).
-    target: the rows whose loss the points maximize, and log_lambda minimizes unless it has rows of its own,
-    `trusted`; arrays with a leading repetition axis.
     Returns the new state, and the history: target loss [repetitions, settings, count] before each step and
     log_lambda [repetitions, settings, count, h] after it, and the linear system's residual like the loss.
     """
 
     def one(
-        key: Array, outer_state: OuterState, target: Data, trusted: Data | None, lambda_rate: Array
+        key: Array, problem: StageProblem, outer_state: OuterState, lambda_rate: Array
     ) -> tuple[OuterState, tuple[Array, Array, Array]]:
         own = step._replace(lambda_rate=lambda_rate)
 
         def body(outer_state: OuterState, t: Array) -> tuple[OuterState, tuple[Array, Array, Array]]:
-            at = jax.random.fold_in(key, t)
-            return _hyperiteration(
-                at, objective, trainer, outer_state, target, own, normalize, free, method, outer, trusted, t
-            )
+            return _hyperiteration(jax.random.fold_in(key, t), problem, outer_state, own, ascent, t)
 
-        return jax.lax.scan(body, outer_state, first + jnp.arange(count))
+        return jax.lax.scan(body, outer_state, first + jnp.arange(ascent.count))
 
     shared = tuple(Block(None, None, None) for _ in outer_state.rows.blocks[1:])
     within = OuterState(Rows((*shared, Block(0, 0, None)), 0, 0), 0, 0)  # type: ignore[arg-type]
     axes = OuterState(repetition_axes(outer_state.rows), 0, 0)  # type: ignore[arg-type]
-    settings = jax.vmap(one, in_axes=(None, within, None, None, 0), out_axes=(within, 0))
-    over = jax.vmap(settings, in_axes=(0, axes, 0, 0, None), out_axes=(axes, 0))
-    return over(keys, outer_state, target, trusted, step.lambda_rate)
+    settings = jax.vmap(one, in_axes=(None, None, within, 0), out_axes=(within, 0))
+    over = jax.vmap(settings, in_axes=(0, problem.axes(), axes, None), out_axes=(axes, 0))
+    return over(keys, problem, outer_state, step.lambda_rate)
 
 
 def repetition_axes(rows: Rows) -> Rows:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from poisoncli.bilevel.ascent import OuterState, direction, repetition_axes
-from poisoncli.bilevel.hypergradient import BilevelProblem, reverse
+from poisoncli.bilevel.ascent import OuterState, StageProblem, direction, repetition_axes
+from poisoncli.bilevel.hypergradient import reverse
 from poisoncli.core.data import Array, Data, Params
 from poisoncli.core.victim import Objective, Trainer
 from poisoncli.training.descent import fit
@@ -40,6 +41,20 @@ class Tradeoff(NamedTuple):
     high: Array
     y_low: Array
     y_high: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class StealthyAscent:
+    """How hyperiterations are computed; each is compiled on its own.
+
+    gradient: how it is normalized, see `ascent.direction`. relative: see `Tradeoff`. store: see
+    `hypergradient.reverse`. count: how many there are.
+    """
+
+    gradient: str
+    relative: bool
+    store: bool
+    count: int
 
 
 @jax.jit
@@ -74,56 +89,43 @@ def risk(objective: Objective, clean_fit: CleanFit, x: Array, y: Array) -> Array
 
 def _climb(
     key: Array,
-    objective: Objective,
-    trainer: Trainer,
+    problem: StageProblem,
     outer_state: OuterState,
-    target: Data,
     clean_fit: CleanFit,
     tradeoff: Tradeoff,
-    gradient: str,
-    relative: bool,
-    free: int,
-    store: bool,
+    ascent: StealthyAscent,
 ) -> tuple[OuterState, Tradeoff, Array, Array]:
     rows = outer_state.rows
-    x, y = free_rows(rows, free), rows.y[-free:]
-    start = objective.model.init(key, x.shape[1])
-    start = jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
-    problem = BilevelProblem(objective, trainer, start, outer_state.log_lambda, rows, target, free)
-    found = reverse(problem, store, with_y=True)
-    if relative:
+    x, y = free_rows(rows, problem.free), rows.y[-problem.free :]
+    found = reverse(problem.at(key, outer_state), ascent.store, with_y=True)
+    if ascent.relative:
         tradeoff = tradeoff._replace(
             damage_ref=jnp.where(jnp.isnan(tradeoff.damage_ref), found.loss, tradeoff.damage_ref)
         )
-    risk_x, risk_y = jax.grad(lambda x, y: risk(objective, clean_fit, x, y), argnums=(0, 1))(x, y)
+    risk_x, risk_y = jax.grad(lambda x, y: risk(problem.objective, clean_fit, x, y), argnums=(0, 1))(x, y)
     up, down = tradeoff.alpha / tradeoff.damage_ref, (1 - tradeoff.alpha) / tradeoff.risk_ref
     total = jnp.concatenate([up * found.x - down * risk_x, (up * found.y - down * risk_y)[:, None]], axis=1)
-    moved = tradeoff.rate * direction(total, gradient)
+    moved = tradeoff.rate * direction(total, ascent.gradient)
     place = jnp.append(x[0], y[0])
     x = jnp.clip(x + moved[:, :-1], tradeoff.low, tradeoff.high)
     y = jnp.clip(y + moved[:, -1], tradeoff.y_low, tradeoff.y_high)
     rows = replace_free(rows, x)
-    return outer_state._replace(rows=rows._replace(y=rows.y.at[-free:].set(y))), tradeoff, found.loss, place
+    rows = rows._replace(y=rows.y.at[-problem.free :].set(y))
+    return outer_state._replace(rows=rows), tradeoff, found.loss, place
 
 
-@functools.partial(jax.jit, static_argnames=("gradient", "relative", "free", "store", "count"))
+@functools.partial(jax.jit, static_argnames="ascent")
 def hyperiterations(
     keys: Array,
-    objective: Objective,
-    trainer: Trainer,
+    problem: StageProblem,
     outer_state: OuterState,
-    target: Data,
     clean_fit: CleanFit,
     tradeoff: Tradeoff,
     first: Array,
     *,
-    gradient: str,
-    relative: bool,
-    free: int,
-    store: bool,
-    count: int,
+    ascent: StealthyAscent,
 ) -> tuple[OuterState, Tradeoff, Array, Array]:
-    """`count` hyperiterations, numbers `first` ... for each repetition; see `ascent.hyperiterations`.
+    """`ascent.count` hyperiterations, numbers `first` ... for each repetition; see `ascent.hyperiterations`.
 
     clean_fit, tradeoff: arrays with a leading repetition axis. Returns the new state, the tradeoff with its
     reference, and before each step the target loss [repetitions, count] and the first free row
@@ -131,25 +133,23 @@ def hyperiterations(
     """
 
     def one(
-        key: Array, outer_state: OuterState, target: Data, clean_fit: CleanFit, tradeoff: Tradeoff
+        key: Array, problem: StageProblem, outer_state: OuterState, clean_fit: CleanFit, tradeoff: Tradeoff
     ) -> tuple[OuterState, Tradeoff, Array, Array]:
         def body(
             state: tuple[OuterState, Tradeoff], t: Array
         ) -> tuple[tuple[OuterState, Tradeoff], tuple[Array, Array]]:
             at = jax.random.fold_in(key, t)
-            outer_state, tradeoff, *seen = _climb(
-                at, objective, trainer, state[0], target, clean_fit, state[1], gradient, relative, free, store
-            )
-            return (outer_state, tradeoff), tuple(seen)  # type: ignore[return-value]
+            outer_state, tradeoff, loss, place = _climb(at, problem, state[0], clean_fit, state[1], ascent)
+            return (outer_state, tradeoff), (loss, place)
 
         (outer_state, tradeoff), (losses, trail) = jax.lax.scan(
-            body, (outer_state, tradeoff), first + jnp.arange(count)
+            body, (outer_state, tradeoff), first + jnp.arange(ascent.count)
         )
         return outer_state, tradeoff, losses, trail
 
     axes = OuterState(repetition_axes(outer_state.rows), 0)  # type: ignore[arg-type]
-    return jax.vmap(one, in_axes=(0, axes, 0, 0, 0), out_axes=(axes, 0, 0, 0))(
-        keys, outer_state, target, clean_fit, tradeoff
+    return jax.vmap(one, in_axes=(0, problem.axes(), axes, 0, 0), out_axes=(axes, 0, 0, 0))(
+        keys, problem, outer_state, clean_fit, tradeoff
     )
 
 

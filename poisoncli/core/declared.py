@@ -28,6 +28,7 @@ class OfAttack(NamedTuple):
     evades: the filters, of l2 and slab, whose scores its rows keep below its `quantile` of the clean rows' scores.
     tuned: its options whose defaults are the settings of the data set and the model, see `OfDataset`.
     in_label: options that its label tells, with the value at which nothing is said; None: it is always said.
+    before: options that descriptions of older versions lack, with what held then where lambda was learned.
     settings_at_once: a method that tells how many settings of lambda (`Problem.settings`) it can solve together.
     """
 
@@ -39,6 +40,7 @@ class OfAttack(NamedTuple):
     evades: tuple[str, ...] = ()
     tuned: tuple[str, ...] = ()
     in_label: Mapping[str, Any] = NOTHING
+    before: Mapping[str, Any] = NOTHING
     settings_at_once: Callable[[Any, Any], int] | None = None
 
 

@@ -283,17 +283,32 @@ def choice_from_json(text: str) -> Choice:
 
 
 def from_json(text: str) -> Run:
-    """The resolved run that `text` describes. Raises `PoisonError` if it does not describe one."""
+    """The resolved run that `text` describes, by this version or an older one.
+
+    Raises `PoisonError` if it does not describe one.
+    """
     try:
-        return resolve(from_mapping(json.loads(text)))
+        return resolve(from_mapping(_as_it_was(json.loads(text))))
     except (json.JSONDecodeError, RecursionError):
         raise PoisonError("the run's description is not JSON: the file was not written by poison") from None
+
+
+def _as_it_was(fields: Any) -> Any:
+    """`fields` with what held when they were written, where an option has come since then."""
+    attack = fields.get("attack") if isinstance(fields, Mapping) else None
+    name = str(attack.get("name")) if isinstance(attack, Mapping) else ""
+    if name not in ATTACKS or not fields.get("learn_lambda"):
+        return fields
+    return {**fields, "attack": {**defaults.attack(name).before, **attack}}
 
 
 def same(one: str, other: str) -> bool:
     """Whether two descriptions (JSON), of a run or of several, mean the same, whichever version wrote them."""
     described = [json.loads(text) for text in (one, other)]
-    first, second = (each if isinstance(each, list) else [from_json(json.dumps(each))] for each in described)
+    first, second = (
+        [from_json(str(run)) for run in each] if isinstance(each, list) else [from_json(json.dumps(each))]
+        for each in described
+    )
     return first == second
 
 

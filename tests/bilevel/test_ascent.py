@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases import FREE
 
-from poisoncli.bilevel.ascent import OuterState, Step, direction, hyperiterations
+from poisoncli.bilevel.ascent import Ascent, OuterState, StageProblem, Step, direction, hyperiterations
 from poisoncli.bilevel.hypergradient import HypergradientMethod
 from poisoncli.training.layout import free_rows, replace_free
 from poisoncli.training.trainers import SGD
@@ -16,16 +16,22 @@ from poisoncli.training.trainers import SGD
 def climb(case):
     """Runs hyperiterations on the small problem; returns free rows before and after, and the log_lambdas."""
 
-    def run(x_rate=0.3, lambda_rate=0.3, low=0.0, high=1.0, bounds=(-8.0, 8.0), normalize="point", count=3):
+    def run(
+        x_rate=0.3, lambda_rate=0.3, low=0.0, high=1.0, bounds=(-8.0, 8.0), normalize="point", count=3, fall=np.inf
+    ):
         problem = case("logistic", "l2")
         rows = problem.rows()
         outer_state = jax.tree.map(lambda leaf: leaf[None, None], OuterState(rows, problem.log_lambda))
         target = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], problem.target)
-        step = Step(*map(jnp.asarray, (x_rate, [lambda_rate], low, high, *bounds)))
+        step = Step(*map(jnp.asarray, (x_rate, [lambda_rate], fall, low, high, *bounds)))
         after, (loss, log_lambda, _) = hyperiterations(
-            jax.random.split(jax.random.key(0), 1), problem.objective, SGD(0.1, 5), outer_state, target, step,
-            jnp.asarray(0), normalize=normalize, free=FREE, method=HypergradientMethod(), count=count,
-        )  # fmt: skip
+            jax.random.split(jax.random.key(0), 1),
+            StageProblem(problem.objective, SGD(0.1, 5), target, FREE),
+            outer_state,
+            step,
+            jnp.asarray(0),
+            ascent=Ascent(normalize, HypergradientMethod(), count),
+        )
         assert loss.shape == (1, 1, count)
         assert log_lambda.shape == (1, 1, count, 1)
         others = [block.x[0, 0, :-FREE] for block in (after.rows.blocks[-1], outer_state.rows.blocks[-1])]
@@ -75,6 +81,15 @@ def test_learned_log_lambda_moves_by_its_rate(climb):
     np.testing.assert_allclose(np.abs(moves), 0.25, rtol=1e-12)
 
 
+@pytest.mark.parametrize("steps", [1, 4, 10])
+def test_the_step_of_log_lambda_falls_over_the_last_quarter(climb, steps):
+    moves = np.abs(np.diff(np.r_[0.3, climb(lambda_rate=0.25, count=steps, fall=float(steps))[2]]))
+    expected = np.interp(
+        np.arange(steps), [0, 0.75 * steps, steps], [0.25, 0.25, 0]
+    )  # 0 is where the next step would be
+    np.testing.assert_allclose(moves, expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("bounds", [(-8.0, 8.0), (1.0, 2.0)])
 def test_fixed_log_lambda_stays_even_outside_the_bounds(climb, bounds):
     np.testing.assert_array_equal(climb(lambda_rate=0.0, bounds=bounds)[2], 0.3)
@@ -100,7 +115,7 @@ def test_no_gradient_is_no_direction(strict, normalize):
 def test_one_compilation_serves_other_rates(climb):
     climb()
     traced = hyperiterations._cache_size()
-    climb(x_rate=0.1, lambda_rate=0.0, low=-1.0)
+    climb(x_rate=0.1, lambda_rate=0.0, low=-1.0, fall=3.0)
     assert hyperiterations._cache_size() == traced
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases import FREE, digits
 
-from poisoncli.bilevel.ascent import OuterState, Step, hyperiterations
+from poisoncli.bilevel.ascent import Ascent, OuterState, StageProblem, Step, hyperiterations
 from poisoncli.bilevel.hypergradient import NAMES, BilevelProblem
 from poisoncli.bilevel.hypergradient import HypergradientMethod as Method
 from poisoncli.core.losses import TARGET_LOSSES
@@ -71,13 +71,16 @@ def test_the_learner_keeps_to_rows_of_his_own(case):
     last = jax.tree.map(lambda leaf: leaf[None], rows.blocks[-1])
     whole = rows._replace(blocks=(last,), y=rows.y[None], weight=rows.weight[None])
     front = jax.tree.map(lambda leaf: leaf[None], OuterState(whole, case.log_lambda[None]))
-    step = Step(*map(jnp.asarray, (0.01, [0.25], -9.0, 9.0, -8.0, 8.0)))
+    step = Step(*map(jnp.asarray, (0.01, [0.25], np.inf, -9.0, 9.0, -8.0, 8.0)))
+    seen, own = (jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], data) for data in (target, trusted))
     after, _ = hyperiterations(
-        jax.random.split(jax.random.key(0), 1), objective, trainer, front,
-        *(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], data) for data in (target,)), step, jnp.asarray(0),
-        normalize="none", free=FREE, method=Method(), count=1,
-        trusted=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], trusted),
-    )  # fmt: skip
+        jax.random.split(jax.random.key(0), 1),
+        StageProblem(objective, trainer, seen, FREE, own),
+        front,
+        step,
+        jnp.asarray(0),
+        ascent=Ascent("none", Method(), 1),
+    )
     start = [{"w": jnp.zeros((1, 64)), "b": jnp.zeros(1)}]
 
     def found(objective, data):
@@ -105,7 +108,9 @@ def test_rows_of_the_learner_change_the_hypergradient_of_lambda_alone(case, name
     def found(objective, target, *more):
         rows = case.rows()
         return jax.jit(
-            lambda log_lambda: method(objective, trainer, case.start, log_lambda, rows, target, FREE, *more)
+            lambda log_lambda: method(
+                BilevelProblem(objective, trainer, case.start, log_lambda, rows, target, FREE, *more)
+            )
         )(case.log_lambda)
 
     both, points, learner = (

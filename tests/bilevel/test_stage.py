@@ -9,6 +9,7 @@ from cases import digits
 
 from poisoncli.attacks.rmd import RMD
 from poisoncli.bilevel import schedule
+from poisoncli.bilevel.ascent import hyperiterations
 from poisoncli.bilevel.initial_poison import other_class
 from poisoncli.bilevel.outer_rules import OUTER, outer_direction
 from poisoncli.core.attack import Problem, Threat
@@ -139,6 +140,40 @@ def test_lambda_may_have_a_step_size_of_its_own(strict):
     assert 0.25 in np.abs(end.log_lambda)
     assert set(np.round(np.abs(usual.log_lambda.ravel()), 12)) <= {0.0, 0.6}
     assert not np.array_equal(end.x, usual.x)  # the points met another lambda in the second step
+
+
+@pytest.mark.parametrize("schedule_of_lambda", ["default", "constant"])
+def test_a_learned_lambda_settles_unless_the_paper_is_followed(strict, monkeypatch, schedule_of_lambda):
+    import jax
+
+    monkeypatch.setattr(schedule, "CALL_SECONDS", 0)
+    options = {} if schedule_of_lambda == "default" else {"lambda_schedule": schedule_of_lambda}
+    attack = RMD(
+        outer_steps=8, inner_steps=6, outer_rate=np.float64(0.25), inner_rate=np.float64(0.1),
+        log_lambda_min=-np.inf, **options,
+    )  # fmt: skip
+    whole = problem(Logistic(), STARTS[2:], LEARN[2:])
+    states = list(attack.craft(jax.random.key(3), whole))
+    for stage in range(4):
+        path = [state.log_lambda[:, stage, 0] for state in states[8 * stage : 8 * stage + 8]]
+        share = np.abs(np.diff(path, axis=0, prepend=0.0)) / 0.25
+        falling = [1, 1, 1, 1, 1, 1, 1, 0.5]  # and 0 where a further step would be
+        expected = falling if schedule_of_lambda == "default" else np.ones(8)
+        np.testing.assert_allclose(share, np.broadcast_to(np.c_[expected], share.shape), atol=1e-12)
+    for done in (6, 7, 8, 15):  # amid a fall, and between two stages
+        *_, again = attack.craft(jax.random.key(3), whole, resume=states[done - 1])
+        np.testing.assert_array_equal(again.log_lambda, states[-1].log_lambda)
+        np.testing.assert_array_equal(again.x, states[-1].x)
+
+
+def test_a_run_with_two_sizes_of_batches_compiles_two_programs(strict):
+    import jax
+
+    before = hyperiterations._cache_size()
+    whole = problem(Logistic(), STARTS[2:], LEARN[2:])
+    list(dataclasses.replace(ATTACK, outer_steps=2, inner_steps=5).craft(jax.random.key(3), whole))
+    assert np.unique(np.diff(whole.threat.counts)).size == 2
+    assert 1 <= hyperiterations._cache_size() - before <= 2
 
 
 def test_as_many_settings_as_the_memory_holds(monkeypatch):

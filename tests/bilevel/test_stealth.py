@@ -3,9 +3,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from poisoncli.bilevel.ascent import OuterState
+from poisoncli.attacks.stealthy import Stealthy
+from poisoncli.bilevel.ascent import OuterState, StageProblem
 from poisoncli.bilevel.hypergradient import BilevelProblem, reverse
-from poisoncli.bilevel.stealth import CleanFit, Tradeoff, fit_clean, hyperiterations, landscape, risk
+from poisoncli.bilevel.stealth import (
+    CleanFit,
+    StealthyAscent,
+    Tradeoff,
+    fit_clean,
+    hyperiterations,
+    landscape,
+    risk,
+)
+from poisoncli.core.attack import Problem, Threat
 from poisoncli.core.data import Data
 from poisoncli.core.losses import squared
 from poisoncli.core.victim import Objective
@@ -91,9 +101,9 @@ def test_a_step_climbs_the_whole_objective_by_its_finite_differences(name):
         half = {"alpha": jnp.full(1, 0.4), "damage_ref": jnp.full(1, 2.0), "risk_ref": jnp.full(1, 3.0)}
         tradeoff = Tradeoff(**half, rate=jnp.ones(1), low=-far[:, None], high=far[:, None], y_low=-far, y_high=far)
         outer_state = OuterState(jax.vmap(lay_out)(one[0]), log_lambda)
-        options = {"gradient": "none", "relative": False, "free": FREE, "store": True, "count": 1}
+        problem, ascent = StageProblem(objective, trainer, one[1], FREE), StealthyAscent("none", False, True, 1)
         moved, _, _, trail = hyperiterations(
-            key[None], objective, trainer, outer_state, one[1], clean_fit, tradeoff, jnp.asarray(0), **options
+            key[None], problem, outer_state, clean_fit, tradeoff, jnp.asarray(0), ascent=ascent
         )
         x, y = train.x[-FREE:], train.y[-FREE:]
         np.testing.assert_array_equal(trail[0, 0], jnp.append(x[0], y[0]))
@@ -108,3 +118,39 @@ def test_a_step_climbs_the_whole_objective_by_its_finite_differences(name):
             places = jnp.append(x[i], y[i]) + steps
             found = landscape(at, objective, trainer, train, log_lambda[0], order, target, own, goal, places)
             np.testing.assert_allclose(slopes[i], (found[:3] - found[3:]) / (2 * eps), rtol=1e-6, atol=1e-8)
+
+
+def test_one_compilation_serves_other_numbers():
+    model, key = MODELS["linear"](), jax.random.key(0)
+    train, target = (jax.tree.map(lambda leaf: leaf[None], real_rows(n, 2, n)) for n in (12, 7))
+    outer_state = OuterState(jax.vmap(lay_out)(train), jnp.full((1, 1), -jnp.inf))
+
+    def climb(rate, n_train, alpha, first):
+        objective, trainer, one = Objective(model, squared, "none", n_train), SGD(rate, 5), jnp.ones(1)
+        clean_fit = fit_clean(key[None], objective, trainer, train, jnp.zeros((1, 1)))
+        box = {"low": -9 * jnp.ones((1, 2)), "high": 9 * jnp.ones((1, 2)), "y_low": -9 * one, "y_high": 9 * one}
+        tradeoff = Tradeoff(alpha * one, one, one, rate=one, **box)
+        ascent = StealthyAscent("batch", True, True, 2)
+        problem = StageProblem(objective, trainer, target, FREE)
+        return hyperiterations(
+            key[None], problem, outer_state, clean_fit, tradeoff, jnp.asarray(first), ascent=ascent
+        )
+
+    before = climb(0.1, 12.0, 0.4, 0)
+    traced = hyperiterations._cache_size()
+    after = climb(0.2, 20.0, 0.7, 2)
+    assert hyperiterations._cache_size() == traced
+    assert not np.array_equal(before[0].rows.y, after[0].rows.y)
+
+
+def test_a_run_with_two_sizes_of_batches_compiles_two_programs():
+    train, target = (Data(*(np.asarray(leaf, np.float32)[None] for leaf in real_rows(n, 2, n))) for n in (13, 7))
+    box = {"low": np.float32(-9), "high": np.float32(9), "y_low": np.float32(-9), "y_high": np.float32(9)}
+    problem = Problem(
+        train, target, Objective(MODELS["linear"](), squared, "none", 13.0), SGD(),
+        Threat((0, 2, 4, 5), **box), np.full((1, 1), -np.inf, np.float32), np.array([False]),
+    )  # fmt: skip
+    before = hyperiterations._cache_size()
+    *_, end = Stealthy(alpha=1.0, outer_steps=2, inner_steps=5).craft(jax.random.key(0), problem)
+    assert end.done == end.total
+    assert 1 <= hyperiterations._cache_size() - before <= 2

@@ -239,6 +239,27 @@ def test_infinity_is_written_as_a_text_and_read_from_older_files_too():
     assert not same(to_json(run), to_json(bounded))
 
 
+def test_a_lambda_learned_by_an_older_version_kept_its_step():
+    run = resolve(Run(learn_lambda=True))
+    assert run.attack.options["lambda_schedule"] == "linear"
+    paper = resolve(Run(learn_lambda=True, attack=Choice("rmd", {"lambda_schedule": "constant"})))
+    fields = json.loads(to_json(run))
+    del fields["attack"]["lambda_schedule"]
+    older = json.dumps(fields)
+    assert from_json(older) == paper
+    assert same(older, to_json(paper))
+    assert not same(older, to_json(run))
+    assert same(json.dumps([older]), json.dumps([to_json(paper)]))  # of several that are crafted together
+    assert not same(json.dumps([older]), json.dumps([to_json(run)]))
+
+
+def test_a_fixed_lambda_of_an_older_version_is_the_same_run():
+    run = resolve(Run(lambda_=0.1))
+    fields = json.loads(to_json(run))
+    del fields["attack"]["lambda_schedule"]
+    assert same(json.dumps(fields), to_json(run))
+
+
 @pytest.mark.parametrize(("text", "number"), [("7", 7), ("1e3", 1000), (4.0, 4), (str(2**32 - 1), 2**32 - 1)])
 def test_whole_numbers_are_read_exactly(text, number):
     assert from_mapping({"seed": text}).seed == number

@@ -55,6 +55,14 @@ def test_a_preset_loads_and_does_a_dry_run(name):
     assert len(result.stdout.splitlines()) == len(plan.cells)
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_presets_learn_lambda_by_the_rule_of_the_paper(name):
+    schedules = {
+        cell.run.attack.options["lambda_schedule"] for cell in grid.preset(name).cells if cell.run.learn_lambda
+    }
+    assert schedules == {"constant"}
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -296,10 +296,9 @@ def from_json(text: str) -> Run:
 def _as_it_was(fields: Any) -> Any:
     """`fields` with what held when they were written, where an option has come since then."""
     attack = fields.get("attack") if isinstance(fields, Mapping) else None
-    name = str(attack.get("name")) if isinstance(attack, Mapping) else ""
-    if name not in ATTACKS or not fields.get("learn_lambda"):
+    if not isinstance(attack, Mapping) or str(attack.get("name")) not in ATTACKS or not fields.get("learn_lambda"):
         return fields
-    return {**fields, "attack": {**defaults.attack(name).before, **attack}}
+    return {**fields, "attack": {**defaults.attack(str(attack["name"])).before, **attack}}
 
 
 def same(one: str, other: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from poisoncli.core.data import Array
 from poisoncli.core.errors import FailedError
@@ -250,7 +251,8 @@ def best_candidates(
         except FailedError:
             return None, -1.0
 
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    cores = usable_cores()  # each thread takes one: BLAS with threads of its own would ask for their square
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
         size = BATCH if count > 2 * BATCH else 2
         for start in range(first, count, size):
             numbers = range(start, min(count, start + size))

@@ -124,7 +124,8 @@ def _in_words(kind: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_in_words(part) for part in parts if part is not types.NoneType)
     if origin is tuple:
-        return "values with commas between them"
+        many = {int: "whole numbers", float: "numbers"}.get(parts[0], "values")
+        return f"{many} with commas between them"
     if origin is Literal:
         return f"one of {', '.join(map(str, parts))}"
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}

@@ -111,7 +111,7 @@ BAD = {
     "rate is -0.1": Run(trainer=Choice("sgd", {"rate": -0.1})),
     "epochs is -1": Run(trainer=Choice("sgd", {"epochs": -1})),
     "hidden is 0": Run(model=Choice("mlp", {"hidden": "8,0"})),
-    "hidden is 'wide': give values with commas": Run(model=Choice("mlp", {"hidden": "wide"})),
+    "hidden is 'wide': give whole numbers with commas": Run(model=Choice("mlp", {"hidden": "wide"})),
     "hidden is '.2.5, 3.'": Run(model=Choice("mlp", {"hidden": [2.5, 3]})),
     "leak is 2: it must lie in": Run(model=Choice("mlp", {"leak": 2})),
     "--reg l3 is unknown": Run(reg="l3", lambda_=1.0),

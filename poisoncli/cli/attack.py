@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from poisoncli.cli import choices
 from poisoncli.cli.common import as_json, guarded, note, progress
 
 DATA, MODEL, ATTACK, OUTPUT = "Data", "Victim", "Attack", "Output"
@@ -188,7 +189,7 @@ def attack(
     The paper's main experiment: poison attack --dataset mnist --reg l2 --learn-lambda
     """
     if help_:
-        print(_method_help(method) if method else context.get_help())
+        print(choices.method_help("attack", method) if method else context.get_help())
         return
     given = {
         "n_train": n_train, "n_val": n_val, "n_test": n_test, "reg": reg, "lambda_": lambda_,
@@ -242,18 +243,18 @@ def _run(
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if given["lambda_"] is not None or given["learn_lambda"]:  # the policy of the command line replaces the file's
         changes.update(_policy(given["lambda_"]), learn_lambda=bool(given["learn_lambda"]))
-    choices = {kind: getattr(run, kind) for kind in description.TABLES}
+    methods = {kind: getattr(run, kind) for kind in description.TABLES}
     for kind, name in names.items():
-        if name is not None and name != choices[kind].name:
-            choices[kind] = description.named(kind, name)
+        if name is not None and name != methods[kind].name:
+            methods[kind] = description.named(kind, name)
     for text in options:
         kind, name, value = _split_option(text)
-        choices[kind] = description.Choice(choices[kind].name, {**choices[kind].options, name: value})
+        methods[kind] = description.Choice(methods[kind].name, {**methods[kind].options, name: value})
     for name, value in (("target", target), ("classes", classes)):
         if value is not None:
-            data = choices["dataset"]
-            choices["dataset"] = description.Choice(data.name, {**data.options, name: value})
-    return dataclasses.replace(run, **choices, **changes)
+            data = methods["dataset"]
+            methods["dataset"] = description.Choice(data.name, {**data.options, name: value})
+    return dataclasses.replace(run, **methods, **changes)
 
 
 def _policy(text: str | None) -> dict[str, Any]:
@@ -281,20 +282,3 @@ def _split_option(text: str) -> tuple[str, str, str]:
         return "attack", kind, value
     description.known(kind, description.TABLES, "kind of method")
     return kind, rest, value
-
-
-def _method_help(name: str) -> str:
-    """A method's docstring, and its fields with defaults and ranges."""
-    import inspect
-
-    from poisoncli.runs import description
-    from poisoncli.runs.options import range_of
-
-    description.known(name, description.TABLES["attack"], "attack")
-    method = description.TABLES["attack"][name]
-    lines = [inspect.getdoc(method) or "", "", f"Options of attack {name}, set with -o name=value:"]
-    for field in dataclasses.fields(method):
-        limits = range_of(field)
-        lines.append(f"  {field.name} = {field.default}" + (f"    in {limits}" if limits else ""))
-    lines.append("The defaults for a data set and model of the papers are the papers' values.")
-    return "\n".join(lines)

@@ -51,3 +51,22 @@ def defenses(
         else description.resolve_defense(description.Choice(name, fields))
         for name, fields in given.items()
     ]
+
+
+def method_help(kind: str, name: str) -> str:
+    """A method's docstring, and its fields with defaults and ranges. kind: `attack` or `defense`."""
+    import dataclasses
+    import inspect
+
+    from poisoncli.runs import description
+    from poisoncli.runs.options import range_of
+
+    description.known(name, description.METHODS[kind], kind)
+    method = description.METHODS[kind][name]
+    lines = [inspect.getdoc(method) or "", "", f"Options of {kind} {name}, set with -o name=value:"]
+    for field in dataclasses.fields(method):
+        limits = range_of(field)
+        lines.append(f"  {field.name} = {field.default}" + (f"    in {limits}" if limits else ""))
+    if kind == "attack":
+        lines.append("The defaults for a data set and model of the papers are the papers' values.")
+    return "\n".join(lines)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command("defend")(guarded(defend))
+    app.command("defend", add_help_option=False)(guarded(defend))
 
 
 def defend(
@@ -75,12 +75,18 @@ def defend(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a run.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    help_: Annotated[
+        bool, typer.Option("--help", "-h", help="Show this, or with --defense the defense's options.")
+    ] = False,
 ) -> None:
     """Let defenses weigh the training rows at every fraction of poison, and keep the weights in the run file.
 
     `poison evaluate` then trains the victim behind each defense. Prints the run files' paths. With --dataset
     it looks at your own data instead, and prints the suspicious rows and why they are.
     """
+    if help_:
+        print(choices.method_help("defense", defense[0]) if defense else context.get_help())
+        return
     from poisoncli.core.errors import PoisonError
     from poisoncli.defenses import DEFENSES
     from poisoncli.runs import audit

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import logging
 import math
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import scipy.sparse as sp
 
 from poisoncli.core.data import Data, Dataset
 from poisoncli.core.defense import Clues, Learner
 from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.victim import Objective
-from poisoncli.runs import description, run_file
+from poisoncli.models.svm import SVM
+from poisoncli.runs import defaults, description, run_file
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import nonzero
 from poisoncli.training.settle import settle
 from poisoncli.training.trainers import Momentum
 
+LOG = logging.getLogger(__name__)
+SPARSE_LAMBDA = 0.01  # of the learner on sparse rows, which needs a penalty
 IN_TARGET_UNITS = ("mean", "std", "residual", "correction")
 
 
@@ -33,6 +38,7 @@ class Audited:
     x [n, m], y [n]: the rows in their own units; weight, score [n]; why: further columns [n], in the units of
     the target where they are targets.
     row [n]: the number of each in the user's file or in the data set, counted as `counted` says.
+    class_names: what the user calls the classes 0, 1, ... of y; empty where the targets are real.
     """
 
     defense: str
@@ -45,11 +51,14 @@ class Audited:
     why: dict[str, np.ndarray]
     row: np.ndarray
     counted: str
+    class_names: tuple[str, ...] = ()
 
     def columns(self) -> dict[str, np.ndarray]:
         """The result as columns [n], most suspicious rows first."""
         order = np.argsort(-self.score, kind="stable")
-        every = {"row": self.row, "target": self.y, "weight": self.weight, "score": self.score}
+        names = np.array(self.class_names, dtype=object)
+        target = names[np.asarray(self.y, int)] if len(names) else self.y
+        every = {"row": self.row, "target": target, "weight": self.weight, "score": self.score}
         return {name: np.asarray(column)[order] for name, column in {**every, **self.why}.items()}
 
 
@@ -101,7 +110,13 @@ def audit(
         why=why,
         row=data.row_numbers,
         counted=data.counted,
+        class_names=_class_names(run, data),
     )
+
+
+def _class_names(run: Run, data: Dataset) -> tuple[str, ...]:
+    chosen = run.dataset.options.get("classes", ()) or defaults.dataset(run.dataset.name).class_names
+    return () if data.task == "real" else data.class_names or tuple(map(str, chosen))
 
 
 def load(dataset: Choice, data_dir: str | None = None) -> Dataset:
@@ -111,6 +126,8 @@ def load(dataset: Choice, data_dir: str | None = None) -> Dataset:
 
 def _scaled(data: Dataset, by: Dataset) -> tuple[Data, float, float]:
     """`data` scaled by the rows of `by`, and shift and scale of the targets."""
+    if sp.issparse(data.x):  # counts stay what they are
+        return Data(data.x, np.asarray(data.y, np.float32), np.ones(len(data.y), np.float32)), 0.0, 1.0
     x = np.asarray(by.x, float)
     real = by.task == "real"
     width = nonzero(x.std(0), np.abs(x).max(0))
@@ -133,11 +150,16 @@ def _trusted(run: Run, path: str, data: Dataset, data_dir: str | None) -> Data:
 
 
 def _learner(data: Dataset, rows: Data, lambda_: float | None) -> Learner:
-    """Linear or logistic regression, trained until its loss on these rows has settled."""
+    """Linear or logistic regression, trained until its loss on these rows has settled; an svm for sparse rows."""
     if lambda_ is not None and not (lambda_ >= 0 and math.isfinite(lambda_)):
         raise PoisonError(f"--lambda {lambda_} is not a coefficient: give a number of at least 0")
-    model = description.build(Choice("linear" if data.task == "real" else "logistic"), "model")
     value = lambda_ or 0.0
+    if sp.issparse(data.x):
+        value = value or SPARSE_LAMBDA
+        LOG.info("the learner is a linear svm with --lambda %g", value)
+        objective = Objective(SVM(), ROW_LOSS[data.task], "l2", float(len(rows.y)))
+        return Learner(objective, Momentum(), np.full(1, np.log(value * len(rows.y)), np.float32), data.task, value)
+    model = description.build(Choice("linear" if data.task == "real" else "logistic"), "model")
     objective = Objective(model, ROW_LOSS[data.task], "l2" if value else "none", float(len(rows.y)))
     log_lambda = np.full(1, np.log(value * len(rows.y)) if value else -np.inf, np.float32)
     found = settle(jax.random.key(0), objective, Momentum(rate=0.0, epochs=0), rows, log_lambda)

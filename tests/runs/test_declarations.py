@@ -85,10 +85,11 @@ def test_declarations_from_outside_count(monkeypatch):
 
 
 def test_all_defenses_are_those_that_say_so(monkeypatch):
-    assert description.defenses(["all"], real=False) == ["l2", "slab", "loss", "svd", "knn", "first"]
-    assert description.defenses(["all"], real=True) == [
-        *("trim", "huber", "sever", "proda", "duti", "bayesclean", "first")
-    ]
+    classes, real = (description.defenses(["all"], real=real) for real in (False, True))
+    assert {"l2", "slab", "loss", "svd", "knn", "first"} <= set(classes)
+    assert {"trim", "huber", "sever", "proda", "duti", "bayesclean", "first"} <= set(real)
+    assert "trim" not in classes
+    assert "slab" not in real
     monkeypatch.setattr(outside.First, "usual_for", ("real",), raising=False)
     assert "first" not in description.defenses(["all"], real=False)
 

@@ -117,7 +117,7 @@ def test_rounds_fit_anew_on_what_is_left(name):
     x = rng.normal(size=(150, 4)) + 3 * y[:, None]
     x[:6] += 4
     data = Data(x, y, np.ones(150))
-    objective = Objective(SVM(), ROW_LOSS["binary"], "l2")
+    objective = Objective(SVM(), ROW_LOSS["binary"], "l2", 150.0)
     learner = Learner(objective, SGD(), np.zeros(1), "binary", 0.1)
     once, thrice = (
         DEFENSES[name](remove=0.1, rounds=rounds).weigh(jax.random.key(0), data, learner, Clues(data, np.nan))

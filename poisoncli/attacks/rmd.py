@@ -22,6 +22,7 @@ from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.method import Fixed, method, option
 from poisoncli.core.random import generator
+from poisoncli.core.victim import Trainer
 from poisoncli.training.trainers import steps_of
 
 
@@ -110,11 +111,7 @@ class RMD:
                 poison = self._begun(jax.random.fold_in(key, 2), problem, poison, part)
             outer_state, slot = begin_stage(problem, poison, part)
             outer_state = outer_state._replace(memory=self._memory(problem, poison, part, slot))
-            objective, target, trusted = problem.objective, problem.target, problem.trusted
-            if part.stage == 0:  # the learner is alone
-                objective, target, trusted = dataclasses.replace(objective, outer=None), _seen(problem), None
-            target, trusted = _of_group(target, part), _of_group(trusted, part)
-            stage_problem = StageProblem(objective, trainer, target, slot.free, trusted)
+            stage_problem = _stage_problem(problem, trainer, part, slot.free)
             keys = stage_keys(jax.random.fold_in(key, 1), part)
             step = self._step(problem, part.stage, slot)
             for t in range(part.first, self.outer_steps, work.span):
@@ -227,9 +224,13 @@ def _seen(problem: Problem) -> Data:
     return problem.target if problem.trusted is None else problem.trusted
 
 
-def _of_group(rows: Data | None, part: Part) -> Data | None:
-    """The rows of a group of repetitions."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), rows)
+def _stage_problem(problem: Problem, trainer: Trainer, part: Part, free: int) -> StageProblem:
+    """What the hyperiterations of a stage are about; in stage 0 the learner is alone."""
+    objective, rows = problem.objective, (problem.target, problem.trusted)
+    if part.stage == 0:
+        objective, rows = dataclasses.replace(objective, outer=None), (_seen(problem), None)
+    target, trusted = jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), rows)
+    return StageProblem(objective, trainer, target, free, trusted)
 
 
 def _advanced(

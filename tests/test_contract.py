@@ -18,6 +18,7 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.core.split import default_sizes, draw
 from poisoncli.runs import defaults, description, prepare, run_file
 from poisoncli.runs.description import METHODS, TABLES, Choice, Run
+from poisoncli.runs.problem import problem as problem_of
 
 FEW = {"outer_steps": 3, "inner_steps": 4}  # options that make a method quick, where it has them
 ENTRIES = [(kind, name) for kind, table in TABLES.items() for name in table]
@@ -105,7 +106,7 @@ def crafted(choice):
             learn_lambda=learn,
         )
         prepared = prepare.prepare(description.resolve(wanted))
-        problem = prepare.problem(prepared)
+        problem = problem_of(prepared)
         method = description.build(prepared.run.attack, "attack")
         return prepared, problem, list(method.craft(jax.random.key(key), problem, resume))
 

@@ -13,6 +13,8 @@ from poisoncli import Choice, PoisonError, Run
 from poisoncli.cli import app
 from poisoncli.reports import summary
 from poisoncli.runs import audit, description, prepare, run_file
+from poisoncli.runs.problem import counts_of
+from poisoncli.runs.problem import problem as problem_of
 from poisoncli.sweeps import grid
 
 SMALL = {"outer_steps": 4, "inner_steps": 20, "batch": 9}
@@ -42,7 +44,7 @@ def test_names_follow_the_task():
 )
 def test_the_papers_batches_make_seven_fractions(dataset, n, batch):
     run = description.resolve(Run(dataset=Choice(dataset)))
-    counts = prepare._counts(Run(**{**run.__dict__, "n_train": n}), "real")
+    counts = counts_of(Run(**{**run.__dict__, "n_train": n}), "real")
     assert counts == tuple(range(0, 6 * batch + 1, batch))
 
 
@@ -57,9 +59,9 @@ def test_the_fraction_is_reached_to_the_row(dataset, n, fraction, batch):
     task = "real" if dataset == "line" else "binary"
     if n * fraction < 1:
         with pytest.raises(PoisonError, match="less than one row"):
-            prepare._counts(run, task)
+            counts_of(run, task)
         return
-    counts = prepare._counts(run, task)
+    counts = counts_of(run, task)
     assert counts[-1] <= n - 1
     assert abs(counts[-1] - min(fraction * n, n - 1)) < 1
     *sizes, last = np.diff(counts)
@@ -130,7 +132,7 @@ def test_an_interrupted_attack_goes_on_to_the_same_bits(stop):
     prepared = prepare.prepare(
         description.resolve(Run(**{**RUN.__dict__, "attack": Choice("stealthy", {**SMALL, "alpha": 0.3})}))
     )
-    method, problem = description.build(prepared.run.attack, "attack"), prepare.problem(prepared)
+    method, problem = description.build(prepared.run.attack, "attack"), problem_of(prepared)
 
     def copied(poison):
         return poison._replace(

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli.core.attack import Poison, Problem, Threat, Units
+from poisoncli.core.attack import Poison
 from poisoncli.core.data import Data, Dataset, Sparse, Split, Task
 from poisoncli.core.declared import OfAttack, OfModel
 from poisoncli.core.defense import Learner
@@ -22,12 +22,10 @@ from poisoncli.core.victim import Exact, Objective, Trainer
 from poisoncli.runs import defaults, description, targets
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.run_file import RunFile
-from poisoncli.training.cross_validation import best_log_lambda
 from poisoncli.training.settle import settle
 
 LOG = logging.getLogger(__name__)
-SHARE: dict[Task, float] = {"binary": 0.07, "multiclass": 0.07, "real": 0.075}  # of a batch; HLP, SPR
-_SETTLING, _FOLDS = 5, 3  # what the seed's key is folded with; `run` has the others
+_SETTLING = 5  # what the seed's key is folded with; `run` has the others
 
 
 class Prepared(NamedTuple):
@@ -237,85 +235,6 @@ def _take(dataset: Dataset, rows: np.ndarray, scaler: dict[str, np.ndarray]) -> 
     x = ((dataset.x[rows] - shift) / scale).astype(np.float32)
     y = (dataset.y[rows].T - scaler["y_shift"]) / scaler["y_scale"]
     return Data(x, np.ascontiguousarray(y.T, np.float32), np.ones(rows.shape, np.float32))
-
-
-def problem(prepared: Prepared) -> Problem:
-    """What the attacker sees."""
-    run = prepared.run
-    layers = 1
-    if run.per_layer:
-        m = prepared.split.train.x.shape[2]
-        layers = len(jax.eval_shape(lambda: prepared.objective.model.init(jax.random.key(0), m)))
-    return Problem(
-        train=prepared.split.train,
-        target=_target(prepared),
-        objective=dataclasses.replace(prepared.objective, outer=targets.row_loss(run)),
-        trainer=prepared.trainer,
-        threat=Threat(
-            _counts(run, prepared.task),
-            prepared.low,
-            prepared.high,
-            prepared.y_low,
-            prepared.y_high,
-            prepared.integer,
-        ),
-        log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
-        learn=np.array([run.learn_lambda]),
-        clean_only=np.array([run.learn_lambda and run.clean_lambda]),
-        task=prepared.task,
-        trusted=prepared.split.val if targets.is_general(run) and run.learn_lambda else None,
-        units=Units(prepared.shift, prepared.scale, prepared.y_shift, prepared.y_scale),
-    )
-
-
-def _target(prepared: Prepared) -> Data:
-    """The rows that the attack is about. Raises `PoisonError` if there are none."""
-    attack = prepared.run.attack
-    wanted = "target" in attack.options or not defaults.attack(attack.name).adds
-    if wanted and not prepared.target.y.shape[1]:
-        raise PoisonError("there are no validation rows to attack: set some apart with --n-val, such as 400")
-    return prepared.target
-
-
-def _fixed(prepared: Prepared) -> np.ndarray:
-    """The fixed log_lambda of each repetition; -inf for no penalty."""
-    run, train = prepared.run, prepared.split.train
-    if not run.clean_lambda or run.learn_lambda:
-        with np.errstate(divide="ignore"):
-            return np.full(run.repetitions, np.log((run.lambda_ or 0.0) * run.n_train), np.float32)
-    key = jax.random.fold_in(jax.random.key(run.seed), _FOLDS)
-    found = [
-        best_log_lambda(
-            jax.random.fold_in(key, r), prepared.objective, prepared.trainer, Data(*(a[r] for a in train))
-        )
-        for r in range(run.repetitions)
-    ]
-    return np.array(found, np.float32)
-
-
-def _counts(run: Run, task: Task) -> tuple[int, ...]:
-    """Poison rows in all at each stage: batches of one size, the last one shorter where they do not add up.
-
-    They reach the fraction to the row. Whole batches that miss it by less than a row stay whole.
-    """
-    exact = min((run.fraction or 0) * run.n_train, run.n_train - 1)  # one clean row at least
-    if exact < 1 - 1e-9:
-        raise PoisonError(
-            f"--fraction {run.fraction} of {run.n_train} training rows is less than one row: raise it"
-        )
-    if defaults.attack(run.attack.name).adds:
-        return (0, int(exact + 1e-9))
-    batch = run.attack.options.get("batch") or max(1, round(SHARE[task] * run.n_train))
-    if batch > run.n_train:
-        raise PoisonError(
-            f"a batch of {batch} is larger than the {run.n_train} clean training rows: choose a smaller -o batch"
-        )
-    whole = round(exact / batch) * batch
-    if whole and abs(whole - exact) < 1 and whole < run.n_train:
-        return tuple(range(0, whole + 1, batch))
-    total = round(exact)
-    stages = math.ceil(total / batch)
-    return (*range(0, total, math.ceil(total / stages)), total)
 
 
 def restore(content: RunFile, data_dir: str | None = None) -> Prepared:

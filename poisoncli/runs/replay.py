@@ -19,7 +19,8 @@ from poisoncli.core.victim import Exact
 from poisoncli.models.svm import SVM
 from poisoncli.runs import defaults, description, run_file, stages
 from poisoncli.runs.description import Choice, Run
-from poisoncli.runs.prepare import Prepared, poisoned, problem, restore
+from poisoncli.runs.prepare import Prepared, poisoned, restore
+from poisoncli.runs.problem import problem
 from poisoncli.runs.run_file import RunFile
 from poisoncli.sanitization.additive import Rows, stack
 from poisoncli.sanitization.collapse import Collapsed, collapse_multiclass

@@ -22,7 +22,8 @@ from poisoncli.core.losses import ERROR
 from poisoncli.core.victim import Exact
 from poisoncli.runs import defaults, description, run_file, targets, update
 from poisoncli.runs.description import Choice, Run
-from poisoncli.runs.prepare import Prepared, poisoned, prepare, problem, restore
+from poisoncli.runs.prepare import Prepared, poisoned, prepare, restore
+from poisoncli.runs.problem import problem
 from poisoncli.runs.run_file import Defended, Evaluation, RunFile
 from poisoncli.tables.atomic import check_replaceable
 from poisoncli.tables.lock import writing

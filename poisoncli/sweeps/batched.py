@@ -12,7 +12,8 @@ import numpy as np
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.runs import defaults, description, run_file, stages
 from poisoncli.runs.description import Run
-from poisoncli.runs.prepare import Prepared, prepare, problem
+from poisoncli.runs.prepare import Prepared, prepare
+from poisoncli.runs.problem import problem
 from poisoncli.tables.lock import writing
 
 _POLICY = {"reg": "", "lambda_": None, "clean_lambda": False, "learn_lambda": False, "per_layer": False}

@@ -8,7 +8,8 @@ from mails import QUICK, small
 from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.runs import description, replay, run_file, stages
 from poisoncli.runs.description import Choice, Run
-from poisoncli.runs.prepare import prepare, problem, restore
+from poisoncli.runs.prepare import prepare, restore
+from poisoncli.runs.problem import problem
 from poisoncli.sanitization import filters
 
 

@@ -14,6 +14,7 @@ from poisoncli import Choice, PoisonError, Run
 from poisoncli.cli import app
 from poisoncli.reports import summary
 from poisoncli.runs import description, prepare, targets
+from poisoncli.runs.problem import problem as problem_of
 
 BASE = Run(
     attack=Choice("rmd", {"outer_steps": 40, "inner_steps": 40, "batch": 20}),
@@ -65,7 +66,7 @@ def test_rows_of_a_file_are_hit_and_kept_out_of_everything_else(tmp_path):
 @pytest.mark.parametrize("part", ["val", "test", "train"])
 def test_whole_parts_can_be_targeted(part):
     prepared = prepare.prepare(description.resolve(with_options(target=part)))
-    task = prepare.problem(prepared)
+    task = problem_of(prepared)
     np.testing.assert_array_equal(task.target.y, getattr(prepared.split, part).y)
     assert task.trusted is None
 
@@ -73,10 +74,10 @@ def test_whole_parts_can_be_targeted(part):
 def test_a_learned_lambda_keeps_to_the_validation_rows():
     run = dataclasses.replace(with_options(target="test"), learn_lambda=True)
     prepared = prepare.prepare(description.resolve(run))
-    task = prepare.problem(prepared)
+    task = problem_of(prepared)
     np.testing.assert_array_equal(task.target.x, prepared.split.test.x)
     np.testing.assert_array_equal(task.trusted.x, prepared.split.val.x)
-    plain = prepare.problem(prepare.prepare(description.resolve(dataclasses.replace(BASE, learn_lambda=True))))
+    plain = problem_of(prepare.prepare(description.resolve(dataclasses.replace(BASE, learn_lambda=True))))
     assert plain.trusted is None
 
 

@@ -38,6 +38,12 @@ def strict():
 
 
 @pytest.fixture(autouse=True)
+def wide_tables(monkeypatch):
+    """Tables stand in one piece, unless a test says how wide its terminal is."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture(autouse=True)
 def no_data_at_hand(monkeypatch):
     """Tests bring their data: what lies on this machine must not decide what they see."""
     monkeypatch.delenv("POISON_DATA_DIR", raising=False)

@@ -150,7 +150,7 @@ def test_an_interrupted_attack_goes_on_to_the_same_bits(stop):
 def test_classes_and_real_targets_are_not_mixed_up():
     for run, word in (
         (Run(dataset=Choice("diabetes"), model=Choice("logistic")), "--model linear"),
-        (Run(dataset=Choice("diabetes"), attack=Choice("rmd")), "--method stealthy"),
+        (Run(dataset=Choice("diabetes"), attack=Choice("rmd")), "--method .*stealthy"),
         (Run(model=Choice("linear")), "two classes"),
     ):
         with pytest.raises(PoisonError, match=word):
@@ -210,7 +210,7 @@ def test_screening_writes_the_rows_kept_and_a_figure(prices, tmp_path):
     words += ["-o", "c1=2", "--export", str(out), "--figure", str(figure)]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert "it was told nothing" in result.stdout
+    assert "it was told nothing" in " ".join(result.stdout.split())
     given, kept = prices.read_text().splitlines(), out.read_text().splitlines()
     assert kept[0] == given[0]
     assert set(kept) < set(given)

@@ -190,7 +190,7 @@ def check_fit(run: Run, dataset: Dataset) -> None:
         return
     count = len(np.unique(dataset.y)) if dataset.task == "multiclass" else 2
     what = "real targets" if dataset.task == "real" else "two classes" if count == 2 else f"{count} classes"
-    fewer = "" if dataset.task == "binary" else ", or pick two with --classes a,b"
+    fewer = ", or pick two with --classes a,b" if dataset.task == "multiclass" else ""
     raise PoisonError(
         f"{run.dataset.name} has {what}{' and sparse rows' if sparse else ''}, which {' and '.join(who)} cannot "
         f"take: choose {' and '.join(cures)}{fewer}"

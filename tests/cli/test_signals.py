@@ -26,6 +26,17 @@ LONG = (
 )
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Signals are heard, also where this process was started to ignore them, as `nohup` and `&` start it."""
+    before = {number: signal.getsignal(number) for number in STATUS}
+    for number in STATUS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def start(*words, folder):
     command = [sys.executable, "-m", "poisoncli", *map(str, words)]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

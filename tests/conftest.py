@@ -76,3 +76,41 @@ def words(tmp_path_factory):
     (folder / "enron").mkdir()
     scipy.io.savemat(folder / "enron" / "enron_data.mat", arrays)
     return str(folder)
+
+
+LONG = (  # beginnings of the ids of tests that `make test` leaves out and `make check` runs; others of a kind stay
+    "bilevel/test_methods.py::test_reverse_approaches_the_implicit_hypergradients",
+    "bilevel/test_objective.py::test_rows_of_the_learner_change_the_hypergradient_of_lambda_alone[trainer1",
+    "bilevel/test_stage.py::test_a_rule_goes_on_from_any_step_to_the_same_bits[optimistic",
+    "bilevel/test_stage.py::test_restarts_find_a_better_lambda_for_the_clean_rows",
+    "bilevel/test_stage.py::test_restarts_find_stronger_points[model1",
+    "bilevel/test_stage.py::test_restarts_go_on_from_any_step_to_the_same_bits",
+    "bilevel/test_stage.py::test_together_is_as_alone[model1",
+    "training/test_minibatches.py::test_training_and_hypergradients_are_those_of_masked_steps[mlp",
+    "training/test_minibatches.py::test_training_and_hypergradients_are_those_of_masked_steps[logistic-l2-1-trainer2",
+    "training/test_minibatches.py::test_training_and_hypergradients_are_those_of_masked_steps[logistic-l2-1-trainer3",
+    "training/test_trainers.py::test_reverse_is_forward_and_the_difference_quotient[False-trainer3",
+    "training/test_trainers.py::test_reverse_is_forward_and_the_difference_quotient[True-trainer0",
+    "attacks/test_kkt.py::test_several_repetitions_go_on_from_a_checkpoint",
+    "cli/test_hypergradient_option.py::test_benchmark_measures_and_fits",
+    "fuzz/test_fuzz.py::test_the_harness_sees_what_it_looks_for",
+    "reports/test_point_map.py::test_the_preset_draws_its_figure",
+    "sweeps/test_grid.py::test_a_preset_runs_to_its_figure_and_is_not_run_again[spr-fig3",
+    "sweeps/test_presets.py::test_a_preset_runs_and_is_drawn_as_in_the_paper[hlp-fig4",
+    "sweeps/test_presets.py::test_a_preset_runs_and_is_drawn_as_in_the_paper[rch-fig2",
+    "sweeps/test_presets.py::test_a_preset_runs_and_is_drawn_as_in_the_paper[rch-fig3",
+    "test_api.py::test_a_type_checker_knows_the_names",
+    "test_awkward.py::test_attack_defenses_and_evaluation_stay_finite[repeated rows-stealthy",
+    "test_awkward.py::test_attack_defenses_and_evaluation_stay_finite[constant-stealthy",
+    "test_awkward.py::test_attack_defenses_and_evaluation_stay_finite[nearly constant-stealthy",
+    "test_awkward.py::test_attack_defenses_and_evaluation_stay_finite[huge and tiny-stealthy",
+    "test_awkward.py::test_attack_defenses_and_evaluation_stay_finite[more columns than rows",
+    "test_examples.py::test_pipeline",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what is long."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(LONG):
+            item.add_marker(pytest.mark.long)

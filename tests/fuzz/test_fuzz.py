@@ -12,7 +12,7 @@ from fuzz.signals import Interruptions
 from fuzz.templates import Templates
 
 SEEDS = sorted((Path(__file__).parent / "seeds").glob("*.json"))
-CASES = 40  # of the short part
+CASES = 12
 
 
 @pytest.fixture(scope="module")

@@ -79,14 +79,17 @@ def words(tmp_path_factory):
 
 
 LONG = (  # beginnings of the ids of tests that `make test` leaves out and `make check` runs; others of a kind stay
+    "bilevel/test_hypergradient.py::test_reverse_goes_through_adam",
     "bilevel/test_methods.py::test_reverse_approaches_the_implicit_hypergradients",
     "bilevel/test_objective.py::test_rows_of_the_learner_change_the_hypergradient_of_lambda_alone[trainer1",
+    "bilevel/test_stage.py::test_a_rule_goes_on_from_any_step_to_the_same_bits[adam",
     "bilevel/test_stage.py::test_a_rule_goes_on_from_any_step_to_the_same_bits[optimistic",
     "bilevel/test_stage.py::test_restarts_find_a_better_lambda_for_the_clean_rows",
     "bilevel/test_stage.py::test_restarts_find_stronger_points[model1",
     "bilevel/test_stage.py::test_restarts_go_on_from_any_step_to_the_same_bits",
     "bilevel/test_stage.py::test_together_is_as_alone[model1",
     "training/test_minibatches.py::test_training_and_hypergradients_are_those_of_masked_steps[mlp",
+    "training/test_minibatches.py::test_training_and_hypergradients_are_those_of_masked_steps[logistic-l2-1-trainer1",
     "training/test_minibatches.py::test_training_and_hypergradients_are_those_of_masked_steps[logistic-l2-1-trainer2",
     "training/test_minibatches.py::test_training_and_hypergradients_are_those_of_masked_steps[logistic-l2-1-trainer3",
     "training/test_trainers.py::test_reverse_is_forward_and_the_difference_quotient[False-trainer3",
@@ -95,6 +98,7 @@ LONG = (  # beginnings of the ids of tests that `make test` leaves out and `make
     "cli/test_hypergradient_option.py::test_benchmark_measures_and_fits",
     "fuzz/test_fuzz.py::test_the_harness_sees_what_it_looks_for",
     "reports/test_point_map.py::test_the_preset_draws_its_figure",
+    "sweeps/test_grid.py::test_a_preset_runs_to_its_figure_and_is_not_run_again[spr-fig14",
     "sweeps/test_grid.py::test_a_preset_runs_to_its_figure_and_is_not_run_again[spr-fig3",
     "sweeps/test_presets.py::test_a_preset_runs_and_is_drawn_as_in_the_paper[hlp-fig4",
     "sweeps/test_presets.py::test_a_preset_runs_and_is_drawn_as_in_the_paper[rch-fig2",
@@ -105,6 +109,7 @@ LONG = (  # beginnings of the ids of tests that `make test` leaves out and `make
     "test_awkward.py::test_attack_defenses_and_evaluation_stay_finite[nearly constant-stealthy",
     "test_awkward.py::test_attack_defenses_and_evaluation_stay_finite[huge and tiny-stealthy",
     "test_awkward.py::test_attack_defenses_and_evaluation_stay_finite[more columns than rows",
+    "test_examples.py::test_own_data",
     "test_examples.py::test_pipeline",
 )
 

@@ -18,7 +18,6 @@ from poisoncli.core.defense import Clues, Learner
 from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.victim import Objective
-from poisoncli.models.svm import SVM
 from poisoncli.runs import defaults, description, run_file
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import nonzero
@@ -157,8 +156,16 @@ def _learner(data: Dataset, rows: Data, lambda_: float | None) -> Learner:
     if sp.issparse(data.x):
         value = value or SPARSE_LAMBDA
         LOG.info("the learner is a linear svm with --lambda %g", value)
-        objective = Objective(SVM(), ROW_LOSS[data.task], "l2", float(len(rows.y)))
-        return Learner(objective, Momentum(), np.full(1, np.log(value * len(rows.y)), np.float32), data.task, value)
+        objective = Objective(
+            description.build(Choice("svm"), "model"), ROW_LOSS[data.task], "l2", float(len(rows.y))
+        )
+        return Learner(
+            objective,
+            description.build(Choice("sgd"), "trainer"),
+            np.full(1, np.log(value * len(rows.y)), np.float32),
+            data.task,
+            value,
+        )
     model = description.build(Choice("linear" if data.task == "real" else "logistic"), "model")
     objective = Objective(model, ROW_LOSS[data.task], "l2" if value else "none", float(len(rows.y)))
     log_lambda = np.full(1, np.log(value * len(rows.y)) if value else -np.inf, np.float32)

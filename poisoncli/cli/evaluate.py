@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -105,9 +106,10 @@ def evaluate(
     refuse_both(context, "csv", "json")
     if dataset is None and runs:
         refuse(context, ("target", "classes", "model", "seed"), "a run file brings its own data and victim")
-    for name, value in (("--fail-above", fail_above), ("--at", at)):
-        if value is not None and not 0 <= value <= 1:
-            raise PoisonError(f"{name} {value} is outside [0, 1]: give a share, such as 0.10")
+    if at is not None and not 0 <= at <= 1:
+        raise PoisonError(f"--at {at} is outside [0, 1]: give a share, such as 0.10")
+    if fail_above is not None and not 0 <= fail_above < math.inf:
+        raise PoisonError(f"--fail-above {fail_above} is no error: give a share such as 0.10, or an NMSE")
     if at is not None and fail_above is None:
         raise PoisonError("--at says which share of poison --fail-above is about: add --fail-above, such as 0.10")
     named, options = defense or [], option or []
@@ -211,16 +213,20 @@ def _check(
     tables: list[list[dict[str, Any]]], limit: float, at: float | None, names: list[str], quiet: bool
 ) -> None:
     """Exit with 3 where the test error passes the limit, at the stages and behind the defenses asked about."""
+    from poisoncli.core.errors import PoisonError
     from poisoncli.reports import summary
 
     rows = [row for table in tables for row in summary.spoken_of(table, at, names)]
-    worst = max(rows, key=lambda row: row["test_error"])
+    shares = [row for row in rows if row["measure"] != "test NMSE"]
+    if limit > 1 and shares:
+        raise PoisonError(f"--fail-above {limit:g} is above every share of wrong rows: give one in [0, 1]")
+    worst = max(rows, key=lambda row: math.inf if math.isnan(row["test_error"]) else row["test_error"])
     behind = "without a defense" if worst["defense"] == "none" else f"behind {worst['defense']}"
     where = f"with {worst['fraction']:.1%} poison, {behind}"
     if at is not None:
         taken = ", ".join(dict.fromkeys(f"{row['fraction']:.1%}" for row in rows))
         note(f"--fail-above looks at {taken} poison, the stage nearest to --at {at:g}", quiet)
-    if worst["test_error"] > limit:
+    if not worst["test_error"] <= limit:  # what is not a number is no pass
         note(
             f"poison: {worst['measure']} {worst['test_error']:.3f} is above --fail-above {limit:g} ({where})", quiet
         )

@@ -11,8 +11,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
+import poisoncli
 from poisoncli.cli import app
 from poisoncli.core.errors import Interrupted
 from poisoncli.datasets.digits import Digits
@@ -167,6 +169,24 @@ def test_paths_come_through_a_pipe(run, plain):
     assert [json.loads(line)["run"] for line in lines] == ["run.h5", "plain.h5"]
     assert done("export", "-", "out.npz", stdin="run.h5\n") == ["out.npz"]
     assert done("report", "-", "-o", "out.svg", stdin="run.h5\n") == ["out.svg"]
+
+
+def test_an_error_that_is_no_number_passes_no_threshold():
+    from poisoncli.cli import evaluate
+
+    row = {"defense": "none", "fraction": 0.1, "measure": "test error", "test_error": float("nan")}
+    with pytest.raises(typer.Exit) as stop:
+        evaluate._check([[row, {**row, "test_error": 0.1}]], 1.0, None, [], True)
+    assert stop.value.exit_code == 3
+
+
+def test_an_nmse_may_be_compared_with_more_than_1():
+    from poisoncli.cli import evaluate
+
+    row = {"defense": "none", "fraction": 0.1, "measure": "test NMSE", "test_error": 1.7}
+    evaluate._check([[row]], 2.0, None, [], True)
+    with pytest.raises(poisoncli.PoisonError, match="give one in"):
+        evaluate._check([[{**row, "measure": "test error", "test_error": 0.7}]], 2.0, None, [], True)
 
 
 @pytest.mark.parametrize(("limit", "status"), [("0", 3), ("1", 0)])
@@ -433,8 +453,9 @@ BAD_USES = {
     "repetition 2 is not there": ("export", "run.h5", "out.npz", "--repetition", "2"),
     "repetition -1 is not there": ("export", "run.h5", "out.npz", "--repetition", "-1"),
     "a name that ends in .npz": ("export", "run.h5", "out.csv", "--params"),
-    "--fail-above nan is outside": ("evaluate", "run.h5", "--fail-above", "nan"),
-    "--fail-above 10.0 is outside": ("evaluate", "run.h5", "--fail-above", "10"),
+    "--fail-above nan is no error": ("evaluate", "run.h5", "--fail-above", "nan"),
+    "--fail-above -1.0 is no error": ("evaluate", "run.h5", "--fail-above", "-1"),
+    "--fail-above inf is no error": ("evaluate", "run.h5", "--fail-above", "inf"),
     "absent.h5 does not exist": ("evaluate", "run.h5", "absent.h5"),
 }
 

@@ -26,7 +26,8 @@ def groups(runs: Sequence[Run]) -> list[list[int]]:
     """
     kinds: dict[str, list[int]] = {}
     for number, one in enumerate(runs):
-        alone = "" if defaults.attack(one.attack.name).settings_at_once else str(number)
+        told = all(one.trainer.options.get(name, 1) for name in ("rate", "epochs"))  # 0: found from the rows
+        alone = "" if told and (defaults.attack(one.attack.name).settings_at_once) else str(number)
         kinds.setdefault(alone + description.to_json(dataclasses.replace(one, **_POLICY)), []).append(number)
     found = []
     for members in kinds.values():

@@ -98,3 +98,13 @@ def test_one_that_fails_leaves_the_others(tmp_path):
         "learned": "done",
     }
     assert "diverged" in outcomes["large"].reason
+
+
+def test_runs_that_find_their_own_rate_are_crafted_alone(tmp_path):
+    """Their rate depends on their lambda, and stands in the description of each."""
+    own = Choice("file", {"path": str(tmp_path / "rows.csv")})
+    runs = [description.resolve(Run(dataset=own, lambda_=value)) for value in (0.01, 0.1)]
+    assert batched.groups(runs) == [[0], [1]]
+    told = Choice("sgd", {"rate": 0.1, "epochs": 20})
+    runs = [description.resolve(Run(dataset=own, lambda_=value, trainer=told)) for value in (0.01, 0.1)]
+    assert batched.groups(runs) == [[0, 1]]

@@ -14,6 +14,7 @@ NO_LOGIC = {  # nothing that could be wrong alone: names, protocols and plain re
     "core/attack": "records and a protocol",
     "core/data": "records",
     "core/defense": "records and a protocol",
+    "core/domain": "a record",
     "core/errors": "two exceptions",
     "core/victim": "records and protocols",
 }

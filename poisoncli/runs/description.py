@@ -103,7 +103,7 @@ def resolve(run: Run) -> Run:
 def named_by_task(run: Run) -> Run:
     """`run` with model, attack, fraction and the papers' lambda filled in where it leaves them to the data set."""
     for kind, table in TABLES.items():
-        if getattr(run, kind).name:
+        if getattr(run, kind).name or kind == "dataset":  # which nothing else tells
             known(getattr(run, kind).name, table, kind)
     data = run.dataset.name
     model, attack = defaults.model_and_attack(data, run.model.name, run.attack.name)

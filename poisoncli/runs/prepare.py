@@ -254,6 +254,8 @@ def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
         [content.split[name].shape for name in ("train", "val", "test")] != sizes
         or any(rows.size and (rows.min() < 0 or rows.max() >= len(dataset.y)) for rows in content.split.values())
         or poison.x.shape[2] != dataset.x.shape[1]
+        or not (dataset.task == "real" or np.all(np.isin(poison.y, dataset.y)))
+        or content.real != (dataset.task == "real")
     ):
         raise PoisonError("the run file is damaged, its rows are not those of its run: craft the poison again")
     return _assemble(run, dataset, content.split, content.scaler)

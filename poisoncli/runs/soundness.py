@@ -26,7 +26,8 @@ def check(content: Any) -> None:
     _check_poison(content.poison, repetitions * len(runs), repetitions, content.split["train"].shape[1])
     _demand(content.timeline.shape[1] == 2, "timeline")
     _floats([content.timeline, *content.scaler.values()])
-    _demand(all(np.all(content.scaler[name] != 0) for name in ("scale", "y_scale")), "scale")
+    _demand(all(np.all(content.scaler[name] > 0) for name in ("scale", "y_scale")), "scale")
+    _demand(content.real or (content.scaler["y_shift"] == 0 and content.scaler["y_scale"] == 1), "classes")
     m = content.poison.x.shape[2]
     for name, array in content.scaler.items():
         shapes = ((), (repetitions,)) if name.startswith("y_") else ((), (m,), (repetitions, m))
@@ -38,7 +39,12 @@ def check(content: Any) -> None:
         _demand(json.loads(found.choice)["name"] == name, "defense")
     _demand(set(content.evaluations) <= {"none", *content.defenses}, "evaluations")
     for found in content.evaluations.values():
-        _check_evaluation(found, stages)
+        _check_evaluation(found, stages, m)
+    shapes = [
+        [{name: leaf.shape for name, leaf in layer.items()} for layer in found.params]
+        for found in content.evaluations.values()
+    ]
+    _demand(all(one == shapes[0] for one in shapes), "victims")
 
 
 def _check_split(content: Any, run: dict[str, Any]) -> None:
@@ -83,7 +89,7 @@ def _check_defended(found: Any, shape: tuple[int, ...]) -> None:
     _demand(bool(np.all((found.weight >= 0) & (found.weight <= 1))), "weight")
 
 
-def _check_evaluation(found: Any, stages: tuple[int, int]) -> None:
+def _check_evaluation(found: Any, stages: tuple[int, int], features: int) -> None:
     """Errors of each stage; those of the validation rows are NaN where there are none."""
     for name in ("test_error", "val_error", "test_loss", "val_loss"):
         _demand(getattr(found, name).shape == stages, name)
@@ -97,8 +103,8 @@ def _check_evaluation(found: Any, stages: tuple[int, int]) -> None:
             bool(layer) and all(leaf.shape[:2] == stages and leaf[0, 0].size for leaf in layer.values()), "params"
         )
         _floats(layer.values())
-    if all("w" in layer for layer in found.params):
-        _demand(all(layer["w"].ndim == 4 and layer["w"].shape[2] > 0 for layer in found.params), "params")
+    _demand(all(layer.keys() == {"w", "b"} and layer["w"].ndim == 4 for layer in found.params), "params")
+    _demand(found.params[0]["w"].shape[3] == features, "params")
 
 
 def _added(poison: Any) -> bool:

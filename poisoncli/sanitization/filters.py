@@ -100,6 +100,8 @@ def l2_scores(x: Array, y: Array) -> np.ndarray:
 def slab_scores(x: Array, y: Array) -> np.ndarray:
     """|<mu_1 - mu_-1, x - mu_y>| [n]; with more classes the largest over the other classes."""
     labels, means = centroids(x, y)
+    if len(labels) < 2:
+        raise PoisonError("defense slab compares classes, and all rows are of one: choose another, such as l2")
 
     def score(k: int, rows: np.ndarray) -> np.ndarray:
         others = np.delete(means, k, axis=0) - means[k]

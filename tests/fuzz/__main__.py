@@ -28,7 +28,7 @@ def main() -> int:
     """Status 1 if anything was wrong."""
     asked = _arguments()
     rows: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    wrong: dict[str, tuple[Case, Outcome]] = {}
+    wrong: dict[str, tuple[Path, Case]] = {}
     cpu, most, begun = 0.0, 0, time.monotonic()
 
     def note(case: Case, outcome: Outcome, complaint: str) -> None:
@@ -37,7 +37,7 @@ def main() -> int:
         rows[case.kind]["wrong"] += bool(complaint)
         cpu, most = cpu + outcome.cpu, max(most, outcome.memory)
         if complaint and complaint not in wrong:
-            wrong[complaint] = case, outcome
+            wrong[complaint] = keep(case, asked.seeds), case
             print(f"{case.kind}: {complaint}\n  poison {' '.join(case.args)[:300]}", flush=True)
         if (done := sum(counts.total() - counts["wrong"] for counts in rows.values())) % 500 == 0:
             print(f"{done} cases, {time.monotonic() - begun:.0f} s, {cpu:.0f} s of a core", flush=True)
@@ -49,9 +49,10 @@ def main() -> int:
             note(case, outcome, complaint)
         for found in Interruptions(zygote, made).draw(random.Random(asked.seed), asked.signals):
             note(*found)
-        for complaint, (case, _) in wrong.items():
-            if not case.signal:
-                keep(minimized(zygote, case, complaint) if asked.minimize else case, asked.seeds)
+        for complaint, (path, case) in wrong.items():
+            if asked.minimize and not case.signal:
+                path.unlink(missing_ok=True)
+                keep(minimized(zygote, case, complaint), asked.seeds)
     text = table(rows, time.monotonic() - begun, cpu, most, asked)
     print(text)
     if asked.table:
@@ -72,12 +73,14 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def keep(case: Case, folder: Path) -> None:
-    """Write a failing case where the tests find it."""
+def keep(case: Case, folder: Path) -> Path:
+    """Write a failing case where the tests find it, at once: a campaign may be cut short."""
     text = case.to_json()
     name = re.sub(r"\W+", "-", f"{case.kind}-{case.args[0] if case.args else ''}").strip("-").lower()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json").write_text(text)
+    path = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+    path.write_text(text)
+    return path
 
 
 def table(rows: dict, seconds: float, cpu: float, most: int, asked: argparse.Namespace) -> str:

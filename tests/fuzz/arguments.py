@@ -124,6 +124,12 @@ def _fields() -> list[str]:
     )
 
 
+def look() -> None:
+    """Import what tells the options; some of that draws random numbers."""
+    _verbs()
+    _fields()
+
+
 def _value(option: str) -> st.SearchStrategy[str]:
     numbers = st.sampled_from([str(number) for number in NUMBERS])
     words = st.sampled_from(WORDS)

@@ -32,7 +32,8 @@ def drawn(strategy: st.SearchStrategy[Case], count: int, seed: int) -> list[Case
 def cases(count: int, seed: int, made: Templates, few: bool = False) -> Iterator[Case]:
     """About `count` cases of all kinds, the same for the same seed, well mixed; `few`: from cheap templates."""
     rng = random.Random(seed)
-    for name in made.names(few):  # before Hypothesis draws, which wants nothing else to be random
+    arguments.look()  # before Hypothesis draws, which wants nothing else to be random
+    for name in made.names(few):
         made.run(name)
     parts: list[Callable[[int], list[Case]]] = [
         lambda n: drawn(arguments.cases(made, few), n, seed),

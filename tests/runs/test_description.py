@@ -107,6 +107,7 @@ BAD = {
     "log_lambda_start is 'nan'": Run(attack=Choice("rmd", {"log_lambda_start": math.nan})),
     "log_lambda_min is 2.0": Run(attack=Choice("rmd", {"log_lambda_min": 2, "log_lambda_max": 1})),
     "batch is -1": Run(attack=Choice("rmd", {"batch": -1})),
+    "there is no dataset named ''": Run(dataset=Choice("")),
     "choose one of point, batch, none": Run(attack=Choice("rmd", {"normalize": "rows"})),
     "rate is -0.1": Run(trainer=Choice("sgd", {"rate": -0.1})),
     "epochs is -1": Run(trainer=Choice("sgd", {"epochs": -1})),

@@ -60,16 +60,22 @@ def run_files(draw):
         for name in ("test_error", "val_error", "test_loss", "val_loss")
     }
     evaluation = Evaluation(**measured, norm=draw(numbers((*each, lambdas), finite=True)), params=params)
-    scales = numbers((), finite=True).map(lambda scale: np.where(scale, scale, np.float32(1)))
+    shift = numbers((), finite=True)
+    scale = shift.map(lambda value: np.where(value, np.abs(value), np.float32(1)))
+
+    def spread(value, shapes):
+        return np.broadcast_to(draw(value), draw(st.sampled_from(shapes))).copy()
+
+    scaler = {name: np.float32(name == "y_scale") for name in ("y_shift", "y_scale")}  # of classes
+    if draw(st.booleans()):
+        scaler = {"y_shift": spread(shift, [(repetitions,)]), "y_scale": spread(scale, [(repetitions,)])}
+    for name, value in zip(SCALER, (shift, scale), strict=False):
+        scaler[name] = spread(value, [(), (m,), (repetitions, m)])
     return RunFile(
         run=described(repetitions, rows, draw(text)),
         sha256=draw(st.text("0123456789abcdef", max_size=64)),
         split={name: draw(numbers((repetitions, rows), whole)) for name in ("train", "val", "test")},
-        scaler={
-            name: np.broadcast_to(draw(scales), draw(st.sampled_from(shapes))).copy()
-            for names, shapes in ((SCALER[:2], [(), (m,), (repetitions, m)]), (SCALER[2:], [(), (repetitions,)]))
-            for name in names
-        },
+        scaler=scaler,
         poison=poison,
         defenses={"trim": defended} if draw(st.booleans()) else {},
         evaluations={"none": evaluation} if draw(st.booleans()) else {},

@@ -17,6 +17,8 @@ DAMAGED = {
     "points of words": lambda file: replaced(file, "attack/y", np.array([["a", "b"]], "S1")),
     "points that are not finite": lambda file: replaced(file, "attack/x", np.full((1, 2, 3), np.nan, np.float32)),
     "a scale of zero": lambda file: replaced(file, "split/scale", np.float32(0)),
+    "a scale of other sign": lambda file: replaced(file, "split/scale", np.float32(-1)),
+    "classes that are scaled": lambda file: replaced(file, "split/y_scale", np.float32(1e-9)),
     "a scale of other columns": lambda file: replaced(file, "split/scale", np.ones(2, np.float32)),
     "more points than there are": lambda file: replaced(file, "attack/counts", np.array([0, 3])),
     "row numbers beyond the rows": lambda file: replaced(file, "attack/replaced", np.array([[4, 1]])),
@@ -26,6 +28,10 @@ DAMAGED = {
     "a defense that is no JSON": lambda file: defended(file, "trim", 1.0),
     "a defense with another name": lambda file: defended(file, '{"name": "l2"}', 1.0),
     "weights above 1": lambda file: defended(file, '{"name": "trim"}', 2.0),
+    "a victim without weights": lambda file: evaluated(file, {"v": np.ones((1, 2, 1, 3)), "b": np.ones((1, 2, 1))}),
+    "a victim of other features": lambda file: evaluated(
+        file, {"w": np.ones((1, 2, 1, 2)), "b": np.ones((1, 2, 1))}
+    ),
     "another number of rows": lambda file: file.attrs.__setitem__("run", described(1, 5)),
 }
 
@@ -39,6 +45,23 @@ def defended(file, choice, weight):
     group = file.create_group("defend/trim")
     group.attrs["defense"], group.attrs["knows"] = choice, "nothing"
     group["weight"] = group["score"] = np.full((1, 2, 4), weight, np.float32)
+
+
+def evaluated(file, layer):
+    group = file.create_group("evaluate/none")
+    for name in ("test_error", "val_error", "test_loss", "val_loss"):
+        group[name] = np.zeros((1, 2))
+    group["norm"] = np.zeros((1, 2, 1))
+    for name, leaf in layer.items():
+        group[f"params/0/{name}"] = leaf
+
+
+def test_an_evaluation_that_fits_is_read(tmp_path):
+    path = tmp_path / "run.h5"
+    run_file.write(path, example())
+    with h5py.File(path, "r+") as file:
+        evaluated(file, {"w": np.ones((1, 2, 1, 3)), "b": np.ones((1, 2, 1))})
+    assert run_file.read(path).evaluations["none"].norm.shape == (1, 2, 1)
 
 
 @pytest.mark.parametrize("kind", DAMAGED)

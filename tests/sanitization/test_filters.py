@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 from poisoncli.core.data import Data
 from poisoncli.core.defense import Clues, Learner
-from poisoncli.core.errors import FailedError
+from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.victim import Objective
 from poisoncli.defenses import DEFENSES
@@ -29,6 +29,11 @@ def test_l2_is_the_distance_to_the_centroid(rows):
     means = np.stack([dense[y == label].mean(0) for label in (0, 1)])
     expected = np.linalg.norm(dense - means[y.astype(int)], axis=1)
     np.testing.assert_allclose(filters.l2_scores(x, y), expected, atol=1e-12)
+
+
+def test_slab_needs_two_classes():
+    with pytest.raises(PoisonError, match="all rows are of one"):
+        filters.slab_scores(np.ones((5, 2)), np.zeros(5))
 
 
 def test_slab_projects_on_the_line_between_the_centroids(rows):

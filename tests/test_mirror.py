@@ -14,7 +14,6 @@ NO_LOGIC = {  # nothing that could be wrong alone: names, protocols and plain re
     "core/attack": "records and a protocol",
     "core/data": "records",
     "core/defense": "records and a protocol",
-    "core/domain": "a record",
     "core/errors": "two exceptions",
     "core/victim": "records and protocols",
 }

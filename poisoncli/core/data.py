@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from poisoncli.core.domain import Domain
+
 Array = Any  # NumPy or JAX array; shapes stand in the docstrings
 Params = list[dict[str, Array]]  # one {"w": [out, in], "b": [out]} for each layer, first layer first
 Task = Literal["binary", "multiclass", "real"]
@@ -52,6 +54,7 @@ class Dataset(NamedTuple):
     numbers: of each row [N] in the user's file, or in the data set before `classes` chose some; None: 0 to N - 1.
     counted: how these are counted, in words.
     class_names: what the user calls the classes 0, 1, ...; empty where the targets are real.
+    domain: what poison could be real, column by column, where the rows come from a user's table.
     x may also be a SciPy CSR matrix [N, m]: word counts for a linear model.
     """
 
@@ -66,6 +69,7 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...] = ()
     numbers: np.ndarray | None = None
     counted: str = FROM_ZERO
+    domain: Domain | None = None
 
     @property
     def row_numbers(self) -> np.ndarray:

@@ -37,6 +37,13 @@ def strict():
         yield
 
 
+@pytest.fixture
+def standard(strict):
+    """`strict`, but for Optax, which promotes types silently."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def wide_tables(monkeypatch):
     """Tables stand in one piece, unless a test says how wide its terminal is."""
@@ -82,11 +89,11 @@ LONG = (  # beginnings of the ids of tests that `make test` leaves out and `make
     "bilevel/test_hypergradient.py::test_reverse_goes_through_adam",
     "bilevel/test_methods.py::test_reverse_approaches_the_implicit_hypergradients",
     "bilevel/test_objective.py::test_rows_of_the_learner_change_the_hypergradient_of_lambda_alone[trainer1",
-    "bilevel/test_stage.py::test_a_rule_goes_on_from_any_step_to_the_same_bits[adam",
-    "bilevel/test_stage.py::test_a_rule_goes_on_from_any_step_to_the_same_bits[optimistic",
-    "bilevel/test_stage.py::test_restarts_find_a_better_lambda_for_the_clean_rows",
-    "bilevel/test_stage.py::test_restarts_find_stronger_points[model1",
-    "bilevel/test_stage.py::test_restarts_go_on_from_any_step_to_the_same_bits",
+    "attacks/test_rmd.py::test_a_rule_goes_on_from_any_step_to_the_same_bits[adam",
+    "attacks/test_rmd.py::test_a_rule_goes_on_from_any_step_to_the_same_bits[optimistic",
+    "attacks/test_rmd.py::test_restarts_find_a_better_lambda_for_the_clean_rows",
+    "attacks/test_rmd.py::test_restarts_find_stronger_points[model1",
+    "attacks/test_rmd.py::test_restarts_go_on_from_any_step_to_the_same_bits",
     "bilevel/test_stage.py::test_together_is_as_alone[model1",
     "training/test_minibatches.py::test_training_and_hypergradients_are_those_of_masked_steps[mlp",
     "training/test_minibatches.py::test_training_and_hypergradients_are_those_of_masked_steps[logistic-l2-1-trainer1",

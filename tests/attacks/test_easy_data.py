@@ -10,7 +10,6 @@ from poisoncli.runs import run_file, stages
 from poisoncli.runs.description import Choice, Run
 from poisoncli.sanitization.additive import LinearProblem, Rows, evading_set
 from poisoncli.sanitization.decoys import Decoy
-from poisoncli.sanitization.minmax_multiclass import burn_in_of
 
 
 @pytest.mark.parametrize("name", ["wine", "iris"])
@@ -58,9 +57,3 @@ def test_kkt_keeps_its_points_where_classes_can_be_separated():
     assert len(poison.y) == 6
     margin = poison.y * (poison.x @ theta.w + theta.b)
     np.testing.assert_allclose(margin, 1, atol=1e-4)
-
-
-def test_the_burn_in_follows_the_share_of_poison():
-    assert burn_in_of(0.0, 0.03) == pytest.approx(0.10 / 0.03 - 1)
-    assert burn_in_of(0.0, 0.10) == 1.0
-    assert burn_in_of(0.5, 0.03) == 0.5

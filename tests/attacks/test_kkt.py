@@ -3,14 +3,18 @@
 import jax
 import numpy as np
 import pytest
+from linear_rows import linear_problem
 from mails import QUICK, small
 
+from poisoncli.attacks.kkt import target_gradient, two_points
 from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.runs import description, replay, run_file, stages
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import prepare, restore
 from poisoncli.runs.problem import problem
 from poisoncli.sanitization import filters
+from poisoncli.sanitization.additive import SIGNS, Rows, capped, evading_set, stack
+from poisoncli.sanitization.decoys import Decoy
 
 
 def test_what_the_attack_reports_is_what_the_defender_sees(words, tmp_path):
@@ -98,3 +102,22 @@ def test_dense_data_serve_too(tmp_path):
     assert content.poison.x.shape == (1, 20, 64)
     assert content.evaluations["none"].test_error[0, 1] >= content.evaluations["none"].test_error[0, 0]
     assert replay.outside_domain(restore(content), content.poison) == 0
+
+
+def test_kkt_points_make_an_attainable_decoy_optimal():
+    problem = linear_problem(count=60)
+    goal = np.array([[0.2] * 6, [-0.1] * 6])
+    poison = Rows(np.repeat(goal, [20, 40], axis=0), np.repeat(SIGNS, [20, 40]))
+    theta = problem.train(stack(problem.clean, poison))
+    decoy = Decoy(theta, 0.0, 0.0)
+    gradient, _ = target_gradient(problem, decoy)
+    wide = evading_set(problem, (), 1.0)
+    margin = SIGNS * (goal @ theta.w + theta.b)
+    feasible = capped(wide, theta, np.full(2, 5.0), support=True)
+    x, value = two_points(problem, decoy, feasible, gradient, np.array([20, 40]) / 200)
+    found = problem.train(stack(problem.clean, Rows(np.repeat(x, [20, 40], axis=0), poison.y)))
+    assert np.all(margin <= 1)
+    assert value < 0.05 * gradient @ gradient
+    assert (
+        np.linalg.norm(found.w - theta.w) < 0.35 * np.linalg.norm(problem.train(problem.clean).w - theta.w) + 0.05
+    )

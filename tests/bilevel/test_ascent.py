@@ -8,7 +8,7 @@ from cases import FREE
 
 from poisoncli.bilevel.ascent import Ascent, OuterState, StageProblem, Step, direction, hyperiterations
 from poisoncli.bilevel.hypergradient import HypergradientMethod
-from poisoncli.training.layout import free_rows, replace_free
+from poisoncli.training.layout import free_rows
 from poisoncli.training.trainers import SGD
 
 
@@ -117,12 +117,3 @@ def test_one_compilation_serves_other_rates(climb):
     traced = hyperiterations._cache_size()
     climb(x_rate=0.1, lambda_rate=0.0, low=-1.0, fall=3.0)
     assert hyperiterations._cache_size() == traced
-
-
-def test_replaced_rows_are_the_last_of_the_last_block(case):
-    rows = case().rows(compressed=True)
-    x = jnp.full((2, 64), 0.25)
-    moved = replace_free(rows, x)
-    np.testing.assert_array_equal(free_rows(moved, 2), x)
-    np.testing.assert_array_equal(moved.blocks[-1].x[:-2], rows.blocks[-1].x[:-2])
-    np.testing.assert_array_equal(moved.blocks[-1].xt, moved.blocks[-1].x.T)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+import settings_of_lambda
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,3 +102,11 @@ def test_a_method_that_cannot_fit_is_refused_with_its_memory(memory, name, n, m,
     with pytest.raises(PoisonError, match=says):
         schedule.check_memory(name, task)
     schedule.check_memory(name, problem())
+
+
+def test_as_many_settings_as_the_memory_holds(monkeypatch):
+    whole = settings_of_lambda.problem(Logistic(), settings_of_lambda.STARTS, settings_of_lambda.LEARN)
+    each = 4 * (6 * 20 * 64 + 2 * 6 * (64 + 2) + 6 * 20)
+    for memory, expected in ((2.5 * each, 2), (each / 2, 1)):
+        monkeypatch.setattr(schedule, "CPU_MEMORY", int(memory))
+        assert schedule.settings_that_fit(whole, 6) == expected

@@ -8,11 +8,13 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import regression_run
 
 import poisoncli
 from poisoncli import Choice, FailedError, PoisonError, Run
 from poisoncli.core.errors import Interrupted
-from poisoncli.runs import export, run_file
+from poisoncli.reports import summary
+from poisoncli.runs import export, prepare, run_file
 
 SMALL = Run(
     attack=Choice("rmd", {"outer_steps": 6, "inner_steps": 8, "batch": 4}),
@@ -378,3 +380,15 @@ def test_requests_that_the_data_cannot_meet(tmp_path, fields, match):
 def test_all_but_one_row_can_be_poison(tmp_path):
     content = crafted(tmp_path, changed(fraction=1 - 1e-12))
     assert content.poison.counts[-1] <= 39
+
+
+def test_nmse_is_equation_7(tmp_path):
+    path = regression_run.crafted(tmp_path)
+    content = poisoncli.evaluate(path)
+    prepared = prepare.restore(content)
+    params, (x, y, _) = content.evaluations["none"].params[0], prepared.split.test
+    for r in range(2):
+        output = x[r] @ params["w"][r, -1, 0] + params["b"][r, -1, 0]
+        nmse = np.mean((output - y[r]) ** 2) / np.mean(y[r] ** 2)
+        assert content.evaluations["none"].test_error[r, -1] == pytest.approx(float(nmse), rel=1e-4)
+    assert summary.rows(content)[0]["measure"] == "test NMSE"

@@ -164,3 +164,21 @@ def test_presets_of_the_paper_are_complete(name):
     plan = grid.preset(name)
     assert plan.title.startswith(f"KSL {'Table' if 'table' in name else 'Fig.'} {name.lstrip('ksl-figtabe')}:")
     assert {cell.run.model.name for cell in plan.cells} <= {"svm", "multisvm"}
+
+
+def test_a_sweep_defends_and_draws_every_run(tmp_path):
+    text = """
+    title = "two"
+    defend = ["trim", "bayesclean"]
+    [base]
+    dataset = "line"
+    n_train = 40
+    fraction = 0.2
+    [line."alpha = 1"]
+    attack = { name = "stealthy", outer_steps = 3, inner_steps = 10, batch = 8 }
+    """
+    plan, folder = grid.parse(text, "here"), tmp_path / "out"
+    assert [outcome.status for outcome in grid.execute(plan, folder)] == ["done"]
+    assert [outcome.status for outcome in grid.execute(plan, folder)] == ["skipped"]
+    assert CliRunner().invoke(app, ["report", str(folder)]).exit_code == 0
+    assert (folder / "alpha-1.png").stat().st_size > 10_000

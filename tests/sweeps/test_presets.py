@@ -103,3 +103,11 @@ def test_a_sweep_that_compares_with_no_panel_is_refused():
     text = 'draw = ["decrease"]\n[panel.a]\ndataset = "digits"\nagainst = "b"\n'
     with pytest.raises(description.PoisonError, match="no panel named 'b'"):
         grid.parse(text, "text")
+
+
+@pytest.mark.parametrize("name", [name for name in grid.presets() if name.startswith("spr")])
+def test_presets_of_the_paper_are_complete(name):
+    plan = grid.preset(name)
+    assert plan.title.startswith(f"SPR Fig. {name.removeprefix('spr-fig')}:")
+    assert {cell.run.model.name for cell in plan.cells} <= {"linear", "mlp"}
+    assert set(plan.defend) <= set(description.DEFENSES)

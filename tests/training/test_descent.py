@@ -6,17 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import FREE, digits, plain_objective
-from sklearn.linear_model import LogisticRegression
+from cases import plain_objective
 
 from poisoncli.core.data import Data
-from poisoncli.core.losses import ERROR, cross_entropy, penalty
-from poisoncli.core.victim import Objective
-from poisoncli.models.logistic import Logistic
+from poisoncli.core.losses import penalty
 from poisoncli.training.descent import fit, gradient
-from poisoncli.training.layers import forward, zeros
-from poisoncli.training.layout import compress, lay_out, products, pull_back
-from poisoncli.training.score import train_and_score
+from poisoncli.training.layers import zeros
+from poisoncli.training.layout import lay_out
 from poisoncli.training.trainers import SGD
 
 KINDS = [("logistic", "l2", 1), ("mlp", "l1", 3)]
@@ -100,84 +96,8 @@ def test_left_out_columns_change_no_result(case, model, reg, lambdas):
     same(trained(case, rows), trained(case, case.rows()))
 
 
-def test_only_columns_of_zeros_are_left_out():
-    x = np.random.default_rng(0).random((2, 5, 30))
-    assert compress(x).columns is None
-    x[..., [3, 4, 7, 9]] = 0
-    x[1, 2, [4, 9]] = 1
-    assert compress(x).columns is None  # two of thirty columns are too few to gain from
-    x[1, 2, [4, 9]] = 0
-    kept = compress(x)
-    np.testing.assert_array_equal(kept.columns, np.setdiff1d(np.arange(30), [3, 4, 7, 9]))
-    np.testing.assert_array_equal(kept.x, x.astype(kept.x.dtype)[..., kept.columns])
-    np.testing.assert_array_equal(kept.xt, np.swapaxes(kept.x, 1, 2))
-
-
-@pytest.mark.parametrize("compressed", [False, True])
-def test_pull_back_is_the_transpose_of_products(case, compressed):
-    rows = case().rows(compressed=compressed)
-    rng = np.random.default_rng(0)
-    weight, d = jnp.asarray(rng.normal(size=(4, 64))), jnp.asarray(rng.normal(size=(14, 4)))
-    ahead = jnp.sum(products(weight, rows) * d)
-    np.testing.assert_allclose(ahead, jnp.sum(weight * pull_back(d, rows, 64)), rtol=1e-12)
-
-
-@pytest.mark.parametrize("log_lambda", [0.5, 2.0])
-def test_long_training_finds_the_optimum_of_scikit_learn(strict, log_lambda):
-    data = digits(120, 3)
-    kept = data.weight == 1
-    objective, rows = Objective(Logistic(), cross_entropy, "l2", float(kept.sum())), lay_out(data)
-    run = jax.jit(lambda: fit(objective, SGD(0.5, 20_000), zeros(64), jnp.array([log_lambda]), rows))
-    found = run()[0]
-    best = LogisticRegression(C=np.exp(-log_lambda), solver="newton-cholesky", tol=1e-12)
-    best.fit(data.x[kept], data.y[kept])
-    np.testing.assert_allclose(found["w"], best.coef_, atol=1e-4)
-    np.testing.assert_allclose(found["b"], best.intercept_, atol=1e-4)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Watched:
-    """A logistic model that notes when it is traced."""
-
-    seen: list = dataclasses.field(metadata={"static": True}, hash=False, compare=False)
-
-    def __hash__(self):
-        return id(self.seen)
-
-    def init(self, key, m):
-        return zeros(m)
-
-    def output(self, params, h):
-        self.seen.append(h.shape)
-        return forward(params, h, 0.0)
-
-
-def test_new_values_do_not_trace_again():
-    seen = []
-    objective = Objective(Watched(seen), cross_entropy, "l2", 14.0)
-    data = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32)[None], digits(14, 1))
-
-    def score(rate, log_lambda, seed):
-        keys = jax.random.split(jax.random.key(seed), 1)
-        train_and_score(
-            keys, objective, SGD(rate, 7), data, jnp.full((1, 1), log_lambda), data, data, error=ERROR["binary"]
-        )
-        return len(seen)
-
-    first = score(0.1, 0.0, 0)
-    assert first > 0
-    assert score(0.2, -jnp.inf, 1) == first
-    assert score(0.3, 2.5, 2) == first
-
-
 def test_infinitely_negative_log_lambda_is_no_penalty(case):
     case = case()
     rows = case.rows()
     without = case._replace(objective=dataclasses.replace(case.objective, reg="none"))
     same(trained(case._replace(log_lambda=jnp.array([-jnp.inf])), rows), trained(without, rows))
-
-
-def test_free_rows_stand_last(case):
-    case = case()
-    np.testing.assert_array_equal(case.rows(compressed=True).blocks[-1].x, case.train.x[-FREE:])

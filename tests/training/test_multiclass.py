@@ -1,19 +1,12 @@
-"""Multi-class machines against direct computation, and their collapse."""
+"""Multi-class machines against direct computation."""
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from linear_rows import several
 
 from poisoncli.core.errors import FailedError
-from poisoncli.sanitization.additive import Rows
-from poisoncli.sanitization.collapse import collapse_multiclass
 from poisoncli.training.multiclass import MulticlassLinear, descend, fit, gradient, outputs, rivals
-
-
-def rows(n=240, d=5, k=3, seed=0):
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, k, n)
-    return rng.normal(size=(n, d)) + 1.5 * np.eye(k, d)[y], y
 
 
 def loss(machine, x, y):
@@ -28,7 +21,7 @@ def test_margins_are_over_the_best_other_class():
 
 
 def test_the_gradient_is_the_derivative():
-    x, y = rows()
+    x, y = several()
     rng = np.random.default_rng(1)
     machine = MulticlassLinear(rng.normal(size=(3, 5)) * 0.3, rng.normal(size=3) * 0.3)
     by, step = gradient(machine, x, y), 1e-6
@@ -41,7 +34,7 @@ def test_the_gradient_is_the_derivative():
 
 
 def test_the_optimum_is_no_worse_than_its_surroundings():
-    x, y = rows()
+    x, y = several()
     machine = fit(x, y, 3, 0.05, tol=1e-6)
 
     def value(w, b):
@@ -57,7 +50,7 @@ def test_the_optimum_is_no_worse_than_its_surroundings():
 
 
 def test_adagrad_learns_dense_and_sparse_rows_alike():
-    x, y = rows(n=600)
+    x, y = several(n=600)
     dense, sparse = descend(x, y, 3, 0.02, 20, 3), descend(sp.csr_matrix(x), y, 3, 0.02, 20, 3)
     np.testing.assert_allclose(dense.w, sparse.w, atol=1e-9)
     assert np.mean(rivals(outputs(dense, x), y)[0] <= 0) < 0.3
@@ -65,19 +58,6 @@ def test_adagrad_learns_dense_and_sparse_rows_alike():
 
 
 def test_a_class_without_rows_is_said():
-    x, y = rows()
+    x, y = several()
     with pytest.raises(FailedError, match="no training rows"):
         descend(x[y > 0], y[y > 0], 3, 0.02, 20, 1)
-
-
-def test_collapsed_points_pull_as_all_rows_do():
-    x, y = rows()
-    machine = MulticlassLinear(0.2 * np.eye(3, 5), np.zeros(3))
-    found = collapse_multiclass(machine, Rows(x, y), integer=False)
-    assert len(found.y) <= 3 * 2
-    assert found.exact, found.why
-    assert found.mismatch < 1e-12
-    whole = gradient(machine, x, y)
-    few = [gradient(machine, point[None], [label]) for point, label in zip(found.x, found.y, strict=True)]
-    by = sum(count * part.w for count, part in zip(found.copies, few, strict=True))
-    np.testing.assert_allclose(by, whole.w * len(y), atol=1e-9)

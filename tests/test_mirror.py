@@ -44,7 +44,7 @@ ELSEWHERE = {  # module -> file below tests/; methods are in test_contract.py to
     "reports/defenses": "attacks/test_additive.py",
     "reports/figures": "reports/test_measures.py",
     "reports/panels": "reports/test_measures.py",
-    "reports/plane": "test_regression_runs.py",
+    "reports/plane": "attacks/test_stealthy.py",
     "reports/summary": "reports/test_measures.py",
     "runs/export": "runs/test_stages.py",
     "runs/options": "runs/test_description.py",

@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def collapse(
+    context: typer.Context,
     run: Annotated[str, typer.Argument(help="A run file of `poison attack` with rows added; - reads its path.")],
     out: Annotated[
         str | None, typer.Argument(help="Write the points with their labels and copies (.npz). Default: nothing.")
@@ -33,10 +34,10 @@ def collapse(
     from pathlib import Path
 
     from poisoncli.runs import replay, run_file
-    from poisoncli.runs.export import check_free
+    from poisoncli.runs.export import new_file
 
     if out:
-        check_free(Path(out), force)
+        context.with_resource(new_file(Path(out), force))
     content = run_file.read(one_path(run))
     found = replay.collapse(content, repetition, data_dir)
     points = found.points

@@ -90,7 +90,7 @@ def defend(
     from poisoncli.core.errors import PoisonError
     from poisoncli.defenses import DEFENSES
     from poisoncli.runs import audit
-    from poisoncli.runs.export import check_free
+    from poisoncli.runs.export import new_file
 
     files = paths(runs) if runs else []
     if poison is not None and dataset is None:
@@ -102,7 +102,7 @@ def defend(
     if not names:
         raise PoisonError(f"name a defense with --defense: {', '.join(DEFENSES)}, or all")
     for out in filter(None, (export, figure)):
-        check_free(Path(out), force)
+        context.with_resource(new_file(Path(out), force))
     if dataset is None:
         place = {"fraction": fraction, "repetition": repetition}
         _defend(files, names, given, export, place, json, quiet, data_dir)

@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
+    context: typer.Context,
     run: Annotated[str, typer.Argument(help="A run file of `poison attack`; - reads its path from stdin.")],
     out: Annotated[str, typer.Argument(help="The file to write: .npz, .csv or .parquet.")],
     fraction: Annotated[
@@ -33,10 +34,10 @@ def export(
     from pathlib import Path
 
     from poisoncli.runs import run_file
-    from poisoncli.runs.export import check_free, counted
+    from poisoncli.runs.export import counted, new_file
     from poisoncli.runs.export import export as export_rows
 
-    check_free(Path(out), force)
+    context.with_resource(new_file(Path(out), force))
     content = run_file.read(one_path(run))
     print(export_rows(content, out, fraction=fraction, repetition=repetition, params=params, data_dir=data_dir))
     note(f"the columns row and replaced count {counted(content)}", quiet)

@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
+    context: typer.Context,
     runs: Annotated[
         list[str], typer.Argument(help="Run files, or the folder of a sweep; - reads paths from stdin.")
     ],
@@ -47,17 +48,17 @@ def report(
     """
     from poisoncli.cli.common import evaluated
     from poisoncli.reports.figures import check_format, figure
-    from poisoncli.runs.export import check_free
+    from poisoncli.runs.export import new_file
 
     files = paths(runs)
     if len(files) == 1 and Path(files[0]).is_dir():
         path = Path(out) if out else Path(files[0]) / "figure.png"
-        check_free(path, force)
+        context.with_resource(new_file(path, force))
         print(_draw_sweep(files[0], path, draw, data_dir))
         return
     path = Path(out) if out else Path(files[0]).with_suffix(".png")
     check_format(path)
-    check_free(path, force)
+    context.with_resource(new_file(path, force))
     contents = [content for _, content in evaluated(files, data_dir, quiet)]
     if len(contents) == 1 and contents[0].defenses and not draw:
         from poisoncli.reports.defenses import draw_defended

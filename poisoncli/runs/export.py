@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from poisoncli.runs import description, run_file
 from poisoncli.runs.prepare import Prepared, poisoned, restore
 from poisoncli.runs.run_file import RunFile
 from poisoncli.tables import read
+from poisoncli.tables.lock import writing
 
 FORMATS = (".npz", ".csv", ".parquet")
 _LARGEST = 2**27  # values of a dense table
@@ -113,8 +116,19 @@ def _target_units(
     return found
 
 
-def check_free(path: Path, force: bool) -> None:
-    """Raise `PoisonError` if `path` exists, unless `force`, or its folder does not."""
+@contextlib.contextmanager
+def new_file(path: Path, force: bool) -> Iterator[None]:
+    """Hold `path` while a file for it is made, so that of two commands that write there one is refused.
+
+    Raises `PoisonError` if it exists, unless `force`, if its folder does not, or if another command writes it.
+    """
+    _check_free(path, force)
+    with writing(path, wait=False):
+        _check_free(path, force)  # another command may have put it there in between
+        yield
+
+
+def _check_free(path: Path, force: bool) -> None:
     if path.is_dir() or not path.parent.is_dir():
         raise PoisonError(f"{path} is not a place for a file: name a file in a folder that exists")
     if path.exists() and not force:

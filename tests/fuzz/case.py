@@ -119,8 +119,10 @@ def complaint(case: Case, outcome: Outcome, folder: Path) -> str:
         return f"exit status {outcome.status}"
     if outcome.status in (1, 2) and not outcome.stderr.strip() and case.streams in ("files", "ascii", "python"):
         return "refused without a word"
-    if case.signal != "SIGKILL" and (left := sorted(folder.rglob("*.writing"))):
-        return f"left {left[0].suffix} behind"
+    if case.signal != "SIGKILL":
+        left = [path for ending in ("writing", "lock") for path in sorted(folder.rglob(f"*.{ending}"))]
+        if left:
+            return f"left {left[0].suffix} behind"
     return _unreadable(case, folder)
 
 

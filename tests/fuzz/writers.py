@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 
 Verb = Callable[[Path], object]
+_TO = {"export": ("run.h5", "rows.csv"), "report": ("run.h5", "--out", "figure.png")}
+_LEFT = (["alone.h5", "run.h5"], ["rows.csv", "run.h5"], ["figure.png", "run.h5"])
 
 
 def rounds(count: int, seed: int = 0) -> list[str]:
@@ -34,13 +36,15 @@ def rounds(count: int, seed: int = 0) -> list[str]:
         partial(_both_add, (poisoncli.evaluate, poisoncli.evaluate)),
         _one_is_refused,
         _one_waits,
+        partial(_one_writes, "export", "rows.csv", (("--fraction", "0"), ("--fraction", "1"))),
+        partial(_one_writes, "report", "figure.png", (("--draw", "test_error"), ("--draw", "norm"))),
     ]
     wrong, rng = [], random.Random(seed)
     for number in range(count):
         with tempfile.TemporaryDirectory() as place:
             found = kinds[number % len(kinds)](Path(place), rng.uniform(0.0, 0.3))
             left = sorted(os.listdir(place))
-        found += [] if left == ["alone.h5", "run.h5"] else [f"{left} were left"]
+        found += [] if left in _LEFT else [f"{left} were left"]
         wrong += [f"round {number}: {what}" for what in found]
     return wrong
 
@@ -77,6 +81,36 @@ def _one_waits(place: Path, pause: float) -> list[str]:
     ended = _at_once((partial(_attack, resume=True),) * 2, path, pause)
     _wait(_fork(_attack, alone))
     return _compared(path, alone) + ([] if ended == [0, 0] else [f"statuses {ended}"])
+
+
+def _one_writes(verb: str, name: str, options: tuple[tuple[str, ...], ...], place: Path, pause: float) -> list[str]:
+    """Of two commands that write the same new file, the one that says 0 is the one whose file is there."""
+    import poisoncli
+
+    path, out = place / "run.h5", place / name
+    _wait(_fork(_attack, path))
+    _wait(_fork(poisoncli.evaluate, path))
+    commands = [partial(_command, (verb, *own, *_TO[verb])) for own in options]
+    alone = []
+    for command in commands:
+        _wait(_fork(command, path))
+        alone.append(out.read_bytes())
+        out.unlink()
+    ended = _at_once((commands[0], commands[1]), path, pause / 4)
+    if sorted(ended) != [0, 2]:
+        return [f"{verb}: statuses {ended}"]
+    return [] if out.read_bytes() == alone[ended.index(0)] else [f"{verb}: the file is of neither"]
+
+
+def _command(args: tuple[str, ...], path: Path) -> None:
+    """A command line in the folder of the run file."""
+    from poisoncli.__main__ import main as command
+
+    os.chdir(path.parent)
+    for number in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    sys.argv = ["poison", *args]
+    command()
 
 
 def _at_once(verbs: tuple[Verb, Verb], path: Path, pause: float) -> list[int]:
@@ -123,6 +157,8 @@ def _fork(verb: Verb, path: Path) -> int:
             status = 0
         except PoisonError as error:
             status = 1 if isinstance(error, FailedError) else 2
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
     finally:

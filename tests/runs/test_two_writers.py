@@ -1,5 +1,6 @@
 """Two writers of one run file: the second waits or is refused, and nothing is lost."""
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import poisoncli
 from poisoncli import Choice, FailedError, PoisonError, Run
-from poisoncli.runs import run_file, stages, update
+from poisoncli.cli import app
+from poisoncli.runs import export, run_file, stages, update
+from poisoncli.runs.export import new_file
 from poisoncli.tables.lock import writing
 
 FLIPS = Run(
@@ -205,6 +209,46 @@ def test_what_is_no_place_for_a_run_file(tmp_path):
     for place in (tmp_path / "pipe", Path("/dev/null")):
         with pytest.raises(PoisonError, match="is a device or a pipe"):
             poisoncli.attack(FLIPS, place, force=True)
+
+
+def test_of_two_commands_that_write_the_same_new_file_one_is_refused(tmp_path):
+    out = tmp_path / "rows.csv"
+    with holder(out, 60) as first:
+        for force in (False, True):
+            says = rf"rows\.csv is being written by process {first.pid}"
+            with pytest.raises(PoisonError, match=says), new_file(out, force):
+                pass
+        first.kill()
+    with new_file(out, False), pytest.raises(PoisonError, match="is being written"), new_file(out, True):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_comes_while_the_lock_is_taken_is_not_replaced(tmp_path, monkeypatch):
+    out = tmp_path / "rows.csv"
+
+    @contextlib.contextmanager
+    def slow(path, **_):
+        path.write_text("of another command")
+        yield
+
+    monkeypatch.setattr(export, "writing", slow)
+    with pytest.raises(PoisonError, match="exists: --force"), new_file(out, False):
+        pass
+
+
+@pytest.mark.parametrize("command", [["export", "run.h5", "x.csv"], ["report", "run.h5", "-o", "x.png"]])
+def test_verbs_hold_what_they_write(path, monkeypatch, command):
+    monkeypatch.chdir(path.parent)
+    poisoncli.evaluate("run.h5")
+    with holder(Path(command[-1]).resolve(), 60) as first:
+        refused = CliRunner().invoke(app, [*command, "--force"])
+        first.kill()
+    assert refused.exit_code == 2
+    assert f"is being written by process {first.pid}" in refused.stderr
+    assert not Path(command[-1]).exists()
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert sorted(os.listdir()) == sorted(["run.h5", command[-1]])
 
 
 @pytest.mark.slow

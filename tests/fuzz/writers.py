@@ -78,7 +78,8 @@ def _one_is_refused(place: Path, pause: float) -> list[str]:
 def _one_waits(place: Path, pause: float) -> list[str]:
     """Of two attacks with --resume the second waits, and finds that all is done."""
     path, alone = place / "run.h5", place / "alone.h5"
-    ended = _at_once((partial(_attack, resume=True),) * 2, path, pause)
+    attack = partial(_attack, resume=True)
+    ended = _at_once((attack, attack), path, pause)
     _wait(_fork(_attack, alone))
     return _compared(path, alone) + ([] if ended == [0, 0] else [f"statuses {ended}"])
 

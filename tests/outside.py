@@ -31,7 +31,7 @@ class Offset:
 
     hidden: tuple[int, ...] = (5,)
 
-    def init(self, key, m):
+    def init(self, key, m, outputs=1):
         return [{"w": jnp.zeros((1, m)), "b": jnp.zeros(1)}]
 
     def output(self, params, h):

@@ -54,19 +54,22 @@ class RMD:
     loss; RCH Appendix C.2).
     log_lambda_min: its lower bound; -8 has no effect any more, and -inf is the paper's.
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
+    poison_label: the class that poison rows claim to be: any `other` than their own, the `nearest` (likeliest after
+    their own to the victim of the clean rows), the `least-likely`, or one by its name; of two classes the first$
+    three are the same.
     target: the rows to be classified wrongly: `val`, `test` or `train`, `class:K` for the validation rows of class
     K, `rows:FILE` for rows by their numbers, kept out of all else. A learned lambda keeps to `val`.
     target_label: the class that these rows are pushed to; by default any wrong one.
     target_loss: what is maximized on them: the loss of the `training`, or the `margin`, which never saturates.
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     learns_lambda: ClassVar[bool] = True
     victims: ClassVar[tuple[str, ...]] = ("logistic", "mlp")
     tuned: ClassVar[tuple[str, ...]] = (
         *("outer_steps", "outer_rate", "inner_steps", "inner_rate", "batch", "log_lambda_max"),
     )
-    in_label: ClassVar[Mapping[str, Any]] = {"normalize": "point"}
+    in_label: ClassVar[Mapping[str, Any]] = {"normalize": "point", "poison_label": "other"}
     before: ClassVar[Mapping[str, Any]] = {"lambda_schedule": "constant"}
 
     outer_steps: int = option(140, low=1)
@@ -88,6 +91,7 @@ class RMD:
     warm: bool = False
     log_lambda_min: float = -8.0
     log_lambda_max: float = float("inf")
+    poison_label: str = "other"
     target: str = "val"
     target_label: str = ""
 

@@ -69,8 +69,7 @@ class StageProblem:
         """The problem of a hyperiteration, for one repetition; the model is initialized anew from `key`."""
         rows = outer_state.rows
         x = free_rows(rows, self.free)
-        start = self.objective.model.init(key, x.shape[1])
-        start = jax.tree.map(lambda leaf: leaf.astype(x.dtype), start)
+        start = self.objective.init(key, x.shape[1], x.dtype)
         return BilevelProblem(
             self.objective,
             self.trainer,

@@ -314,7 +314,8 @@ def exact(problem: BilevelProblem) -> Hypergradient:
     hessian = jax.jacfwd(lambda p: ravel_pytree(slope(shape(p), x, log_lambda))[0])(flat)
     loss, a = jax.value_and_grad(objective.clean_loss)(trained, problem.target)
     right = ravel_pytree(a)[0]
-    v = jnp.linalg.solve(hessian, right)
+    # logits of classes may all rise by the same, which changes nothing: their Hessian is singular
+    v = jnp.linalg.solve(hessian, right) if objective.outputs == 1 else jnp.linalg.lstsq(hessian, right)[0]
     return _implicit(slope, trained, x, log_lambda, shape(v), loss, _residual(hessian @ v, right))
 
 

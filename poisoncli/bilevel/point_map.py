@@ -34,8 +34,7 @@ def scores(
     train: [n, m]; positions: [p, m]; log_lambda: values to train with at every position [g], -inf for no penalty.
     key: for the initial parameters, the same for all; error: of outputs, targets and weights, for the task.
     """
-    start = objective.model.init(key, train.x.shape[1])
-    start = jax.tree.map(lambda leaf: leaf.astype(train.x.dtype), start)
+    start = objective.init(key, train.x.shape[1], train.x.dtype)
     rows = lay_out(train)
 
     def one(position: Array, value: Array) -> tuple[Array, Array]:

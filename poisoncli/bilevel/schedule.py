@@ -58,7 +58,7 @@ def make_schedule(problem: Problem, inner_steps: int, outer_steps: int, size: in
     """
     counts = problem.threat.counts
     repetitions, n, m = problem.train.x.shape
-    layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
+    layers = jax.eval_shape(lambda: problem.objective.init(jax.random.key(0), m))
     width, number = layers[0]["w"].shape[0], problem.train.x.dtype.itemsize
     memory = _memory()
     store = store_products(inner_steps, n, m, width, counts[1], size)
@@ -77,7 +77,7 @@ def make_schedule(problem: Problem, inner_steps: int, outer_steps: int, size: in
 def settings_that_fit(problem: Problem, inner_steps: int) -> int:
     """How many settings of lambda may be solved together, at least 1: as many as the memory holds."""
     _, n, m = problem.train.x.shape
-    layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
+    layers = jax.eval_shape(lambda: problem.objective.init(jax.random.key(0), m))
     width, free = layers[0]["w"].shape[0], problem.threat.counts[1]
     each = 4 * (6 * n * m + 2 * inner_steps * width * (m + free) + inner_steps * n * width)
     return max(1, _memory() // each)
@@ -86,7 +86,7 @@ def settings_that_fit(problem: Problem, inner_steps: int) -> int:
 def check_memory(hypergradient: str, problem: Problem) -> None:
     """Raise `PoisonError` where a method of HLP Table II needs more memory than there is, with the estimate."""
     m = problem.train.x.shape[2]
-    layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
+    layers = jax.eval_shape(lambda: problem.objective.init(jax.random.key(0), m))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(layers))
     numbers = problem.threat.counts[1] * m + problem.log_lambda.shape[1]
     moving = parameters + 2 * problem.threat.counts[-1] * m  # the block with the free rows moves with each of them

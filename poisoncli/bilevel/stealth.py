@@ -65,8 +65,7 @@ def fit_clean(keys: Array, objective: Objective, trainer: Trainer, train: Data, 
     """
 
     def one(key: Array, train: Data, log_lambda: Array) -> CleanFit:
-        start = objective.model.init(key, train.x.shape[1])
-        start = jax.tree.map(lambda leaf: leaf.astype(train.x.dtype), start)
+        start = objective.init(key, train.x.shape[1], train.x.dtype)
         params = fit(objective, trainer, start, log_lambda, lay_out(train))
         residual = train.y - predict(objective.model, params, train.x)
         free = jnp.sum(train.weight) - sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -171,8 +170,7 @@ def landscape(
     train: the training rows of one repetition, poison included; batch: which of them are the batch [points].
     Of `aim`, alpha and the references count.
     """
-    start = objective.model.init(key, train.x.shape[1])
-    start = jax.tree.map(lambda leaf: leaf.astype(train.x.dtype), start)
+    start = objective.init(key, train.x.shape[1], train.x.dtype)
 
     def value(place: Array) -> Array:
         x, y = train.x.at[batch[0]].set(place[:-1]), train.y.at[batch[0]].set(place[-1])

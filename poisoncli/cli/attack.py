@@ -32,7 +32,7 @@ def attack(
         typer.Option(help="The column (or array) of the targets in your own file.", rich_help_panel=DATA),
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="The classes to tell apart, such as 0,8.", rich_help_panel=DATA)
+        str | None, typer.Option(help="The classes to tell apart, such as 0,8; or all.", rich_help_panel=DATA)
     ] = None,
     n_train: Annotated[
         int | None, typer.Option(help="Training rows; the defaults are the papers'.", rich_help_panel=DATA)
@@ -122,6 +122,14 @@ def attack(
             metavar="K", help="The class to push these rows to. Default: any wrong one.", rich_help_panel=ATTACK
         ),
     ] = None,
+    poison_label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="other|nearest|least-likely|K",
+            help="The class that poison claims to be, of more than two. Default: other, any but its own.",
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
     fraction: Annotated[
         float | None,
         typer.Option(
@@ -197,7 +205,8 @@ def attack(
         "seed": seed,
     }  # fmt: skip
     names = {"dataset": dataset, "model": model, "trainer": trainer, "attack": method}
-    short = {"hypergradient": hypergradient, "target": target_rows, "target_label": target_label}
+    short = {"hypergradient": hypergradient, "target": target_rows, "target_label": target_label,
+             "poison_label": poison_label}  # fmt: skip
     options = [*(options or []), *(f"{name}={value}" for name, value in short.items() if value)]
     run = _run(config_file, names, given, options, target, classes)
     from poisoncli.runs.stages import attack as craft
@@ -253,6 +262,7 @@ def _run(
     for name, value in (("target", target), ("classes", classes)):
         if value is not None:
             data = methods["dataset"]
+            value = "" if (name, value) == ("classes", "all") else value
             methods["dataset"] = description.Choice(data.name, {**data.options, name: value})
     return dataclasses.replace(run, **methods, **changes)
 

@@ -53,6 +53,9 @@ class Problem(NamedTuple):
         settings rows, those of a repetition in a row, and so has the `Poison`.
     trusted: the rows whose row loss a learned lambda minimizes, where the attack looks at others or otherwise.
     units: how the rows were scaled.
+    poison_label: which other class a poison row takes that starts as a copy of a clean one, where there are more
+        than two: any (`other`), the one that the victim of the clean rows finds likeliest (`nearest`) or
+        `least-likely`; or the number of the class that all poison has.
     """
 
     train: Data
@@ -67,6 +70,7 @@ class Problem(NamedTuple):
     clean_only: np.ndarray | bool = False
     trusted: Data | None = None
     units: Units = Units()
+    poison_label: str | int = "other"
 
 
 class Poison(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from poisoncli.core.data import Array, Params, Task
 
@@ -22,27 +23,40 @@ def squared(output: Array, y: Array) -> Array:
     return 0.5 * (output - y) ** 2
 
 
-# models of several classes are trained to the optimum of a loss of their own: see `training.multiclass`
+def softmax_cross_entropy(output: Array, y: Array) -> Array:
+    """Cross-entropy [n] of logits `output` [n, classes] and class numbers y [n] (floats), in nats."""
+    return optax.softmax_cross_entropy(output, _one_hot(output, y))
+
+
+# models with a loss of their own are trained to its optimum: see `training.linear` and `training.multiclass`
 ROW_LOSS: dict[Task, Callable[[Array, Array], Array]] = {
     "binary": cross_entropy,
-    "multiclass": cross_entropy,
+    "multiclass": softmax_cross_entropy,
     "real": squared,
 }
 
 
 def toward(output: Array, y: Array) -> Array:
-    """Minus the binary cross-entropy [n]: it grows as rows come nearer to the label y that an attacker chose."""
-    return -cross_entropy(output, y)
+    """Minus the cross-entropy [n]: it grows as rows come nearer to the label y that an attacker chose."""
+    return -cross_entropy(output, y) if output.ndim == 1 else -softmax_cross_entropy(output, y)
 
 
 def away_margin(output: Array, y: Array) -> Array:
-    """The logit [n] against the target y in {0, 1}: unlike a loss it never saturates."""
-    return (1 - 2 * y) * output
+    """The logit [n] against the target y, or by how much the best other class exceeds it: it never saturates."""
+    return (1 - 2 * y) * output if output.ndim == 1 else -toward_margin(output, y)
 
 
 def toward_margin(output: Array, y: Array) -> Array:
-    """The logit [n] for the label y in {0, 1} that an attacker chose."""
-    return (2 * y - 1) * output
+    """The logit [n] for the label y that an attacker chose, or by how much it exceeds the best other class."""
+    if output.ndim == 1:
+        return (2 * y - 1) * output
+    chosen = _one_hot(output, y)
+    others = jnp.where(chosen > 0, -jnp.inf, output)
+    return jnp.sum(jnp.where(chosen > 0, output, 0), axis=-1) - jnp.max(others, axis=-1)
+
+
+def _one_hot(output: Array, y: Array) -> Array:
+    return jax.nn.one_hot(y.astype(int), output.shape[-1], dtype=output.dtype)
 
 
 # what an attack maximizes on its target rows, by name, and by whether it pushes them to a label; None: the row loss
@@ -75,7 +89,7 @@ def weighted_mean(values: Array, weight: Array) -> Array:
 
 
 def error_rate(output: Array, y: Array, weight: Array) -> Array:
-    """Share of the rows kept whose sign of the logit `output` [n] contradicts the target y, in [0, 1]."""
+    """Share of the rows kept whose class by `output` ([n] or [n, classes]) is not the target y, in [0, 1]."""
     return weighted_mean(wrong(output, y), weight)
 
 
@@ -85,8 +99,14 @@ def nmse(output: Array, y: Array, weight: Array) -> Array:
 
 
 def wrong(output: Array, y: Array) -> Array:
-    """1.0 [n] where the sign of the logit `output` [n] contradicts the target y in {0, 1}."""
+    """1.0 [n] where the sign of a logit [n], or the largest of logits [n, classes], says another class than y."""
+    if output.ndim > 1:
+        return (jnp.argmax(output, axis=-1) != y).astype(output.dtype)
     return ((output > 0) != (y > 0.5)).astype(output.dtype)
 
 
-ERROR: dict[Task, Callable[[Array, Array, Array], Array]] = {"binary": error_rate, "real": nmse}
+ERROR: dict[Task, Callable[[Array, Array, Array], Array]] = {
+    "binary": error_rate,
+    "multiclass": error_rate,
+    "real": nmse,
+}

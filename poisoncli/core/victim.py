@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +20,12 @@ class Model(Protocol):
     What it can declare of itself: `declared.OfModel`.
     """
 
-    def init(self, key: Array, m: int) -> Params:
-        """Initial parameters for `m` features."""
+    def init(self, key: Array, m: int, outputs: int = 1) -> Params:
+        """Initial parameters for `m` features, and for so many outputs of a row; see `Objective.outputs`."""
         ...
 
     def output(self, params: Params, h: Array) -> Array:
-        """Outputs [n] (logits, or predictions) from the first layer's products h [n, width]."""
+        """Logits or predictions [n], or logits [n, classes], from the first layer's products h [n, width]."""
         ...
 
 
@@ -78,6 +78,7 @@ class Objective:
     README for the scale.
     n_train: training rows of the run, of which log_lambda speaks.
     outer: what is looked at on other rows than those of the training; None for the row loss.
+    outputs: of the model for a row: 1 (a logit of two classes, or a real number), or one for each of more classes.
     """
 
     model: Model
@@ -85,6 +86,12 @@ class Objective:
     reg: str = dataclasses.field(metadata={"static": True})
     n_train: float
     outer: Callable[[Array, Array], Array] | None = dataclasses.field(default=None, metadata={"static": True})
+    outputs: int = dataclasses.field(default=1, metadata={"static": True})
+
+    def init(self, key: Array, m: int, dtype: Any = None) -> Params:
+        """Initial parameters for rows of `m` features; floats of type `dtype` where one is given."""
+        start = self.model.init(key, m, self.outputs)
+        return start if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), start)
 
     def value(self, params: Params, h: Array, log_lambda: Array, rows: Rows) -> Array:
         """The objective as a function of the parameters and the first layer's products h [n, width]."""

@@ -137,6 +137,8 @@ class MnistTen(_Images):
     classes: tuple[int, ...] = ()
 
     task: ClassVar[Task] = "multiclass"
+    usual_model: ClassVar[str] = "multisvm"
+    usual_attack: ClassVar[str] = "minmax"
     description: ClassVar[str] = "handwritten digits, ten classes, in their published parts"
     sizes: ClassVar[tuple[int, int, int] | None] = None
     apart: ClassVar[bool] = True

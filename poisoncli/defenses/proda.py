@@ -69,7 +69,7 @@ def _proda(
 ) -> tuple[Array, Array]:
     """Weights and losses [n] of the best of the groups `picked` [groups, size]."""
     n, m = rows.x.shape
-    start = jax.tree.map(lambda leaf: leaf.astype(rows.x.dtype), objective.model.init(key, m))
+    start = objective.init(key, m, rows.x.dtype)
     whole = lay_out(rows)
 
     def group(members: Array) -> tuple[Array, Array]:

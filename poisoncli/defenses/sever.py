@@ -76,7 +76,7 @@ def projections(gradients: np.ndarray) -> np.ndarray:
 
 @jax.jit
 def _train(key: Array, objective: Objective, trainer: SGD, log_lambda: Array, rows: Data, weight: Array) -> Params:
-    start = jax.tree.map(lambda leaf: leaf.astype(rows.x.dtype), objective.model.init(key, rows.x.shape[1]))
+    start = objective.init(key, rows.x.shape[1], rows.x.dtype)
     return fit(objective, trainer, start, log_lambda, lay_out(rows)._replace(weight=weight))
 
 

@@ -68,7 +68,7 @@ def _trim(
     """Weights and losses [n] of the best start; `keep` rows have weight 1."""
     n, m = data.x.shape
     rows = lay_out(data)
-    initial = jax.tree.map(lambda leaf: leaf.astype(data.x.dtype), objective.model.init(key, m))
+    initial = objective.init(key, m, data.x.dtype)
 
     def losses(weight: Array) -> Array:
         params = fit(objective, trainer, initial, log_lambda, rows._replace(weight=weight))

@@ -19,8 +19,8 @@ class Linear:
     attacks: ClassVar[tuple[str, ...]] = ("stealthy",)
     settings: ClassVar[Mapping[str, Any]] = as_tabled(100, 0.9, 0.1, 40)
 
-    def init(self, key: Array, m: int) -> Params:
-        return zeros(m)
+    def init(self, key: Array, m: int, outputs: int = 1) -> Params:
+        return zeros(m, outputs)
 
     def output(self, params: Params, h: Array) -> Array:
         return forward(params, h, 0.0)

@@ -1,4 +1,4 @@
-"""Logistic regression (HLP V-A): parameters start at zero."""
+"""Logistic regression (HLP V-A), of two classes or more: parameters start at zero."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from poisoncli.training.layers import forward, zeros
 
 @method
 class Logistic:
-    """Logistic regression, m x 1, initialized with zeros (HLP V-A)."""
+    """Logistic regression, m x 1, initialized with zeros (HLP V-A).
 
-    tasks: ClassVar[tuple[Task, ...]] = ("binary",)
+    For k > 2 classes softmax regression, m x k.
+    """
+
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     attacks: ClassVar[tuple[str, ...]] = ("rmd",)
 
-    def init(self, key: Array, m: int) -> Params:
-        return zeros(m)
+    def init(self, key: Array, m: int, outputs: int = 1) -> Params:
+        return zeros(m, outputs)
 
     def output(self, params: Params, h: Array) -> Array:
         return forward(params, h, 0.0)

@@ -42,8 +42,8 @@ class MultiSVM:
     loss: ClassVar[str] = "hinge"
     bias: ClassVar[str] = "penalized"
 
-    def init(self, key: Array, m: int) -> Params:
-        return zeros(m, 2)
+    def init(self, key: Array, m: int, outputs: int = 1) -> Params:
+        return zeros(m, max(outputs, 2))
 
     def output(self, params: Params, h: Array) -> Array:
         """By how much the second class exceeds the first; `training.multiclass` has the outputs of all."""

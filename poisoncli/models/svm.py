@@ -35,8 +35,8 @@ class SVM:
     passes: int = option(0, low=0)
     draws: int = option(10, low=1)
 
-    def init(self, key: Array, m: int) -> Params:
-        return zeros(m)
+    def init(self, key: Array, m: int, outputs: int = 1) -> Params:
+        return zeros(m, outputs)
 
     def output(self, params: Params, h: Array) -> Array:
         return forward(params, h, 0.0)

@@ -79,7 +79,7 @@ def draw(content: RunFile, data_dir: str | None = None, side: int = SIDE) -> Map
 
 def _fit(prepared: Prepared, train: Data, log_lambda: np.ndarray) -> Params:
     """The victim's parameters, trained on `train` [n, 2]."""
-    start = prepared.objective.model.init(jax.random.key(prepared.run.seed), 2)
+    start = prepared.objective.init(jax.random.key(prepared.run.seed), 2)
     return fit(prepared.objective, prepared.trainer, start, jnp.asarray(log_lambda), lay_out(train))
 
 

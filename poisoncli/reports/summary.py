@@ -19,7 +19,8 @@ def title(content: RunFile) -> str:
     run = description.from_json(content.run)
     classes = run.dataset.options.get("classes", ())
     data = run.dataset.options.get("path", run.dataset.name)
-    pair = f" ({' vs '.join(map(str, classes))})" if classes else ""
+    some = " vs ".join(map(str, classes)) if len(classes) <= 4 else f"{len(classes)} classes"
+    pair = f" ({some})" if classes else ""
     return f"{data}{pair}, {run.model.name}, {run.n_train:,} training rows"
 
 

@@ -17,7 +17,7 @@ from poisoncli.training.trainers import TRAINERS
 USUAL: dict[Task | None, tuple[str, str]] = {  # the model and the attack of a data set that declares none
     None: ("logistic", "rmd"),
     "binary": ("logistic", "rmd"),
-    "multiclass": ("multisvm", "minmax"),
+    "multiclass": ("logistic", "rmd"),
     "real": ("linear", "stealthy"),
 }
 

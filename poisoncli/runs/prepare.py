@@ -25,6 +25,7 @@ from poisoncli.runs.run_file import RunFile
 from poisoncli.training.settle import settle
 
 LOG = logging.getLogger(__name__)
+_MOST_USUAL = 5000  # training rows of several classes where none are asked for
 _SETTLING = 5  # what the seed's key is folded with; `run` has the others
 
 
@@ -104,7 +105,10 @@ def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray], scaler: d
         sha256=dataset.sha256,
         task=dataset.task,
         integer=dataset.integer,
-        objective=Objective(model, ROW_LOSS[dataset.task], run.reg, float(run.n_train)),
+        objective=Objective(
+            *(model, ROW_LOSS[dataset.task], run.reg, float(run.n_train)),
+            outputs=int(dataset.y.max()) + 1 if dataset.task == "multiclass" else 1,
+        ),
         trainer=description.build(run.trainer, "trainer"),
         dataset=dataset,
         target=targets.target(run, split, lambda rows: _take(dataset, rows, scaler), dataset),
@@ -172,9 +176,18 @@ def _sizes(run: Run, dataset: Dataset, rows: np.ndarray) -> tuple[int, int, int]
     if dataset.parts is not None:
         first, last = (int(np.isin(rows, part).sum()) for part in dataset.parts)
         return run.n_train or first - run.n_val, run.n_val, run.n_test or last
-    usual = defaults.dataset(run.dataset.name).sizes or default_sizes(dataset.y[rows], dataset.task)
+    usual = _declared_sizes(run, dataset) or default_sizes(dataset.y[rows], dataset.task)
     asked = (run.n_train, run.n_val, run.n_test)
     return tuple(a or u for a, u in zip(asked, usual, strict=True))  # type: ignore[return-value]
+
+
+def _declared_sizes(run: Run, dataset: Dataset) -> tuple[int, ...] | None:
+    """The sizes that a data set declares, for two classes; with more classes as many rows of each up to 5,000."""
+    sizes = defaults.dataset(run.dataset.name).sizes
+    if sizes is None or dataset.task != "multiclass":
+        return sizes
+    factor = min((int(dataset.y.max()) + 1) / 2, max(1, _MOST_USUAL / sizes[0]))
+    return tuple(int(factor * size) for size in sizes)
 
 
 def check_fit(run: Run, dataset: Dataset) -> None:

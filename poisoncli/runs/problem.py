@@ -26,7 +26,7 @@ def problem(prepared: Prepared) -> Problem:
     layers = 1
     if run.per_layer:
         m = prepared.split.train.x.shape[2]
-        layers = len(jax.eval_shape(lambda: prepared.objective.model.init(jax.random.key(0), m)))
+        layers = len(jax.eval_shape(lambda: prepared.objective.init(jax.random.key(0), m)))
     return Problem(
         train=prepared.split.train,
         target=_target(prepared),
@@ -45,6 +45,7 @@ def problem(prepared: Prepared) -> Problem:
         clean_only=np.array([run.learn_lambda and run.clean_lambda]),
         task=prepared.task,
         trusted=prepared.split.val if targets.is_general(run) and run.learn_lambda else None,
+        poison_label=targets.poison_label(run, prepared.dataset),
         units=Units(prepared.shift, prepared.scale, prepared.y_shift, prepared.y_scale),
     )
 

@@ -10,9 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from poisoncli.bilevel.initial_poison import LABELS
 from poisoncli.core.data import Array, Data, Dataset, Params, Split
 from poisoncli.core.errors import PoisonError
-from poisoncli.core.losses import ERROR, TARGET_LOSSES
+from poisoncli.core.losses import TARGET_LOSSES, error_rate
 from poisoncli.core.victim import Objective
 from poisoncli.runs import defaults
 from poisoncli.runs.description import Choice, Run
@@ -93,13 +94,23 @@ def is_general(run: Run) -> bool:
 
 
 def class_number(run: Run, name: str, class_names: tuple[str, ...] = ()) -> int:
-    """0 or 1 for the class that a user calls `name`. Raises `PoisonError` if there is none."""
+    """The number of the class that a user calls `name`. Raises `PoisonError` if there is none."""
     given = class_names or tuple(run.dataset.options.get("classes", ()))
     known: tuple[Hashable, ...] = given or defaults.dataset(run.dataset.name).class_names or (0, 1)
     names = [str(one) for one in known]
     if name not in names:
         raise PoisonError(f"there is no class {name} to target: choose one of {', '.join(names)}")
     return names.index(name)
+
+
+def poison_label(run: Run, dataset: Dataset) -> str | int:
+    """See `Problem.poison_label`. Raises `PoisonError` for a class that is not there, and for real targets."""
+    name = str(run.attack.options.get("poison_label", LABELS[0]))
+    if name in LABELS:
+        return name
+    if dataset.task == "real":
+        raise PoisonError("real targets have no classes: leave --poison-label out")
+    return class_number(run, name, dataset.class_names)
 
 
 def rate(run: Run, objective: Objective, rows: Data, params: Params) -> np.ndarray:
@@ -112,7 +123,7 @@ def rate(run: Run, objective: Objective, rows: Data, params: Params) -> np.ndarr
         return np.empty((0, 0), np.float32)
 
     def wrong(params: Params, rows: Data) -> Array:
-        return ERROR["binary"](predict(objective.model, params, rows.x), rows.y, rows.weight)
+        return error_rate(predict(objective.model, params, rows.x), rows.y, rows.weight)
 
     over_stages = jax.vmap(wrong, in_axes=(0, None))
     wanted: Any = np.asarray(jax.vmap(over_stages)(params, rows))

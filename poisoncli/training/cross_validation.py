@@ -33,8 +33,7 @@ def held_out_loss(
     n = train.y.shape[0]
     first, second = jax.random.split(key)
     fold = jax.random.permutation(first, jnp.arange(n) % folds)
-    start = objective.model.init(second, train.x.shape[1])
-    start = jax.tree.map(lambda leaf: leaf.astype(train.x.dtype), start)
+    start = objective.init(second, train.x.shape[1], train.x.dtype)
     rows = lay_out(train)
 
     def loss(held_out: Array, value: Array) -> Array:

@@ -28,15 +28,15 @@ def xavier_uniform(key: Array, sizes: Sequence[int], bias: float | Array) -> Par
 
 
 def forward(params: Params, h: Array, leak: float | Array) -> Array:
-    """Outputs [n] from the first layer's products h [n, width]; leaky ReLU between the layers."""
+    """Outputs [n], or [n, classes], from the first layer's products h [n, width]; leaky ReLU between the layers."""
     h = h + params[0]["b"][None]
     for layer in params[1:]:
         h = jnp.where(h > 0, h, leak * h) @ layer["w"].T + layer["b"][None]
-    return h[:, 0]
+    return h[:, 0] if h.shape[1] == 1 else h
 
 
 def predict(model: Model, params: Params, x: Array) -> Array:
-    """Outputs [n] of `model` for features x [n, m]."""
+    """Outputs [n], or [n, classes], of `model` for features x [n, m]."""
     return model.output(params, x @ params[0]["w"].T)
 
 

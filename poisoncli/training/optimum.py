@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
@@ -67,7 +66,7 @@ def training_scores(key: Array, data: Data, learner: Learner) -> np.ndarray:
         params = model.optimum(data.x, y, learner.lambda_)
         return -margins(params, data.x, y)
     rows = Data(jnp.asarray(dense(data.x)), jnp.asarray(y), jnp.asarray(data.weight))
-    start = jax.tree.map(lambda leaf: leaf.astype(rows.x.dtype), model.init(key, rows.x.shape[1]))
+    start = learner.objective.init(key, rows.x.shape[1], rows.x.dtype)
     params = fit(learner.objective, learner.trainer, start, jnp.asarray(learner.log_lambda), lay_out(rows))
     return np.asarray(learner.objective.loss(predict(model, params, rows.x), rows.y), float)
 

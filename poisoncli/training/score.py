@@ -47,8 +47,7 @@ def train_and_score(
     """
 
     def one(key: Array, train: Data, log_lambda: Array, val: Data, test: Data) -> Score:
-        start = objective.model.init(key, train.x.shape[1])
-        start = jax.tree.map(lambda leaf: leaf.astype(train.x.dtype), start)
+        start = objective.init(key, train.x.shape[1], train.x.dtype)
         params = fit(objective, trainer, start, log_lambda, lay_out(train))
         return Score(
             test_error=_error(error, objective, params, test),

@@ -46,8 +46,7 @@ def settle(key: Array, objective: Objective, trainer: Trainer, train: Data, log_
     loss has settled, all rows in every step.
     """
     rows = lay_out(Data(*(jnp.asarray(leaf) for leaf in train)))
-    start = objective.model.init(key, train.x.shape[1])
-    start = jax.tree.map(lambda leaf: leaf.astype(rows.y.dtype), start)
+    start = objective.init(key, train.x.shape[1], rows.y.dtype)
     log_lambda = jnp.asarray(log_lambda, rows.y.dtype)
     rate = trainer.rate or trainer.rate_for(float(curvature(key, objective, start, log_lambda, rows)))
     most, losses = trainer.epochs or LONGEST, np.full(2, np.nan)

@@ -21,6 +21,8 @@ KINDS = [
     ("mlp", "l2", 1),
     ("mlp", "l2", 3),
     ("mlp", "l1", 3),
+    ("softmax", "l2", 1),
+    ("mlp3", "l2", 3),
 ]
 
 
@@ -92,7 +94,7 @@ def test_layouts_agree(case, compressed, store):
     close(result.log_lambda, plain.log_lambda, 1e-12)
 
 
-@pytest.mark.parametrize(("model", "reg", "lambdas"), KINDS[1:6:2] + KINDS[2:3])
+@pytest.mark.parametrize(("model", "reg", "lambdas"), KINDS[1:6:2] + KINDS[2:3] + KINDS[7:])
 def test_reverse_agrees_with_finite_differences(case, model, reg, lambdas):
     case = case(model, reg, lambdas)
     trainer, step, free = SGD(0.1, 9), 1e-5, jnp.asarray(case.train.x[-FREE:])

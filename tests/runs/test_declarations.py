@@ -108,7 +108,7 @@ def test_a_listing_has_data_sets_that_declare_nothing():
             Run("diabetes", "mlp", attack="shift"),
             "which attack shift cannot take: choose --method flip or given or stealthy",
         ),
-        (Run(Choice("digits", {"classes": ()}), "mlp", attack="rmd"), "10 classes, which model mlp and attack rmd"),
+        (Run(Choice("digits", {"classes": ()}), "svm", attack="kkt"), "10 classes, which model svm and attack kkt"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_does(run, says):

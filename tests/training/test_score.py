@@ -27,7 +27,7 @@ class Watched:
     def __hash__(self):
         return id(self.seen)
 
-    def init(self, key, m):
+    def init(self, key, m, outputs=1):
         return zeros(m)
 
     def output(self, params, h):

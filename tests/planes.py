@@ -33,3 +33,16 @@ def plane(seed: int = 0, n: int = 120, m: int = 2, bad: int = 24, far: float = 8
 def learner(task: str = "real", model: str = "linear") -> Learner:
     objective = Objective(MODELS[model](), ROW_LOSS[task], "none", 120.0)
     return Learner(objective, SGD(0.2, 100), np.full(1, -np.inf, np.float32), task)
+
+
+def trusted(case: Case) -> Clues:
+    """Twenty clean rows of the plane, and the true share of the others."""
+    rng = np.random.default_rng(9)
+    x = rng.uniform(-1, 1, (20, case.data.x.shape[1])).astype(np.float32)
+    return Clues(Data(x, (x @ case.w).astype(np.float32), np.ones(20, np.float32)), 0.2)
+
+
+def weighted_line(data: Data, weight: np.ndarray) -> np.ndarray:
+    """Slopes and intercept of weighted least squares."""
+    x = np.concatenate([data.x, np.ones((len(data.y), 1))], axis=1) * np.sqrt(weight)[:, None]
+    return np.linalg.lstsq(x, data.y * np.sqrt(weight), rcond=None)[0]

@@ -8,7 +8,18 @@ import pytest
 from poisoncli.core.attack import Poison
 from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.runs import run_file
+from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.run_file import SCALER, RunFile
+
+FLIPS = Run(
+    dataset=Choice("digits"),
+    attack=Choice("flip"),
+    trainer=Choice("sgd", {"epochs": 5}),
+    n_train=30,
+    n_val=10,
+    n_test=10,
+    fraction=0.2,
+)
 
 
 def described(repetitions, rows, note=""):

@@ -37,36 +37,10 @@ def test_default_sizes_can_be_drawn(dataset):
     assert tuple(map(len, parts)) == dataset.sizes
 
 
-def test_all_digits_make_ten_classes():
-    data = Digits(classes=()).load(None)
-    assert data.task == "multiclass"
-    assert len(data.y) == Digits.rows
-    assert np.unique(data.y).tolist() == list(range(10))
-
-
-def test_order_of_classes_sets_the_positive_one():
-    assert np.array_equal(Digits(classes=(8, 0)).load(None).y, 1 - Digits().load(None).y)
-    assert Digits(classes=(8, 0)).load(None).sha256 != Digits().load(None).sha256
-
-
 @pytest.mark.parametrize("dataset", [Digits, BreastCancer])
 def test_unknown_class_is_refused(dataset):
     with pytest.raises(PoisonError, match="no class 11"):
         dataset(classes=(0, 11)).load(None)
-
-
-def test_gaussians_have_the_moments_of_the_paper():
-    data = Gaussians().load(None)
-    for label, center in ((0, -3), (1, 3)):
-        cloud = data.x[data.y == label]
-        assert cloud.mean(0) == pytest.approx([center, 0], abs=0.1)
-        assert np.cov(cloud.T) == pytest.approx(np.diag([2.5, 1.5]), abs=0.15)
-
-
-def test_gaussians_depend_on_the_seed():
-    assert Gaussians(seed=1).load(None).sha256 != Gaussians().load(None).sha256
-    with pytest.raises(PoisonError, match="0 or more"):
-        Gaussians(seed=-1).load(None)
 
 
 def test_table_describes_every_data_set_without_its_files(tmp_path, monkeypatch):

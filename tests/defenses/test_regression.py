@@ -3,28 +3,17 @@ import warnings
 import jax
 import numpy as np
 import pytest
-from planes import NOBODY, learner, plane
-from sklearn.linear_model import HuberRegressor
+from planes import learner, plane, trusted, weighted_line
 
 from poisoncli.core.data import Data
 from poisoncli.core.defense import Clues
 from poisoncli.core.errors import PoisonError
 from poisoncli.defenses import DEFENSES
-from poisoncli.defenses.bayesclean import BayesClean
-from poisoncli.defenses.duti import Duti
 from poisoncli.defenses.huber import Huber
-from poisoncli.defenses.proda import Proda
-from poisoncli.defenses.sever import Sever, projections
 from poisoncli.defenses.trim import Trim
 
 KEY = jax.random.key(0)
 REAL = ("trim", "huber", "sever", "proda", "duti", "bayesclean")
-
-
-def trusted(case) -> Clues:
-    rng = np.random.default_rng(9)
-    x = rng.uniform(-1, 1, (20, case.data.x.shape[1])).astype(np.float32)
-    return Clues(Data(x, (x @ case.w).astype(np.float32), np.ones(20, np.float32)), 0.2)
 
 
 @pytest.mark.parametrize("name", [n for n in REAL if n not in ("bayesclean", "huber")])
@@ -33,11 +22,6 @@ def test_finds_gross_outliers(name):
     more = {"confidence": 1.0} if name == "duti" else {}
     weight = DEFENSES[name](fraction=0.2, **more).weigh(KEY, case.data, learner(), trusted(case)).weight
     np.testing.assert_array_equal(weight == 0, case.bad)
-
-
-def weighted_line(data, weight):
-    x = np.concatenate([data.x, np.ones((len(data.y), 1))], axis=1) * np.sqrt(weight)[:, None]
-    return np.linalg.lstsq(x, data.y * np.sqrt(weight), rcond=None)[0]
 
 
 @pytest.mark.parametrize("defense", [Trim(fraction=0.2), Huber(epsilon=1.1), Huber()])
@@ -54,88 +38,6 @@ def test_recovers_the_line_of_the_paper_with_a_fifth_gross_outliers(defense):
     broken, _ = weighted_line(data, np.ones(200))
     assert broken > 1.5
     assert slope == pytest.approx(0.8, abs=0.25 if isinstance(defense, Huber) else 0.1)
-
-
-def test_huber_weights_give_scikit_learns_line():
-    case = plane(far=3.0)
-    weight = Huber(epsilon=1.35).weigh(KEY, case.data, learner(), NOBODY).weight
-    theirs = HuberRegressor(epsilon=1.35, alpha=1e-4, max_iter=10_000).fit(case.data.x, case.data.y)
-    np.testing.assert_allclose(weighted_line(case.data, weight)[:2], theirs.coef_, atol=2e-3)
-    assert weight.min() > 0
-
-
-def test_sever_scores_are_those_of_an_svd():
-    rng = np.random.default_rng(0)
-    g = rng.standard_normal((50, 7))
-    centered = g - g.mean(0)
-    top = np.linalg.svd(centered)[2][0]
-    np.testing.assert_allclose(projections(g), (centered @ top) ** 2, rtol=1e-8)
-
-
-def test_sever_scores_the_gradients_of_a_linear_model():
-    case = plane()
-    verdict = Sever(fraction=0.0, rounds=1).weigh(KEY, case.data, learner(), NOBODY)
-    from poisoncli.training.descent import fit
-    from poisoncli.training.layout import lay_out
-
-    setting = learner()
-    start = setting.objective.model.init(KEY, 2)
-    params = fit(setting.objective, setting.trainer, start, setting.log_lambda, lay_out(case.data))
-    x = np.concatenate([np.ones((120, 1)), case.data.x], axis=1)
-    residual = x @ np.r_[params[0]["b"], np.asarray(params[0]["w"])[0]] - case.data.y
-    np.testing.assert_allclose(verdict.score, projections(residual[:, None] * x), rtol=1e-3, atol=1e-4)
-
-
-def test_sever_drops_its_share_in_rounds():
-    case = plane()
-    for rounds in (1, 3, 7):
-        weight = Sever(fraction=0.2, rounds=rounds).weigh(KEY, case.data, learner(), NOBODY).weight
-        assert np.sum(weight == 0) == 24
-
-
-def test_proda_has_as_many_groups_as_the_bound_needs():
-    count = Proda(epsilon=1e-5, size=5).groups(0.6)
-    assert (1 - 0.6**5) ** count <= 1e-5 < (1 - 0.6**5) ** (count - 1)
-    assert Proda().groups(1.0) == 1
-
-
-def test_duti_does_not_work_without_trusted_rows():
-    with pytest.raises(PoisonError, match="--trusted"):
-        Duti().weigh(KEY, plane().data, learner(), NOBODY)
-
-
-@pytest.mark.parametrize("rule", ["printed", "interval"])
-def test_bayesclean_follows_its_rule(rule):
-    case = plane()
-    defense = BayesClean(rule=rule)
-    verdict = defense.weigh(KEY, case.data, learner(), NOBODY)
-    mean, std, y = verdict.why["mean"], verdict.why["std"], case.data.y
-    for number, (a, b) in enumerate([(-1, 0.5), (0.5, 1.5), (1.5, np.inf)], 1):
-        if rule == "printed":
-            inside = (np.abs(y) <= np.abs(mean + b * std)) & ((a < 0) | (np.abs(y) > np.abs(mean + a * std)))
-        else:
-            inside = (np.abs(y - mean) <= b * std) & (np.abs(y - mean) > a * std)
-        assert np.all(verdict.why["set"][inside] <= number)
-    np.testing.assert_array_equal(verdict.weight == 1, verdict.why["set"] == 1)
-    np.testing.assert_array_equal(verdict.weight == 1, verdict.score <= 0)
-    keep = BayesClean(rule=rule, flagged="keep").weigh(KEY, case.data, learner(), NOBODY)
-    np.testing.assert_array_equal(keep.weight == 1, verdict.why["set"] <= 2)
-    assert np.mean(verdict.weight[case.bad]) == 0
-
-
-def test_bayesclean_predicts_the_line_and_its_noise_also_with_collinear_columns():
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((300, 3)) + 0.3
-    level = x @ rng.standard_normal(3) + 2
-    y = level + 0.5 * rng.standard_normal(300)
-    doubled = np.concatenate([x, x[:, :1], np.ones((300, 1))], axis=1)
-    for features in (x, doubled):
-        mean, std = BayesClean().predictive(features, y, features)
-        np.testing.assert_allclose(mean, level, atol=0.15)
-        np.testing.assert_allclose(std, 0.5, rtol=0.1)
-    few, some = BayesClean().predictive(rng.standard_normal((10, 25)), y[:10], rng.standard_normal((4, 25)))
-    assert np.all(np.isfinite(few))
-    assert np.all(some > 0)
 
 
 @pytest.mark.parametrize("name", REAL)

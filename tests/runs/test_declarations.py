@@ -10,12 +10,11 @@ import outside
 import pytest
 
 from poisoncli.attacks import ATTACKS
-from poisoncli.core import declared
 from poisoncli.core.errors import PoisonError
 from poisoncli.datasets import DATASETS, describe
 from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
-from poisoncli.runs import defaults, description, prepare, run_file, stages
+from poisoncli.runs import description, prepare, run_file, stages
 from poisoncli.runs.description import Choice, Run, resolve
 from poisoncli.training.trainers import TRAINERS
 
@@ -114,38 +113,6 @@ def test_a_listing_has_data_sets_that_declare_nothing():
 def test_what_does_not_fit_is_refused_with_what_does(run, says):
     with pytest.raises(PoisonError, match=says):
         prepare.prepare(resolve(run))
-
-
-def test_an_option_of_the_name_of_a_declaration_is_an_option():
-    @dataclasses.dataclass(frozen=True)
-    class Odd:
-        sparse: bool = True
-        attacks: tuple[str, ...] = ("kkt",)
-
-    assert declared.read(declared.OfModel, Odd) == declared.OfModel()
-
-
-def test_every_declaration_in_the_package_is_one_that_is_read():
-    kinds = {"attack": declared.OfAttack, "model": declared.OfModel, "trainer": declared.OfTrainer}
-    for kind, of in kinds.items():
-        for name, made in description.TABLES[kind].items():
-            own = {f.name for f in dataclasses.fields(made)}
-            told = {key for key in vars(made).get("__annotations__", {}) if key not in own}
-            assert told <= {*of._fields, "loss", "bias"}, name  # the last two belong to `Exact`
-
-
-def test_names_that_methods_declare_exist():
-    for name in ATTACKS:
-        assert set(defaults.attack(name).victims) <= set(MODELS)
-        assert set(defaults.attack(name).tuned) <= {f.name for f in dataclasses.fields(ATTACKS[name])}
-    for name in MODELS:
-        assert set(defaults.model(name).attacks) <= set(ATTACKS)
-        assert set(defaults.model(name).tuned) <= {f.name for f in dataclasses.fields(MODELS[name])}
-    for name in DATASETS:
-        told = defaults.dataset(name)
-        assert set(told.settings_of) <= set(MODELS)
-        assert told.usual_model in ("", *MODELS)
-        assert told.usual_attack in ("", *ATTACKS)
 
 
 def test_floats_that_compiled_code_must_know_are_no_leaves_without_future_annotations():

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poisoncli.attacks import ATTACKS
 from poisoncli.core.errors import PoisonError
 from poisoncli.datasets import DATASETS
 from poisoncli.runs import description
@@ -24,7 +23,6 @@ from poisoncli.runs.description import (
     same,
     to_json,
 )
-from poisoncli.runs.options import range_of
 
 # HLP Table IV: outer steps, alpha, eta, T, log of the largest lambda; Table V: eta, epochs, the same eta and T.
 PAPER = {
@@ -266,12 +264,6 @@ def test_whole_numbers_are_read_exactly(text, number):
     assert from_mapping({"seed": text}).seed == number
 
 
-def test_text_of_a_list_makes_a_list():
-    run = resolve(Run(Choice("digits", {"classes": "3,5"}), Choice("mlp", {"hidden": "8, 4"})))
-    assert run.dataset.options["classes"] == (3, 5)
-    assert run.model.options["hidden"] == (8, 4)
-
-
 @given(runs)
 def test_resolving_twice_changes_nothing(run):
     assert resolve(resolve(run)) == resolve(run)
@@ -320,9 +312,3 @@ def test_absent_toml_is_refused(tmp_path):
 )
 def test_a_path_is_a_file(name, expected):
     assert named("dataset", name) == expected
-
-
-@pytest.mark.parametrize("attack", ATTACKS.values())
-def test_ranges_are_told_in_words(attack):
-    for field in dataclasses.fields(attack):
-        assert (range_of(field) != "") == bool(field.metadata)

@@ -1,14 +1,8 @@
 """The run file: what is written is read again to the bit, and nothing is ever half-written."""
 
 import dataclasses
-import errno
-import fcntl
 import json
 import os
-import signal
-import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -20,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from small_run import described, example, refused
 
 from poisoncli.core.attack import Poison
-from poisoncli.core.errors import FailedError, PoisonError
+from poisoncli.core.errors import PoisonError
 from poisoncli.runs import run_file
 from poisoncli.runs.run_file import SCALER, Defended, Evaluation, RunFile
 
@@ -122,12 +116,6 @@ def test_arrays_name_their_axes_and_units(path):
         assert [axis.label for axis in file["attack/x"].dims] == ["repetition", "point", "feature"]
         assert file["attack/loss"].attrs["unit"] == "nats"
         assert set(file.attrs) == {"schema", "version", "run"}
-
-
-def test_permissions_are_those_of_any_new_file(path):
-    other = path.with_name("other")
-    other.touch()
-    assert path.stat().st_mode == other.stat().st_mode
 
 
 def test_truncated_file_is_refused(path):
@@ -282,153 +270,3 @@ def deep(file):
 def test_foreign_content_is_refused(path, change, match):
     edit(path, change)
     refused(path, match)
-
-
-def full(_):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_full_disk_leaves_the_old_file_and_nothing_else(path, monkeypatch, call):
-    before = path.read_bytes()
-    monkeypatch.setattr(os, call, lambda *_: full(_))
-    for target in (path, path.with_name("new.h5")):
-        with pytest.raises(FailedError, match="No space left on device") as error:
-            run_file.write(target, example(0.25))
-        assert "\n" not in str(error.value)
-    assert path.read_bytes() == before
-    assert os.listdir(path.parent) == ["run.h5"]
-
-
-def test_interruption_leaves_nothing_behind(path, monkeypatch):
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        run_file.write(path, example(0.25))
-    assert os.listdir(path.parent) == ["run.h5"]
-    assert same(run_file.read(path), example())
-
-
-def test_absent_folder_is_a_failure(tmp_path):
-    with pytest.raises(FailedError, match="cannot write"):
-        run_file.write(tmp_path / "absent" / "run.h5", example())
-
-
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
-def test_the_mode_of_a_file_is_kept(path, mode):
-    path.chmod(mode)
-    run_file.write(path, example(0.25))
-    assert path.stat().st_mode & 0o7777 == mode
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser gives files away")
-def test_the_owner_of_a_file_is_kept(path):
-    os.chown(path, 1234, 2345)
-    run_file.write(path, example(0.25))
-    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 2345)
-
-
-def test_rights_of_a_group_that_cannot_be_kept_are_taken_away(path, monkeypatch):
-    path.chmod(0o664)
-    real, foreign = Path.stat, list(path.stat())
-    foreign[5] += 1  # its group
-    monkeypatch.setattr(
-        Path, "stat", lambda self, **how: os.stat_result(foreign) if self == path else real(self, **how)
-    )
-    monkeypatch.setattr(os, "chown", lambda *_: (_ for _ in ()).throw(PermissionError()))
-    run_file.write(path, example(0.25))
-    monkeypatch.undo()
-    assert path.stat().st_mode & 0o7777 == 0o604
-
-
-@pytest.mark.parametrize("there", [True, False], ids=["target", "no target yet"])
-def test_a_link_is_written_through(path, there):
-    (path.parent / "far").mkdir()
-    target, link = path.parent / "far" / "target.h5", path.parent / "link.h5"
-    link.symlink_to("far/target.h5")
-    if there:
-        target.write_bytes(path.read_bytes())
-        target.chmod(0o600)
-    run_file.write(link, example(0.25))
-    assert link.is_symlink()
-    assert same(run_file.read(target), example(0.25))
-    assert not there or target.stat().st_mode & 0o7777 == 0o600
-    assert os.listdir(target.parent) == ["target.h5"]
-
-
-def test_links_in_a_circle_are_a_failure(tmp_path):
-    (tmp_path / "a.h5").symlink_to("b.h5")
-    (tmp_path / "b.h5").symlink_to("a.h5")
-    with pytest.raises(FailedError, match="cannot write"):
-        run_file.write(tmp_path / "a.h5", example())
-    assert (tmp_path / "a.h5").is_symlink()
-
-
-def test_what_is_no_file_is_not_replaced(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "link").symlink_to("/dev/null")
-    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/null")):
-        with pytest.raises(PoisonError, match="is a device or a pipe"):
-            run_file.write(path, example())
-    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-
-
-def test_a_read_only_file_is_refused(path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda place, how: Path(place) != path or how != os.W_OK)
-    with pytest.raises(PoisonError, match=r"is read-only: .*chmod"):
-        run_file.write(path, example(0.25))
-    assert same(run_file.read(path), example())
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_unwritable_folder_is_a_failure(path):
-    path.parent.chmod(0o500)
-    with pytest.raises(FailedError, match="cannot write"):
-        run_file.write(path, example(0.25))
-    path.parent.chmod(0o700)
-    assert same(run_file.read(path), example())
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from poisoncli.runs import run_file
-content = run_file.read(sys.argv[1])
-import dataclasses
-content = dataclasses.replace(content, run="new")
-def kill(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-setattr(os, sys.argv[2], kill)
-run_file.write(Path(sys.argv[1]), content)
-"""
-
-
-@pytest.mark.parametrize("call", ["fsync", "chmod", "replace"])
-def test_kill_in_mid_write_leaves_the_old_file(path, call):
-    done = subprocess.run([sys.executable, "-c", KILLED, path, call], check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert same(run_file.read(path), example())
-    assert len(os.listdir(path.parent)) == 2  # what the kill left behind
-    run_file.write(path, example(0.25))
-    assert os.listdir(path.parent) == ["run.h5"]
-
-
-def test_only_abandoned_files_of_the_same_run_are_removed(path):
-    folder = path.parent
-    others = [
-        folder / name for name in (".other.h5.abcdefgh.writing", ".run.h5.mybackup", ".run.h5.longer_.writing2")
-    ]
-    for other in others:
-        other.write_bytes(b"mine")
-    held = folder / ".run.h5.abcdefgh.writing"  # as a second process in mid-write has it
-    held.write_bytes(b"half")
-    with held.open("r+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        run_file.write(path, example(0.25))
-        assert held.exists()
-    run_file.write(path, example(0.25))
-    assert not held.exists()
-    assert all(other.read_bytes() == b"mine" for other in others)

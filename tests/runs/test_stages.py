@@ -14,7 +14,7 @@ import poisoncli
 from poisoncli import Choice, FailedError, PoisonError, Run
 from poisoncli.core.errors import Interrupted
 from poisoncli.reports import summary
-from poisoncli.runs import export, prepare, run_file
+from poisoncli.runs import prepare, run_file
 
 SMALL = Run(
     attack=Choice("rmd", {"outer_steps": 6, "inner_steps": 8, "batch": 4}),
@@ -318,23 +318,6 @@ def test_evaluation_after_a_change_of_the_data_is_refused(tmp_path, table):
     with pytest.raises(PoisonError, match="has changed since the poison was crafted"):
         poisoncli.evaluate(path)
     assert path.read_bytes() == before
-
-
-def test_own_data_come_back_in_their_own_units(tmp_path, table):
-    run = changed(dataset=Choice("file", {"path": str(table), "target": "kind"}), n_train=0, n_val=0, n_test=0)
-    content = poisoncli.evaluate(poisoncli.attack(run, tmp_path / "run.h5"))
-    assert np.all(np.isfinite(content.evaluations["none"].test_error))
-    export.export(content, tmp_path / "poisoned.npz")
-    with np.load(tmp_path / "poisoned.npz") as found:
-        raw = np.genfromtxt(table, delimiter=",", skip_header=1, usecols=range(4))
-        clean, row = found["poison"] == 0, found["row"] - 1  # data rows count from 1
-        np.testing.assert_allclose(found["x"][clean], raw[row[clean]], rtol=1e-5, atol=1e-6)
-        assert not np.allclose(found["x"][~clean], raw[row[~clean]], rtol=1e-3)
-        assert np.all((found["x"] >= raw.min(0) - 1e-4) & (found["x"] <= raw.max(0) + 1e-4))
-        assert found["poison"].sum() == content.poison.counts[-1]
-        np.testing.assert_array_equal(found["replaced"], np.where(clean, -1, found["row"]))
-        labels = np.genfromtxt(table, delimiter=",", skip_header=1, usecols=4, dtype=str) == "spam"
-        np.testing.assert_array_equal(found["y"] == labels[row], clean)
 
 
 def test_a_lambda_for_each_layer(tmp_path):

@@ -33,11 +33,9 @@ ELSEWHERE = {  # module -> file below tests/; methods are in test_contract.py to
     "reports/summary": "reports/test_measures.py",
     "runs/say": "runs/test_own_data.py",
     "tables/csv_file": "datasets/test_file.py",
-    "tables/encode": "datasets/test_table.py",
-    "tables/folder": "datasets/test_table.py",
-    "tables/inspect": "datasets/test_table.py",
-    "tables/read": "datasets/test_file.py",
-    "tables/schema": "datasets/test_table.py",
+    "tables/folder": "tables/test_encode.py",
+    "tables/inspect": "tables/test_encode.py",
+    "tables/schema": "tables/test_encode.py",
     "tables/write": "runs/test_own_data.py",
 }
 TOLD = {*NO_LOGIC, *ELSEWHERE}

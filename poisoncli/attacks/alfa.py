@@ -32,8 +32,6 @@ class Alfa(SearchOptions):
     """
 
     evades: ClassVar[tuple[str, ...]] = ("l2",)  # as in KSL Appendix D
-    finish: ClassVar[str] = "keep"
-    copies: ClassVar[bool] = True
 
     rounds: int = option(default=10, low=1)
 

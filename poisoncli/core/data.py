@@ -41,10 +41,26 @@ class Sparse(list):
         return (len(self), *self[0].shape)
 
 
+class Division(NamedTuple):
+    """How the rows of a user's own table are parted into training, validation and test rows.
+
+    parts: the numbers of each part's rows, where he says; drawn from the training rows where those for validation
+        are none. groups: of each row [N]; no group has rows in two parts. times: of each row [N]; training rows
+        come before validation rows, and these before test rows. Otherwise at random, with the same share of each
+        class in all parts.
+    balanced: each part has as many rows of each class.
+    """
+
+    parts: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    groups: np.ndarray | None = None
+    times: np.ndarray | None = None
+    balanced: bool = False
+
+
 class Dataset(NamedTuple):
     """A whole data set before it is split.
 
-    x: features [N, m], float32 or float64, within `low` and `high`.
+    x: features [N, m], float32 or float64, within `low` and `high`; None for a `table`.
     y: targets [N], float32 or float64: 0 and 1 (binary), 0 ... c-1 (multiclass) or real numbers.
     low, high: the domain of a feature, as scalars or [m]; an attacker must stay within it.
     task: what the targets are.
@@ -55,6 +71,8 @@ class Dataset(NamedTuple):
     counted: how these are counted, in words.
     class_names: what the user calls the classes 0, 1, ...; empty where the targets are real.
     domain: what poison could be real, column by column, where the rows come from a user's table.
+    table: a user's rows before they are encoded (`tables.encode.Table`), which waits for the training rows.
+    division: how a user's own rows are parted; None: balanced, as in the papers, or by `parts`.
     x may also be a SciPy CSR matrix [N, m]: word counts for a linear model.
     """
 
@@ -70,6 +88,13 @@ class Dataset(NamedTuple):
     numbers: np.ndarray | None = None
     counted: str = FROM_ZERO
     domain: Domain | None = None
+    table: Any = None
+    division: Division | None = None
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the features are, or will be, a CSR matrix."""
+        return self.table.sparse if self.table is not None else hasattr(self.x, "indptr")
 
     @property
     def row_numbers(self) -> np.ndarray:

@@ -32,9 +32,6 @@ def stages(content: RunFile, table: Sequence[Row]) -> Table:
         "rows": lambda row: str(row["poison"]),
         summary.measure(content): percent,
     }
-    if "test_error_relaxed" in table[0]:
-        columns["unrounded"] = lambda row: percent({**row, **_as_it_was(row, "relaxed")})
-        columns["rounded, not exchanged"] = lambda row: percent({**row, **_as_it_was(row, "rounded")})
     if any(row["val_loss"] == row["val_loss"] for row in table):  # not NaN: there are validation rows
         columns["validation loss"] = lambda row: f"{row['val_loss']:.3f}"
     if penalized:
@@ -153,11 +150,6 @@ def percent(row: Row) -> str:
 def share(value: float) -> str:
     """A share in percent; a dash where it is not defined."""
     return "-" if value != value else f"{100 * value:.1f} %"
-
-
-def _as_it_was(row: Row, step: str) -> Row:
-    """The test error of a row before the poison was rounded, or exchanged; for comparison, without its spread."""
-    return {"test_error": row[f"test_error_{step}"], "repetitions": 1}
 
 
 def _decrease(row: Row) -> str:

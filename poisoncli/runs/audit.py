@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 import math
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.sparse as sp
 
 from poisoncli.core.data import Data, Dataset
 from poisoncli.core.defense import Clues, Learner
@@ -21,11 +19,16 @@ from poisoncli.core.victim import Objective
 from poisoncli.runs import defaults, description, run_file
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import nonzero
+from poisoncli.tables import read
+from poisoncli.tables.csv_file import read_csv
+from poisoncli.tables.encode import Encoder, scaled
+from poisoncli.tables.write import FORMATS, encoded
 from poisoncli.training.settle import settle
 from poisoncli.training.trainers import Momentum
 
 LOG = logging.getLogger(__name__)
 SPARSE_LAMBDA = 0.01  # of the learner on sparse rows, which needs a penalty
+_SHARED = ("target", "classes", "task", "column", "ignore")  # what is said of a file, that holds of another too
 IN_TARGET_UNITS = ("mean", "std", "residual", "correction")
 
 
@@ -38,6 +41,7 @@ class Audited:
     the target where they are targets.
     row [n]: the number of each in the user's file or in the data set, counted as `counted` says.
     class_names: what the user calls the classes 0, 1, ... of y; empty where the targets are real.
+    encoder: of a user's table, which holds the rows [n] as they stand there; x is then None.
     """
 
     defense: str
@@ -51,6 +55,7 @@ class Audited:
     row: np.ndarray
     counted: str
     class_names: tuple[str, ...] = ()
+    encoder: Encoder | None = None
 
     def columns(self) -> dict[str, np.ndarray]:
         """The result as columns [n], most suspicious rows first."""
@@ -85,8 +90,9 @@ def audit(
         raise PoisonError("the targets are all the same: name a target that varies with --target")
     choice = description.resolve_defense(Choice(defense) if isinstance(defense, str) else defense)
     method = description.build(choice, "defense")
-    rows, shift, scale = _scaled(data, data)
-    known = _trusted(run, trusted, data, data_dir)
+    encoder = data.table.fit(np.arange(len(data.y))[None]) if data.table is not None else None
+    rows, shift, scale = _scaled(data, data, encoder)
+    known = _trusted(run, trusted, data, encoder, data_dir)
     learner = _learner(data, rows, lambda_)
     verdict = method.weigh(jax.random.key(seed), rows, learner, Clues(known, float("nan")))
     if not np.any(verdict.weight > 0):
@@ -110,6 +116,7 @@ def audit(
         row=data.row_numbers,
         counted=data.counted,
         class_names=_class_names(run, data),
+        encoder=encoder,
     )
 
 
@@ -123,29 +130,40 @@ def load(dataset: Choice, data_dir: str | None = None) -> Dataset:
     return description.build(description.resolve(Run(dataset=dataset)).dataset, "dataset").load(data_dir)
 
 
-def _scaled(data: Dataset, by: Dataset) -> tuple[Data, float, float]:
-    """`data` scaled by the rows of `by`, and shift and scale of the targets."""
-    if sp.issparse(data.x):  # counts stay what they are
-        return Data(data.x, np.asarray(data.y, np.float32), np.ones(len(data.y), np.float32)), 0.0, 1.0
-    x = np.asarray(by.x, float)
+def _scaled(data: Dataset, by: Dataset, encoder: Encoder | None) -> tuple[Data, float, float]:
+    """`data` encoded and scaled by the rows of `by`, and shift and scale of the targets."""
     real = by.task == "real"
-    width = nonzero(x.std(0), np.abs(x).max(0))
     shift, scale = (float(np.mean(by.y, dtype=float)), float(np.std(by.y, dtype=float))) if real else (0.0, 1.0)
-    inputs = ((data.x - x.mean(0)) / width).astype(np.float32)
     targets = ((np.asarray(data.y, float) - shift) / scale).astype(np.float32)
+    every = np.arange(len(targets))
+    if encoder is not None:
+        widths = encoder.scaler(np.arange(len(by.y))[None])
+        own = dataclasses.replace(encoder, table=encoder.table.like(data.table.frame))
+        inputs = scaled(own.take(every, 0), widths["shift"][0], widths["scale"][0])
+    elif data.sparse:  # counts stay what they are
+        inputs = data.x
+    else:
+        x = np.asarray(by.x, float)
+        inputs = ((data.x - x.mean(0)) / nonzero(x.std(0), np.abs(x).max(0))).astype(np.float32)
     return Data(inputs, targets, np.ones(len(targets), np.float32)), shift, scale
 
 
-def _trusted(run: Run, path: str, data: Dataset, data_dir: str | None) -> Data:
-    """The trusted rows, scaled as `data` is; none without a file."""
+def _trusted(run: Run, path: str, data: Dataset, encoder: Encoder | None, data_dir: str | None) -> Data:
+    """The trusted rows, encoded and scaled as `data` is; none without a file."""
+    m = encoder.m if encoder is not None else data.x.shape[1]
     if not path:
-        return Data(*(np.zeros(shape, np.float32) for shape in ((0, data.x.shape[1]), 0, 0)))
-    options = {name: value for name, value in run.dataset.options.items() if name in ("target", "classes")}
+        return Data(*(np.zeros(shape, np.float32) for shape in ((0, m), 0, 0)))
+    options = {name: value for name, value in run.dataset.options.items() if name in _SHARED}
     choice = description.resolve(Run(dataset=Choice("file", {**options, "path": path}))).dataset
     found = description.build(choice, "dataset").load(data_dir)
-    if found.x.shape[1] != data.x.shape[1] or found.task != data.task:
+    same = (
+        found.table is not None and {one.name for one in encoder.table.columns} <= set(found.table.frame.columns)
+        if encoder is not None
+        else found.x is not None and found.x.shape[1] == m
+    )
+    if not same or found.task != data.task:
         raise PoisonError(f"{path} has other columns than the data: give trusted rows of the same form")
-    return _scaled(found, data)[0]
+    return _scaled(found, data, encoder)[0]
 
 
 def _learner(data: Dataset, rows: Data, lambda_: float | None) -> Learner:
@@ -153,7 +171,7 @@ def _learner(data: Dataset, rows: Data, lambda_: float | None) -> Learner:
     if lambda_ is not None and not (lambda_ >= 0 and math.isfinite(lambda_)):
         raise PoisonError(f"--lambda {lambda_} is not a coefficient: give a number of at least 0")
     value = lambda_ or 0.0
-    if sp.issparse(data.x):
+    if data.sparse:
         value = value or SPARSE_LAMBDA
         LOG.info("the learner is a linear svm with --lambda %g", value)
         objective = Objective(
@@ -174,27 +192,22 @@ def _learner(data: Dataset, rows: Data, lambda_: float | None) -> Learner:
 
 
 def write_kept(found: Audited, out: str | Path) -> Path:
-    """Write the rows that the defense keeps: a CSV file's own lines to .csv, otherwise x, y, row to .npz.
+    """Write the rows that the defense keeps: a CSV file's own lines to .csv, else the columns; x, y, row to .npz.
 
     Rows of classes that were not chosen are not judged, and not written. Raises `PoisonError` for another format.
     """
-    path, source = Path(out), Path(found.path).expanduser()
-    kept = found.weight > 0
-    buffer = io.BytesIO()
-    if path.suffix == ".npz":
-        np.savez_compressed(buffer, x=found.x[kept], y=found.y[kept], row=found.row[kept])
-        run_file.replace(path, buffer.getvalue())
-        return path
-    if path.suffix != ".csv":
-        raise PoisonError(f"{path} has no format that can be written: end its name in .csv or .npz")
-    import pandas as pd
+    import pandas
 
-    if source.suffix.lower() == ".csv":
-        frame: Any = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        frame = frame.iloc[found.row - 1]
+    path, source = Path(out), Path(found.path).expanduser()
+    if path.suffix not in FORMATS:
+        raise PoisonError(f"{path} has no format that can be written: end its name in {', '.join(FORMATS)}")
+    kept, x = found.weight > 0, None
+    if path.suffix == ".csv" and read.kind_of(source) in (".csv", ".tsv"):
+        frame: Any = read_csv(source, as_text=True).iloc[found.row[kept] - 1]
+    elif found.encoder is not None and path.suffix != ".npz":
+        frame = found.encoder.table.frame[kept].assign(row=found.row[kept])
     else:
-        frame = pd.DataFrame(found.x, columns=[f"x{i}" for i in range(found.x.shape[1])]).assign(
-            y=found.y, row=found.row
-        )
-    run_file.replace(path, frame[kept].to_csv(index=False).encode())
+        frame = pandas.DataFrame({"y": found.y[kept], "row": found.row[kept]})
+        x = found.x[kept] if found.encoder is None else found.encoder.take(np.flatnonzero(kept), 0)
+    run_file.replace(path, encoded(frame, path.suffix, x))
     return path

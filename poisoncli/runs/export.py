@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from poisoncli.core.data import FROM_ZERO
+from poisoncli.core.data import FROM_ZERO, Dataset
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import description, rounding, run_file
+from poisoncli.runs import description, run_file
 from poisoncli.runs.prepare import Prepared, poisoned, restore
 from poisoncli.runs.run_file import RunFile
 from poisoncli.tables import read
 from poisoncli.tables.lock import writing
-
-FORMATS = (".npz", ".csv", ".parquet")
-_LARGEST = 2**27  # values of a dense table
+from poisoncli.tables.write import FORMATS, encoded, with_cells
 
 
 def export(
@@ -36,10 +33,11 @@ def export(
     """Write the poisoned training rows of one stage and repetition to `out` (.npz, .csv or .parquet).
 
     fraction: of poison; the stage nearest to it is taken, by default the last.
-    Columns: the features x0, x1, ... in the data set's own units (.npz: one array `x`, or the arrays of a CSR
-    matrix), `y`, `poison` (1 for poison rows), `row` (the row of the data set that stood, or stands, there, counted
-    as `counted` says; -1 for added rows) and `replaced` (that row's number for poison rows, -1 for clean and for
-    added ones).
+    Columns: those of a user's table, as they stand there, poison with the cells that it stands for; of other data
+    sets, and in .npz, the features x0, x1, ... in the data set's own units (.npz: one array `x`, or the arrays of a
+    CSR matrix) and `y`. Then `poison` (1 for poison rows), `row` (the row of the data set that stood, or stands,
+    there, counted as `counted` says; -1 for added rows) and `replaced` (that row's number for poison rows, -1 for
+    clean and for added ones).
     params: add the victim's parameters w0, b0, ... (.npz only).
     defense: leave out the rows that this defense removed, and add its `weight` and `score`.
 
@@ -54,30 +52,63 @@ def export(
     if not 0 <= repetition < prepared.run.repetitions:
         raise PoisonError(f"repetition {repetition} is not there: the run has 0 to {prepared.run.repetitions - 1}")
     stage = _stage(content, fraction, prepared.run.n_train)
-    data, is_poison, number = poisoned(prepared.split.train, content.poison, stage)
+    data, is_poison, _ = poisoned(prepared.split.train, content.poison, stage)
     places = content.split["train"][repetition]
     added = np.full(data.y.shape[1] - len(places), -1)  # they stand in for none
     rows, places = np.append(prepared.dataset.row_numbers[places], added), np.append(places, added)
-    columns = {
-        "y": _target_units(prepared, data.y[repetition], places, is_poison[repetition], repetition),
-        "poison": is_poison[repetition].astype(np.int8),
-        "row": rows,
-        "replaced": np.where(is_poison[repetition], rows, -1),
-    }
-    x = data.x[repetition]
-    if not sp.issparse(x):
-        x = _feature_units(prepared, x, places, is_poison[repetition], repetition)
-        if content.rounding and prepared.domain is not None:
-            allowed = rounding.possible(prepared, prepared.domain, content.poison, repetition)
-            x[is_poison[repetition]] = allowed[number[repetition][is_poison[repetition]]]
-    kept = data.weight[repetition] > 0
+    poison, kept = is_poison[repetition], data.weight[repetition] > 0
+    marks: dict[str, Any] = {"poison": poison.astype(np.int8), "row": rows, "replaced": np.where(poison, rows, -1)}
     if defense:
         stays, more = _kept(content, defense, repetition, stage)
-        kept, columns = kept & stays, {**columns, **more}
-    x, columns = x[kept], {name: column[kept] for name, column in columns.items()}
+        kept, marks = kept & stays, {**marks, **more}
+    marks = {name: column[kept] for name, column in marks.items()}
+    x, y = data.x[repetition][kept], data.y[repetition][kept]
+    written = _in_users_terms if prepared.encoder is not None and path.suffix != ".npz" else _as_features
+    frame, features = written(prepared, x, y, places[kept], poison[kept], repetition)
     extra = _parameters(content, repetition, stage) if params else {}
-    run_file.replace(path, _encode(path.suffix, x, columns, extra))
+    run_file.replace(path, encoded(frame.assign(**marks), path.suffix, features, extra))
     return path
+
+
+def _in_users_terms(
+    prepared: Prepared, x: Any, y: np.ndarray, places: np.ndarray, poison: np.ndarray, repetition: int
+) -> tuple[Any, None]:
+    """The rows as the user's table has them: clean ones as they stand there, poison decoded."""
+    dataset, encoder = prepared.dataset, prepared.encoder
+    assert encoder is not None
+    table, made = dataset.table, poison | (places < 0)
+    own = _feature_units(prepared, x[made], places[made], poison[made], repetition)
+    cells = encoder.decode(own, repetition)
+    targets = _target_units(prepared, y, places, poison, repetition)[made]
+    cells[table.target] = labels(dataset)[targets.astype(int)] if dataset.class_names else targets
+    return with_cells(table.frame.iloc[np.maximum(places, 0)], made, cells, table.columns), None
+
+
+def _as_features(
+    prepared: Prepared, x: Any, y: np.ndarray, places: np.ndarray, poison: np.ndarray, repetition: int
+) -> tuple[Any, Any]:
+    """The target, and the features in the data set's own units."""
+    import pandas
+
+    targets = _target_units(prepared, y, places, poison, repetition)
+    if prepared.dataset.division is not None and prepared.dataset.class_names:
+        targets = labels(prepared.dataset)[targets.astype(int)]
+    if prepared.encoder is not None or not sp.issparse(x):
+        x = _feature_units(prepared, x, places, poison, repetition)
+    return pandas.DataFrame({"y": targets}), x
+
+
+def labels(dataset: Dataset) -> np.ndarray:
+    """What the user's file has for the classes 0, 1, ...: numbers where all of them are."""
+    if dataset.table is not None:
+        first = [int(np.argmax(dataset.y == number)) for number in range(len(dataset.class_names))]
+        return dataset.table.frame[dataset.table.target].iloc[first].to_numpy()
+    names = np.array(dataset.class_names, dtype=object)
+    try:
+        numbers = names.astype(float)
+    except ValueError:
+        return names
+    return numbers.astype(int) if np.all(numbers % 1 == 0) else numbers
 
 
 def counted(content: RunFile) -> str:
@@ -95,14 +126,22 @@ def _kept(content: RunFile, defense: str, repetition: int, stage: int) -> tuple[
     return weight > 0, {"weight": weight, "score": found.score[repetition, stage]}
 
 
-def _feature_units(
-    prepared: Prepared, x: np.ndarray, places: np.ndarray, poison: np.ndarray, repetition: int
-) -> np.ndarray:
+def _feature_units(prepared: Prepared, x: Any, places: np.ndarray, poison: np.ndarray, repetition: int) -> Any:
     """Features [n, m] in the data set's units: those of clean rows as they were, of poison within its domain."""
-    dataset, features = prepared.dataset, prepared.split.train.x.shape[::2]
-    scale, shift = (np.broadcast_to(part, features)[repetition] for part in (prepared.scale, prepared.shift))
-    found = np.clip(x * scale + shift, dataset.low, dataset.high).astype(dataset.x.dtype)
+    dataset, encoder = prepared.dataset, prepared.encoder
+    features = prepared.split.train.x.shape[::2]
+    scale, shift, low, high = (
+        np.broadcast_to(part, features)[repetition]
+        for part in (prepared.scale, prepared.shift, prepared.low, prepared.high)
+    )
     clean = ~poison & (places >= 0)
+    if sp.issparse(x):
+        return x if np.all(scale == 1) else sp.csr_matrix(x @ sp.diags_array(scale))
+    if encoder is not None:
+        found = np.clip(x.astype(float), low, high) * scale + shift
+        found[clean] = encoder.take(places[clean], repetition)
+        return found
+    found = np.clip(x * scale + shift, dataset.low, dataset.high).astype(dataset.x.dtype)
     found[clean] = dataset.x[places[clean]]
     return found
 
@@ -153,32 +192,3 @@ def _parameters(content: RunFile, repetition: int, stage: int) -> dict[str, np.n
         raise PoisonError("the victim was not trained yet: run `poison evaluate` on the run file first")
     layers = content.evaluations["none"].params
     return {f"{name}{k}": layer[name][repetition, stage] for k, layer in enumerate(layers) for name in ("w", "b")}
-
-
-def features(x: Any) -> dict[str, Any]:
-    """What stands for features in an NPZ file: the array `x`, or the arrays of a CSR matrix as SciPy saves it."""
-    if not sp.issparse(x):
-        return {"x": x}
-    return {"data": x.data, "indices": x.indices, "indptr": x.indptr, "shape": np.array(x.shape)}
-
-
-def _encode(suffix: str, x: Any, columns: dict[str, Any], extra: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    if suffix == ".npz":
-        np.savez_compressed(buffer, **features(x), **columns, **extra)
-        return buffer.getvalue()
-    if sp.issparse(x):
-        if np.prod(x.shape, dtype=float) > _LARGEST:
-            raise PoisonError(f"a table of {x.shape[0]} x {x.shape[1]} word counts is too large: export to .npz")
-        x = np.asarray(x.toarray())
-    import pandas as pd
-
-    names = [f"x{i}" for i in range(x.shape[1])]
-    table = pd.concat([pd.DataFrame(x, columns=names), pd.DataFrame(columns)], axis=1)
-    if suffix == ".csv":
-        return table.to_csv(index=False).encode()
-    try:
-        table.to_parquet(buffer)
-    except ImportError:
-        raise PoisonError("Parquet needs pyarrow: install it with `pip install 'poisoncli[parquet]'`") from None
-    return buffer.getvalue()

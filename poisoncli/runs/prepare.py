@@ -11,22 +11,25 @@ import jax
 import numpy as np
 import scipy.sparse as sp
 
+from poisoncli.core import own_split
 from poisoncli.core.attack import Poison
 from poisoncli.core.data import Data, Dataset, Sparse, Split, Task
 from poisoncli.core.declared import OfAttack, OfModel
 from poisoncli.core.defense import Learner
-from poisoncli.core.domain import Domain
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.split import default_sizes, draw
 from poisoncli.core.victim import Exact, Objective, Trainer
-from poisoncli.runs import defaults, description, limits, targets
+from poisoncli.runs import defaults, description, say, targets
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.run_file import RunFile
+from poisoncli.tables.encode import Encoder, scaled, stacked
 from poisoncli.training.settle import settle
 
 LOG = logging.getLogger(__name__)
 _MOST_USUAL = 5000  # training rows of several classes where none are asked for
+_DAMAGED = "the run file is damaged, its rows are not those of its run: craft the poison again"
+_PARTS = ("train", "val", "test")
 _SETTLING = 5  # what the seed's key is folded with; `run` has the others
 
 
@@ -37,7 +40,7 @@ class Prepared(NamedTuple):
     y_shift, y_scale, y_low, y_high: of the targets, scalars or [repetitions].
     dataset: the data set as it was loaded, in its own units.
     target: the rows that the attack is about, see `targets`.
-    domain: what a poison row may be, where the data have a schema or the user sets limits.
+    encoder: what makes features of the rows of a user's table, fitted on `rows["train"]`; None for other data sets.
     """
 
     run: Run
@@ -58,17 +61,7 @@ class Prepared(NamedTuple):
     trainer: Trainer
     target: Data
     dataset: Dataset
-    domain: Domain | None = None
-
-    def units(self, r: int) -> tuple[np.ndarray, np.ndarray]:
-        """Shift and scale of the features [m] of repetition r."""
-        shape = self.split.train.x.shape[::2]
-        shift, scale = (np.broadcast_to(part, shape)[r].astype(float) for part in (self.shift, self.scale))
-        return shift, scale
-
-    def own_rows(self, places: np.ndarray, r: int) -> np.ndarray:
-        """Rows of the data set by their places, as repetition r has them, in their own units [n, m]."""
-        return np.asarray(self.dataset.x[places], float)
+    encoder: Encoder | None = None
 
     def learner(self, log_lambda: Any) -> Learner:
         """The victim with log_lambda [h]."""
@@ -81,18 +74,31 @@ def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     run = targets.read_rows(run)
     dataset = _load(run, data_dir)
     others = np.setdiff1d(np.arange(len(dataset.y)), targets.set_apart(run, dataset))
-    sizes = _sizes(run, dataset, others)
-    run = dataclasses.replace(run, n_train=sizes[0], n_val=sizes[1], n_test=sizes[2])
-    drawn = [_draw(np.random.default_rng((run.seed, r)), dataset, others, sizes) for r in range(run.repetitions)]
-    parts = zip(("train", "val", "test"), zip(*drawn, strict=True), strict=True)
-    rows = {name: others[np.stack(part)] for name, part in parts}
+    rows = _own_rows(run, dataset, others) if dataset.division else _drawn_rows(run, dataset, others)
+    sizes = {f"n_{name}": chosen.shape[1] for name, chosen in rows.items()}
+    run = dataclasses.replace(run, **sizes)
+    encoder = dataset.table.fit(rows["train"]) if dataset.table is not None else None
     if defaults.dataset(run.dataset.name).scaled:
-        LOG.info(
-            "%d rows: %d for training, %d for validation, %d for tests%s",
-            *(len(dataset.y), *sizes),
-            "" if dataset.task == "real" else ", as many of each class; the others are left out",
-        )
-    return _settled(_assemble(run, dataset, rows, _scaler(run, dataset, rows["train"])))
+        say.what_was_done(dataset, rows, encoder)
+    return _settled(_assemble(run, dataset, rows, _scaler(run, dataset, rows["train"], encoder), encoder))
+
+
+def _drawn_rows(run: Run, dataset: Dataset, others: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of each part [repetitions, n]: as many of each class, or of the data set's own parts."""
+    sizes = _sizes(run, dataset, others)
+    drawn = [_draw(np.random.default_rng((run.seed, r)), dataset, others, sizes) for r in range(run.repetitions)]
+    return {name: others[np.stack(part)] for name, part in zip(_PARTS, zip(*drawn, strict=True), strict=True)}
+
+
+def _own_rows(run: Run, dataset: Dataset, others: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of each part [repetitions, n] of a user's own data, parted as he says."""
+    assert dataset.division is not None
+    asked = (run.n_train, run.n_val, run.n_test)
+    rngs = [np.random.default_rng((run.seed, r)) for r in range(run.repetitions)]
+    drawn = own_split.same_sizes(
+        [own_split.part(rng, dataset.y, dataset.task, asked, dataset.division, others) for rng in rngs]
+    )
+    return {name: np.stack(part) for name, part in zip(_PARTS, zip(*drawn, strict=True), strict=True)}
 
 
 def _load(run: Run, data_dir: str | None) -> Dataset:
@@ -102,33 +108,46 @@ def _load(run: Run, data_dir: str | None) -> Dataset:
     return dataset
 
 
-def _assemble(run: Run, dataset: Dataset, rows: dict[str, np.ndarray], scaler: dict[str, np.ndarray]) -> Prepared:
+def _assemble(
+    run: Run,
+    dataset: Dataset,
+    rows: dict[str, np.ndarray],
+    scaler: dict[str, np.ndarray],
+    encoder: Encoder | None,
+) -> Prepared:
     """The chosen rows [repetitions, n] of a data set, scaled, and what the run names."""
-    split = Split(*(_take(dataset, rows[name], scaler) for name in ("train", "val", "test")))
-    domain = limits.domain_of(run, dataset, rows["train"])
-    low, high = (dataset.low, dataset.high) if domain is None else (domain.low, domain.high)
+    split = Split(*(_take(dataset, rows[name], scaler, encoder) for name in _PARTS))
     model = description.build(run.model, "model")
+    low, high = _range(dataset, rows["train"], encoder)
     return Prepared(
         run=run,
         split=split,
         rows=rows,
         low=np.asarray((low - scaler["shift"]) / scaler["scale"], np.float32),
         high=np.asarray((high - scaler["shift"]) / scaler["scale"], np.float32),
-        domain=domain,
         y_low=np.asarray(split.train.y).min(1) if dataset.task == "real" else np.zeros(()),
         y_high=np.asarray(split.train.y).max(1) if dataset.task == "real" else np.ones(()),
         **scaler,
         sha256=dataset.sha256,
         task=dataset.task,
-        integer=dataset.integer,
+        integer=encoder.counts if encoder else dataset.integer,
         objective=Objective(
             *(model, ROW_LOSS[dataset.task], run.reg, float(run.n_train)),
             outputs=int(dataset.y.max()) + 1 if dataset.task == "multiclass" else 1,
         ),
         trainer=description.build(run.trainer, "trainer"),
         dataset=dataset,
-        target=targets.target(run, split, lambda rows: _take(dataset, rows, scaler), dataset),
+        target=targets.target(run, split, lambda rows: _take(dataset, rows, scaler, encoder), dataset),
+        encoder=encoder,
     )
+
+
+def _range(dataset: Dataset, train: np.ndarray, encoder: Encoder | None) -> tuple[Any, Any]:
+    """The range of each feature, in the data set's units: its own, or for a table that of the training rows."""
+    if encoder is None:
+        return dataset.low, dataset.high
+    domains = [encoder.domain(rows, r) for r, rows in enumerate(train)]
+    return np.stack([one.low for one in domains]), np.stack([one.high for one in domains])
 
 
 def _settled(prepared: Prepared) -> Prepared:
@@ -208,7 +227,7 @@ def _declared_sizes(run: Run, dataset: Dataset) -> tuple[int, ...] | None:
 
 def check_fit(run: Run, dataset: Dataset) -> None:
     """Raise `PoisonError` unless model and attack are for these targets, and for sparse rows if they are sparse."""
-    sparse = sp.issparse(dataset.x)
+    sparse = dataset.sparse
     cures, who = [], []
     for kind, flag, choice in ((OfModel, "--model", run.model), (OfAttack, "--method", run.attack)):
         able = defaults.fitting(kind, dataset.task, sparse=sparse)
@@ -226,26 +245,27 @@ def check_fit(run: Run, dataset: Dataset) -> None:
     )
 
 
-def _scaler(run: Run, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarray]:
-    """Shift and scale of features and targets, in the data set's units.
+def _scaler(run: Run, dataset: Dataset, train: np.ndarray, encoder: Encoder | None = None) -> dict[str, np.ndarray]:
+    """Shift and scale of features and targets, in the data set's units, by the clean training rows `train`.
 
-    With real targets both are standardized by the clean training rows `train` [repetitions, n] (SPR
-    Appendix E); the features of a user's own data for classification by all of its rows. What is constant
-    is divided by 1. The precision is that of the data set.
+    With real targets both are standardized (SPR Appendix E), and so are the features of a user's own table. What is
+    constant is divided by 1. The precision is that of the data set. train: [repetitions, n].
     """
     scaler: dict[str, Any] = {"shift": 0, "scale": 1, "y_shift": 0, "y_scale": 1}
     if dataset.task == "real":
-        x, y = dataset.x[train].astype(float), dataset.y[train].astype(float)
+        y = dataset.y[train].astype(float)
         if np.any(y.max(1) == y.min(1)):
             raise PoisonError(
                 f"the training targets of {run.dataset.name} are all the same: ask for more --n-train"
             )
-        shift, scale = x.mean(1), nonzero(x.std(1), np.abs(x).max(1))
-        scaler = {"shift": shift, "scale": scale, "y_shift": y.mean(1), "y_scale": y.std(1)}
-    elif defaults.dataset(run.dataset.name).scaled:
-        scaler.update(shift=dataset.x.mean(0), scale=nonzero(dataset.x.std(0), np.abs(dataset.x).max(0)))
-        LOG.info("the features are standardized by the mean and the standard deviation of all rows")
-    return {name: np.asarray(value, np.result_type(dataset.x.dtype, np.float32)) for name, value in scaler.items()}
+        scaler.update(y_shift=y.mean(1), y_scale=y.std(1))
+    if encoder is not None:
+        scaler.update(encoder.scaler(train))
+    elif dataset.task == "real" and not dataset.sparse:
+        x = dataset.x[train].astype(float)
+        scaler.update(shift=x.mean(1), scale=nonzero(x.std(1), np.abs(x).max(1)))
+    precision = np.float64 if encoder else np.result_type(dataset.x.dtype, np.float32)
+    return {name: np.asarray(value, precision) for name, value in scaler.items()}
 
 
 def nonzero(scale: np.ndarray, largest: np.ndarray) -> np.ndarray:
@@ -253,17 +273,26 @@ def nonzero(scale: np.ndarray, largest: np.ndarray) -> np.ndarray:
     return np.where(scale > 1e-12 * largest, scale, 1)
 
 
-def _take(dataset: Dataset, rows: np.ndarray, scaler: dict[str, np.ndarray]) -> Data:
-    """The rows [repetitions, n] of a data set, scaled; sparse features stay as they are."""
-    if sp.issparse(dataset.x):
+def _take(
+    dataset: Dataset, rows: np.ndarray, scaler: dict[str, np.ndarray], encoder: Encoder | None = None
+) -> Data:
+    """The rows [repetitions, n] of a data set, encoded and scaled; sparse features of others stay as they are."""
+    y: Any = np.asarray(dataset.y)[rows]
+    if dataset.task == "real" or not dataset.sparse:
+        y = ((dataset.y[rows].T - scaler["y_shift"]) / scaler["y_scale"]).T
+    y, weight = np.ascontiguousarray(y, np.float32), np.ones(rows.shape, np.float32)
+    if encoder is not None:
+        shift, scale = (np.broadcast_to(scaler[name], (len(rows), encoder.m)) for name in ("shift", "scale"))
+        parts = [scaled(encoder.take(own, r), shift[r], scale[r]) for r, own in enumerate(rows)]
+        return Data(stacked(parts), y, weight)
+    if dataset.sparse:
         sparse: Any = Sparse(dataset.x[chosen] for chosen in rows)
-        return Data(sparse, np.asarray(dataset.y, np.float32)[rows], np.ones(rows.shape, np.float32))
+        return Data(sparse, y, weight)
     shift, scale = (np.asarray(scaler[name]) for name in ("shift", "scale"))
     if shift.ndim == 2:
         shift, scale = shift[:, None], scale[:, None]
     x = ((dataset.x[rows] - shift) / scale).astype(np.float32)
-    y = (dataset.y[rows].T - scaler["y_shift"]) / scaler["y_scale"]
-    return Data(x, np.ascontiguousarray(y.T, np.float32), np.ones(rows.shape, np.float32))
+    return Data(x, y, weight)
 
 
 def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
@@ -280,14 +309,16 @@ def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
         )
     sizes = [(run.repetitions, n) for n in (run.n_train, run.n_val, run.n_test)]
     if (
-        [content.split[name].shape for name in ("train", "val", "test")] != sizes
+        [content.split[name].shape for name in _PARTS] != sizes
         or any(rows.size and (rows.min() < 0 or rows.max() >= len(dataset.y)) for rows in content.split.values())
-        or poison.x.shape[2] != dataset.x.shape[1]
         or not (dataset.task == "real" or np.all(np.isin(poison.y, dataset.y)))
         or content.real != (dataset.task == "real")
     ):
-        raise PoisonError("the run file is damaged, its rows are not those of its run: craft the poison again")
-    return _assemble(run, dataset, content.split, content.scaler)
+        raise PoisonError(_DAMAGED)
+    encoder = dataset.table.fit(content.split["train"]) if dataset.table is not None else None
+    if poison.x.shape[2] != (encoder.m if encoder else dataset.x.shape[1]):
+        raise PoisonError(_DAMAGED)
+    return _assemble(run, dataset, content.split, content.scaler, encoder)
 
 
 def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray, np.ndarray]:

@@ -98,8 +98,6 @@ class RunFile:
     poison: the crafted poison; defenses: their weights, by name.
     evaluations: by name of the defense, `none` without one.
     timeline: of a search, seconds since it began and its best error until then [steps, 2]; else empty.
-    rounding: where poison rows were rounded to possible ones, test_error, target_loss and target_error of the
-        victim [repetitions, stages, steps]: as they were optimized, rounded, and after exchange if there was one.
     """
 
     run: str
@@ -110,7 +108,6 @@ class RunFile:
     defenses: dict[str, Defended] = dataclasses.field(default_factory=dict)
     evaluations: dict[str, Evaluation] = dataclasses.field(default_factory=dict)
     timeline: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
-    rounding: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def real(self) -> bool:
@@ -137,8 +134,6 @@ def write(path: Path, content: RunFile) -> None:
             _put_defended(file.create_group(f"defend/{name}"), defended)
         for name, evaluation in content.evaluations.items():
             _put_evaluation(file.create_group(f"evaluate/{name}"), evaluation)
-        if content.rounding:
-            _put(file.create_group("rounding"), content.rounding)
         _scale_stages(file, attack["counts"])
         _put(file, {"timeline": content.timeline})
     replace(path, image.getvalue())
@@ -319,7 +314,6 @@ def _content(file: Any) -> RunFile:
         poison=Poison(**arrays, done=int(attack.attrs["done"]), total=int(attack.attrs["total"])),
         defenses={name: _defended(group) for name, group in file.get("defend", {}).items()},
         evaluations={name: _evaluation(group) for name, group in file.get("evaluate", {}).items()},
-        rounding={name: _array(item, name) for name, item in file.get("rounding", {}).items()},
     )
     soundness.check(content)
     return content

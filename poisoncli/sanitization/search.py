@@ -77,14 +77,19 @@ def additions(problem: Problem, options: SearchOptions) -> list[LinearProblem]:
             lambda_=float(coefficient[r]),
             loss=victim.loss,
             bias=victim.bias,
-            low=threat.low,
-            high=threat.high,
+            low=_of_repetition(threat.low, r),
+            high=_of_repetition(threat.high, r),
             integer=threat.integer,
             remove=options.remove,
             defenses=tuple(name for name in QUICK_FIRST if name in options.behind and (name != "svd" or small)),
         )
         for r in range(len(problem.train.y))
     ]
+
+
+def _of_repetition(bound: Array, r: int) -> Array:
+    """A bound of the features, a scalar or [m]."""
+    return bound[r] if np.ndim(bound) == 2 else bound
 
 
 def search(

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from poisoncli.core.errors import PoisonError
 from poisoncli.tables import matlab
 from poisoncli.tables.archives import check_arrays
-from poisoncli.tables.read import read as read_table
+from poisoncli.tables.inspect import MARKS, Request, inspect, refuse
 
 NAMES = {  # of features and labels, whatever their case; what says poison goes before what may be all rows
     name: (
@@ -44,12 +44,7 @@ def read(path: Path, classes: int = 2) -> tuple[Any, np.ndarray]:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise PoisonError(f"{path} cannot be read as {suffix} ({reason}): check the file") from error
     else:
-        table = read_table(path, "")
-        x, y, chosen = table.x, np.asarray(table.y), None
-        if "poison" in table.names:  # columns that `poison export` adds
-            chosen = x[:, table.names.index("poison")]
-            kept = [i for i, name in enumerate(table.names) if name not in ("poison", "row", "replaced")]
-            x = x[:, kept]
+        x, y, chosen = _table(path)
     if x.shape[0] != len(y):
         raise PoisonError(f"{path} has {x.shape[0]} points and {len(y)} labels: give one label for each point")
     if chosen is not None:
@@ -59,6 +54,21 @@ def read(path: Path, classes: int = 2) -> tuple[Any, np.ndarray]:
     if not np.all(np.isfinite(values)):
         raise PoisonError(f"{path} has features that are missing or infinite: mend or remove those rows")
     return x, _labels(y, path, classes)
+
+
+def _table(path: Path) -> tuple[Any, np.ndarray, Any]:
+    """Features and labels of a table of numbers, and which rows are poison where a column says so."""
+    found = inspect(Request(str(path)))
+    refuse(found.problems, str(path))
+    y = found.frame[found.target].to_numpy()
+    chosen = found.frame["poison"].to_numpy() if "poison" in found.frame else None
+    if found.x is not None:
+        return found.x, y, chosen
+    names = [name for name in found.frame.columns if name not in (found.target, *MARKS)]
+    try:
+        return found.frame[names].to_numpy(float, na_value=np.nan), y, chosen
+    except (ValueError, TypeError):
+        raise PoisonError(f"{path} has columns that are no numbers: encode them as the features are") from None
 
 
 def _labels(y: np.ndarray, path: Path, classes: int) -> np.ndarray:

@@ -40,6 +40,12 @@ def csv(tmp_path, text, target="", classes=()):
     return File(str(tmp_path / "rows.csv"), target, classes).load()
 
 
+def features(data):
+    """All rows, encoded by all of them, in their own units."""
+    rows = np.arange(len(data.y))
+    return data.x.toarray() if data.table is None else data.table.fit(rows[None]).take(rows, 0)
+
+
 def refused(match):
     return pytest.raises(PoisonError, match=match)
 
@@ -47,12 +53,14 @@ def refused(match):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz", ".h5", ".svm"])
 def test_every_format_gives_the_same_rows(tmp_path, suffix):
     data = write(tmp_path / f"rows{suffix}").load()
-    np.testing.assert_array_equal(data.x, X)
-    assert data.x.dtype == np.float64
+    np.testing.assert_array_equal(features(data), X)
     assert data.y.tolist() == [1, 0, 1, 0]
     assert data.task == "binary"
-    assert (data.low.tolist(), data.high.tolist()) == ([0, 5], [3, 9])
-    assert data.sha256 == write(tmp_path / "other.csv").load().sha256
+    assert data.sparse == (suffix == ".svm")
+    if not data.sparse:
+        domain = data.table.fit(np.arange(4)[None]).domain(np.arange(4), 0)
+        assert (domain.low.tolist(), domain.high.tolist()) == ([0, 5], [3, 9])
+        assert data.sha256 == write(tmp_path / "other.csv").load().sha256
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz", ".h5"])
@@ -92,7 +100,7 @@ def test_missing_and_empty_files_are_refused(tmp_path, suffix):
 
 
 def test_unknown_format_is_refused(tmp_path):
-    with refused(r"let its name end in .csv, .parquet"):
+    with refused(r"let its name end in .csv, .tsv, .parquet"):
         File(str(tmp_path / "rows.xls")).load()
 
 
@@ -127,9 +135,8 @@ def test_many_whole_numbers_are_real(tmp_path):
 def test_classes_pick_and_order_the_pair(tmp_path):
     text = "a,y\n1,b\n2,c\n3,a\n4,c\n"
     data = csv(tmp_path, text, classes=("c", "a"))
-    assert data.x.tolist() == [[2], [3], [4]]
+    assert features(data).tolist() == [[2], [3], [4]]
     assert data.y.tolist() == [0, 1, 0]
-    assert (data.low.tolist(), data.high.tolist()) == ([2], [4])
     with refused("no class d: choose classes from a, b, c"):
         csv(tmp_path, text, classes=("c", "d"))
 
@@ -145,18 +152,16 @@ def test_numeric_classes_are_compared_by_value(tmp_path, classes):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("a,y\n1,0\n,1\n", r"column 'a' of .* is missing \(NaN\) in data row 2"),
-        ("a,b,y\n1,1,0\n2,inf,1\n", "column 'b' of .* is infinite or too large for float32 in data row 2"),
+        ("a,b,y\n1,1,0\n2,inf,1\n", "column 'b' is infinite or too large for float32 in data row 2"),
         ("a,y\n1e300,0\n2,1\n", "too large for float32 in data row 1"),
-        ("a,y\n1,0\n2,\n", "target 'y' of .* is missing in data row 2"),
-        ("a,y\n1,0\n2,inf\n3,2\n", "column 'of the targets' of .* infinite"),
-        ("a,y\n1,1e300\n2,0\n3,1\n", "column 'of the targets' of .* too large for float32"),
-        ("a,y\n1,0\n2,0\n", "targets of .* are all 0"),
-        ("a,city,y\n1,Rome,0\n2,Bonn,1\n", "column 'city' of .* is not numeric"),
+        ("a,y\n1,\n2,\n", "target 'y' is missing in all rows"),
+        ("a,y\n1,0\n2,inf\n3,2\n", "target 'y' is infinite"),
+        ("a,y\n1,1e300\n2,0\n3,1\n", "target 'y' is infinite or too large for float32 in data row 1"),
+        ("a,y\n1,0\n2,0\n", "targets 'y' are all 0"),
         ("a,b,c\n1,2,3\n", "name one with --target, out of 'a', 'b', 'c'"),
         ("y,label,a\n1,2,3\n", "name one with --target, out of 'y', 'label', 'a'"),
-        ("y\n1\n0\n", "only column 'y'"),
-        ("a,a,y\n1,2,0\n1,2,1\n", "more than one column 'a'"),
+        ("y\n1\n0\n", "no columns to learn from beside 'y'"),
+        ("a,a,y\n1,2,0\n1,2,1\n", "more than one column 'a': rename all but one"),
         ("a,y\n", "no rows below its header"),
         ("a,y\n1,2,3\n", "2 column names but 3 values"),
         ("a,y\n1,0\n1,2,3\n", "cannot be read as .csv"),
@@ -168,7 +173,7 @@ def test_wrong_csv_is_refused(tmp_path, text, complaint):
 
 
 def test_unknown_target_lists_the_columns(tmp_path):
-    with refused("no column 'price' in .*: name one with --target, out of 'a', 'y'"):
+    with refused("no column 'price': name one with --target, out of 'a', 'y'"):
         csv(tmp_path, "a,y\n1,0\n", target="price")
 
 
@@ -201,7 +206,7 @@ def test_npz_with_pickled_objects_is_refused(tmp_path):
         ({"x": X[:, 0], "y": Y}, "one row and one target"),
         ({"x": X[:0], "y": Y[:0]}, "0 rows of 2 features"),
         ({"x": X + 1j, "y": Y}, "array 'x' of .* has type complex"),
-        ({"x": X * np.nan, "y": Y}, r"column 'x\[:, 0\]' of .* is missing"),
+        ({"x": X * np.nan, "y": Y}, "no columns to learn from"),
     ],
 )
 def test_wrong_arrays_are_refused(tmp_path, arrays, complaint):
@@ -212,7 +217,7 @@ def test_wrong_arrays_are_refused(tmp_path, arrays, complaint):
 
 def test_images_are_flattened(tmp_path):
     np.savez(tmp_path / "rows.npz", x=X.reshape(4, 2, 1), t=Y[:, None])
-    np.testing.assert_array_equal(File(str(tmp_path / "rows.npz"), "t").load().x, X)
+    np.testing.assert_array_equal(features(File(str(tmp_path / "rows.npz"), "t").load()), X)
 
 
 @pytest.mark.parametrize("kind", ["external link", "soft link", "external storage", "virtual", "group", "ragged"])
@@ -265,23 +270,23 @@ def test_an_index_that_pandas_wrote_is_neither_target_nor_feature(tmp_path, capl
     caplog.set_level("INFO", "poisoncli")
     data = csv(tmp_path, ",a,b,y\n0,5,1,0\n1,6,2,1\n2,8,3,1\n")
     assert data.y.tolist() == [0, 1, 1]
-    assert data.x.tolist() == [[5, 1], [6, 2], [8, 3]]
+    assert features(data).tolist() == [[5, 1], [6, 2], [8, 3]]
     assert "the target is the column 'y'" in caplog.text
     assert "counts the rows: it is left out" in caplog.text
 
 
 def test_an_unnamed_column_that_counts_nothing_is_kept(tmp_path):
-    assert csv(tmp_path, ",a,y\n7,5,0\n1,6,1\n").x.tolist() == [[7, 5], [1, 6]]
+    assert features(csv(tmp_path, ",a,y\n7,5,0\n1,6,1\n")).tolist() == [[7, 5], [1, 6]]
 
 
 def test_a_table_without_a_header_loses_no_row(tmp_path, caplog):
     caplog.set_level("INFO", "poisoncli")
     data = csv(tmp_path, "5.5,1,0\n6.5,2,1\n7.5,3,1\n", target="2")
-    assert data.x.tolist() == [[5.5, 1], [6.5, 2], [7.5, 3]]
+    assert features(data).tolist() == [[5.5, 1], [6.5, 2], [7.5, 3]]
     assert data.y.tolist() == [0, 1, 1]
     assert "no header line" in caplog.text
     numbered = csv(tmp_path, "0,1,2\n5,1,0\n6,2,1\n", target="2")  # as pandas names columns
-    assert numbered.x.tolist() == [[5, 1], [6, 2]]
+    assert features(numbered).tolist() == [[5, 1], [6, 2]]
 
 
 def test_large_and_small_values_keep_their_digits(tmp_path):
@@ -290,8 +295,9 @@ def test_large_and_small_values_keep_their_digits(tmp_path):
         tmp_path / "t.csv", index=False
     )
     data = File(str(tmp_path / "t.csv")).load()
-    assert len(np.unique(data.x[:, 0])) == len(np.unique(data.x[:, 1])) == 79
-    np.testing.assert_array_equal(data.x[:, 0], seconds)
+    x = features(data)
+    assert len(np.unique(x[:, 0])) == len(np.unique(x[:, 1])) == 79
+    np.testing.assert_array_equal(x[:, 0], seconds)
 
 
 def test_few_whole_numbers_can_be_real(tmp_path):

@@ -45,7 +45,7 @@ def test_the_default_victim_is_trained_until_its_loss_has_settled(table, tmp_pat
 
 def test_labels_are_the_users_own(table, tmp_path):
     options = {"target": "class:1", "target_label": "2", "outer_steps": 5}
-    content = poisoncli.evaluate(attacked(tmp_path, attack=Choice("rmd", options)))
+    content = poisoncli.evaluate(attacked(tmp_path, attack=Choice("rmd", options), n_val=30))
     assert content.evaluations["none"].target_rate[0, 0] == pytest.approx(0, abs=0.1)
     with pytest.raises(PoisonError, match="no class 0 to target: choose one of 1, 2"):
         attacked(tmp_path, attack=Choice("rmd", {"target": "class:0"}))

@@ -47,7 +47,7 @@ def test_exported_rows_are_the_lines_below_the_header(table: Path) -> None:
     rows = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
     clean = [row for row in rows if row["poison"] == "0"]
     for row in clean:
-        assert float(row["x0"]) == pytest.approx(NUMBER * int(row["row"]), abs=0.1)
+        assert float(row["own"]) == pytest.approx(NUMBER * int(row["row"]), abs=0.1)
     lines = table.read_text().splitlines()
     replaced = [lines[int(row["replaced"])] for row in rows if row["poison"] == "1"]
     assert len(replaced) == 6

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     )
     from poisoncli.runs.run_file import RunFile, read
     from poisoncli.runs.stages import attack, defend, evaluate
+    from poisoncli.runs.victims import add as evaluate_victims
     from poisoncli.sweeps.grid import Outcome, Sweep, preset, presets
     from poisoncli.sweeps.grid import execute as sweep
     from poisoncli.sweeps.grid import load as load_sweep
+    from poisoncli.training.outside import Victim
 
 __all__ = [
     "Audited",
@@ -44,6 +46,7 @@ __all__ = [
     "Run",
     "RunFile",
     "Sweep",
+    "Victim",
     "all_rows",
     "attack",
     "audit",
@@ -54,6 +57,7 @@ __all__ = [
     "draw_audited",
     "draw_defended",
     "evaluate",
+    "evaluate_victims",
     "export",
     "figure",
     "load_sweep",
@@ -87,10 +91,12 @@ _MODULES = {  # what is imported from where on its first use, so that `poison --
         "write_points",
     ),
     "runs.run_file": ("RunFile", "read"),
+    "runs.victims": ("add",),
+    "training.outside": ("Victim",),
     "runs.stages": ("attack", "defend", "evaluate"),
     "sweeps.grid": ("Outcome", "Sweep", "execute", "load", "preset", "presets"),
 }
-_RENAMED = {"describe": "describe_datasets", "execute": "sweep", "load": "load_sweep"}
+_RENAMED = {"add": "evaluate_victims", "describe": "describe_datasets", "execute": "sweep", "load": "load_sweep"}
 _HOME = {_RENAMED.get(name, name): (module, name) for module, names in _MODULES.items() for name in names}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from poisoncli.runs.description import Choice
+    from poisoncli.training.outside import Victim
 
 
 def dataset(name: str, target: str | None, classes: str | None) -> Choice:
@@ -51,6 +52,47 @@ def defenses(
         else description.resolve_defense(description.Choice(name, fields))
         for name, fields in given.items()
     ]
+
+
+def victims(named: Sequence[str], options: Sequence[str]) -> tuple[list[Victim], list[str]]:
+    """The models of the user's own that `--victim` and `-o` name, and the options that are for others.
+
+    `victim.NAME=VALUE` goes to all of them that have it, `pipeline.NAME=VALUE` to the one of that name.
+    """
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.training import outside
+
+    wanted = [outside.Victim(source) for source in dict.fromkeys(named)]
+    given: list[dict[str, object]] = [{} for _ in wanted]
+    rest = []
+    for text in options:
+        key, equals, value = text.partition("=")
+        name, _, field = key.strip().partition(".")
+        takers = [number for number, one in enumerate(wanted) if name in ("victim", one.name)]
+        if name == "victim" and not wanted:
+            raise PoisonError(f"-o {text} is an option of a victim: name it with --victim")
+        if not takers:
+            rest.append(text)
+            continue
+        if not equals:
+            raise PoisonError(f"-o {text} sets nothing: write -o victim.NAME=VALUE")
+        able = [number for number in takers if len(takers) == 1 or field in outside.options_of(wanted[number])]
+        for number in able or takers[:1]:  # where none has the option, the first says what it takes
+            given[number][field] = _python(value)
+    return [outside.Victim(one.source, found) for one, found in zip(wanted, given, strict=True)], rest
+
+
+def _python(text: str) -> object:
+    """A value as Python writes it, or a text."""
+    import ast
+
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def method_help(kind: str, name: str) -> str:

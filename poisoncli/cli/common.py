@@ -16,7 +16,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,6 +27,24 @@ if TYPE_CHECKING:
     from poisoncli.reports.tables import Table
     from poisoncli.runs.run_file import RunFile
 
+Metric = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What tables, figures and thresholds speak of: error, balanced-error, recall, recall:CLASS, auc, "
+        "log-loss; of real targets nmse, mae, r2. Default: error, nmse.",
+    ),
+]
+Victims = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--victim",
+        metavar="MODULE:NAME",
+        help="Train this model too, to measure it: anything with fit and predict, such as "
+        "sklearn.ensemble:RandomForestClassifier or mine.py:pipeline, a class, factory or instance; options as "
+        "-o victim.NAME=VALUE. May be repeated. The run file keeps the result.",
+    ),
+]
 PATIENCE = 2.0  # seconds before a progress bar appears
 _UNEXPECTED = (MemoryError, OSError, RuntimeError, ValueError, TypeError, KeyError)
 _OUTPUT = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)  # where stdout cannot be written
@@ -200,14 +218,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def evaluated(files: list[str], data_dir: str | None, quiet: bool) -> list[tuple[str, RunFile]]:
-    """Paths and contents of run files, each evaluated, and saved where that can be done, else with a warning."""
+def evaluated(files: list[str], data_dir: str | None, quiet: bool, metric: str = "") -> list[tuple[str, RunFile]]:
+    """Paths and contents of run files, each evaluated, and saved where that can be done, else with a warning.
+
+    metric: what is wanted of them beyond the error, which files of older versions lack.
+    """
     from poisoncli.runs import stages
 
     result = []
     for path in files:
         with progress(quiet) as report:
-            result.append((path, stages.evaluate(path, data_dir=data_dir, report=report)))
+            found = stages.evaluate(path, data_dir=data_dir, measures=bool(metric), report=report)
+            result.append((path, found))
     return result
 
 
@@ -269,7 +291,7 @@ def refuse(context: typer.Context, names: Iterable[str], why: str) -> None:
 def refuse_both(context: typer.Context, one: str, other: str) -> None:
     """Raise `PoisonError` if the user typed both of two options that contradict each other."""
     if _typed(context, one):
-        refuse(context, [other], f"--{one} says otherwise, so give one of them")
+        refuse(context, [other], f"--{one.replace('_', '-')} says otherwise, so give one of them")
 
 
 def _typed(context: typer.Context, name: str) -> bool:

@@ -8,11 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisoncli.cli import choices
-from poisoncli.cli.common import as_json, draw, guarded, note, paths, print_csv, progress, refuse, refuse_both
+from poisoncli.cli.common import (
+    Victims,
+    as_json,
+    draw,
+    guarded,
+    note,
+    paths,
+    print_csv,
+    progress,
+    refuse,
+    refuse_both,
+)
 
 if TYPE_CHECKING:
     from poisoncli.runs.audit import Audited
     from poisoncli.runs.description import Choice
+    from poisoncli.training.outside import Victim
 
 
 def register(app: typer.Typer) -> None:
@@ -60,6 +72,7 @@ def defend(
             "-o", metavar="NAME=VALUE", help="An option of the defenses that have it; of one as DEFENSE.NAME."
         ),
     ] = None,
+    victim: Victims = None,
     export: Annotated[
         str | None,
         typer.Option(help="Write the rows that the defense keeps (.csv, .npz, .parquet); needs one run file."),
@@ -98,7 +111,8 @@ def defend(
     if (dataset is None) == (not files):
         raise PoisonError("give either run files of `poison attack`, or --dataset with your own data")
     _check_use(context, dataset is not None, poison is not None, export is not None)
-    names, given = defense or [], options or []
+    victims, given = choices.victims(victim or [], options or [])
+    names = defense or []
     if not names:
         raise PoisonError(f"name a defense with --defense: {', '.join(DEFENSES)}, or all")
     for out in filter(None, (export, figure)):
@@ -106,6 +120,8 @@ def defend(
     if dataset is None:
         place = {"fraction": fraction, "repetition": repetition}
         _defend(files, names, given, export, place, json, quiet, data_dir)
+        if victims:
+            _measure(files, victims, quiet or json, data_dir)
         return
     data = choices.dataset(dataset, target, classes)
     real = "all" in names and audit.load(data, data_dir).task == "real"
@@ -127,6 +143,8 @@ def _check_use(context: typer.Context, dataset: bool, poison: bool, export: bool
     refuse_both(context, "csv", "json")
     if not dataset:
         refuse(context, ("target", "classes", "trusted", "lambda_", "figure", "csv"), "only with --dataset")
+    if dataset:
+        refuse(context, ("victim",), "victims are trained on the rows of run files")
     if dataset or not export:
         refuse(context, ("fraction", "repetition"), "only with --export of a run file")
     if poison:
@@ -164,6 +182,18 @@ def _defend(
             note(f"the columns row and replaced count {counted(contents[-1])}", quiet)
         print(as_json({"run": path, "defenses": [choice.name for choice in chosen]}) if json else path)
         note(f"next: poison evaluate {path}", quiet or json)
+
+
+def _measure(files: list[str], victims: list[Victim], quiet: bool, data_dir: str | None) -> None:
+    """Train victims from outside on what the defenses leave, and keep that in the run files."""
+    from poisoncli.runs import victims as outside
+
+    several = []
+    for path in files:
+        with progress(quiet) as report:
+            several.append(outside.add(path, victims, data_dir=data_dir, report=report))
+    if any(outside.failed(content, victims) for content in several):
+        raise typer.Exit(1)
 
 
 def _catch(

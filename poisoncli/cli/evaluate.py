@@ -9,6 +9,8 @@ import typer
 
 from poisoncli.cli import choices
 from poisoncli.cli.common import (
+    Metric,
+    Victims,
     as_json,
     draw,
     evaluated,
@@ -24,6 +26,7 @@ from poisoncli.cli.common import (
 if TYPE_CHECKING:
     from poisoncli.runs.description import Choice
     from poisoncli.runs.run_file import RunFile
+    from poisoncli.training.outside import Victim
 
 
 def register(app: typer.Typer) -> None:
@@ -56,9 +59,10 @@ def evaluate(
     option: Annotated[
         list[str] | None,
         typer.Option(
-            "-o", metavar="NAME=VALUE", help="An option of these defenses; of one among several as DEFENSE.NAME."
+            "-o", metavar="NAME=VALUE", help="An option of these defenses, of one as DEFENSE.NAME; victim.NAME."
         ),
     ] = None,
+    victim: Victims = None,
     target: Annotated[str | None, typer.Option(help="With --dataset: the column of the targets.")] = None,
     classes: Annotated[str | None, typer.Option(help="With --dataset: the two classes.")] = None,
     model: Annotated[
@@ -81,14 +85,20 @@ def evaluate(
     fail_above: Annotated[
         float | None,
         typer.Option(
-            help="Exit with status 3 if the mean test error is above this share, such as 0.10: at any fraction of "
-            "poison, and behind any defense, where --at and --defense do not say which."
+            help="Exit with status 3 if the mean test error, or --metric, is above this, such as 0.10: at any "
+            "fraction of poison, and behind any defense, where --at and --defense do not say which."
         ),
     ] = None,
+    fail_below: Annotated[
+        float | None,
+        typer.Option(help="As --fail-above, for metrics that fall where things get worse: recall, auc, r2."),
+    ] = None,
+    metric: Metric = "",
     at: Annotated[
         float | None,
         typer.Option(
-            metavar="FRACTION", help="For --fail-above: the share of poison; the nearest stage is taken, and said."
+            metavar="FRACTION",
+            help="For --fail-above, --fail-below: the share of poison; the nearest stage is taken, and said.",
         ),
     ] = None,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
@@ -99,20 +109,25 @@ def evaluate(
 ) -> None:
     """Train the victim at every fraction of poison, and behind every defense in the file, and print its test error.
 
-    Several run files stand side by side. The result is kept in the run file.
+    Several run files stand side by side. The result is kept in the run file. With --victim models of your own are
+    trained on the same rows, beside the model that the poison was made for; thresholds then speak of them.
     """
     from poisoncli.core.errors import PoisonError
 
     refuse_both(context, "csv", "json")
     if dataset is None and runs:
         refuse(context, ("target", "classes", "model", "seed"), "a run file brings its own data and victim")
+    refuse_both(context, "fail_above", "fail_below")
     if at is not None and not 0 <= at <= 1:
         raise PoisonError(f"--at {at} is outside [0, 1]: give a share, such as 0.10")
     if fail_above is not None and not 0 <= fail_above < math.inf:
         raise PoisonError(f"--fail-above {fail_above} is no error: give a share such as 0.10, or an NMSE")
-    if at is not None and fail_above is None:
+    if fail_below is not None and not -math.inf < fail_below <= 1:
+        raise PoisonError(f"--fail-below {fail_below} is no limit: give a share, an AUC or an R² of at most 1")
+    if at is not None and fail_above is None and fail_below is None:
         raise PoisonError("--at says which share of poison --fail-above is about: add --fail-above, such as 0.10")
-    named, options = defense or [], option or []
+    victims, options = choices.victims(victim or [], option or [])
+    named = defense or []
     tried = [name for name in named if name != "none"]
     changes = {"lambda_": lambda_, "loss": loss, "passes": passes, "bias": bias}
     if dataset is not None:
@@ -129,14 +144,25 @@ def evaluate(
     elif tried or options or any(value not in (None, "") for value in changes.values()):
         contents = [_differently(path, tried, options, changes, data_dir, quiet) for path in paths(runs)]
     else:
-        contents = evaluated(paths(runs), data_dir, quiet)
-    from poisoncli.reports import summary
+        contents = evaluated(paths(runs), data_dir, quiet, metric)
+    from poisoncli.reports import summary, transfer
 
-    tables = [summary.all_rows(content) for _, content in contents]
+    if victims:
+        kept = dataset is None and not (tried or options or any(one not in (None, "") for one in changes.values()))
+        contents = [
+            (path, _with_victims(path, content, victims, kept, data_dir, quiet)) for path, content in contents
+        ]
+    tables = [summary.all_rows(content, metric) for _, content in contents]
     summary.add_decreases([content for _, content in contents], tables)
-    _print(contents, tables, json, csv, quiet)
-    if fail_above is not None:
-        _check(tables, fail_above, at, named, quiet)
+    others = [transfer.rows(content, metric) for _, content in contents]
+    _print(contents, tables, others, json, csv, quiet)
+    if fail_above is not None or fail_below is not None:
+        _check(others if victims else tables, fail_above, fail_below, at, named, quiet)
+    if victims:
+        from poisoncli.runs.victims import failed
+
+        if any(failed(content, victims) for _, content in contents):
+            raise typer.Exit(1)
 
 
 def _given(
@@ -175,28 +201,63 @@ def _differently(
     quiet: bool,
 ) -> tuple[str, RunFile]:
     """A run file judged by other defenses or another defender; nothing is kept."""
-    from poisoncli.runs import description, replay, run_file
+    from poisoncli.runs import description, plugins, replay, run_file
 
     content = run_file.read(path)
-    kept = {name: description.choice_from_json(found.choice) for name, found in content.defenses.items()}
-    wanted = choices.defenses(names or list(kept), options, content.real, kept)
+    wanted = names or list(content.defenses)
+    for name in {*wanted} & {*content.defenses}:
+        plugins.require({"defense": name}, content.plugins)
+    kept = {
+        name: description.choice_from_json(found.choice)
+        for name, found in content.defenses.items()
+        if plugins.is_here("defense", name)
+    }
+    judges = choices.defenses(wanted, options, content.real, kept)
     with progress(quiet) as report:
-        return path, replay.reevaluate(content, wanted, **changes, data_dir=data_dir, report=report)
+        return path, replay.reevaluate(content, judges, **changes, data_dir=data_dir, report=report)
+
+
+def _with_victims(
+    path: str, content: RunFile, victims: list[Victim], kept: bool, data_dir: str | None, quiet: bool
+) -> RunFile:
+    """A run file with victims from outside measured, and kept there; says where the surrogate is unlike them."""
+    from poisoncli.runs import stand_in
+    from poisoncli.runs import victims as outside
+
+    with progress(quiet) as report:
+        if kept:
+            content = outside.add(path, victims, data_dir=data_dir, report=report)
+        else:
+            content = outside.measure(content, victims, data_dir=data_dir, report=report)
+    for remark in stand_in.check(content, data_dir):
+        note(f"poison: {remark}", quiet)
+    return content
 
 
 def _print(
-    contents: list[tuple[str, RunFile]], tables: list[list[dict[str, Any]]], json: bool, csv: bool, quiet: bool
+    contents: list[tuple[str, RunFile]],
+    tables: list[list[dict[str, Any]]],
+    others: list[list[dict[str, Any]]],
+    json: bool,
+    csv: bool,
+    quiet: bool,
 ) -> None:
-    """The result, in the form that was asked for."""
-    from poisoncli.reports import measures, summary
+    """The result, in the form that was asked for; others: the rows of victims from outside."""
+    from poisoncli.reports import measures, summary, transfer
     from poisoncli.reports import tables as shown
 
     if json:
-        for (path, content), table in zip(contents, tables, strict=True):
+        for (path, content), table, more in zip(contents, tables, others, strict=True):
             about = {"run": path, "title": summary.title(content), "label": summary.label(content)}
-            print(as_json({**about, "weights": measures.histogram(content), "rows": table}))
+            found = {"victims": more} if more else {}
+            print(as_json({**about, "weights": measures.histogram(content), "rows": table, **found}))
     elif csv:
-        pairs = [(path, row) for (path, _), table in zip(contents, tables, strict=True) for row in table]
+        pairs = [
+            (path, row)
+            for (path, _), *both in zip(contents, tables, others, strict=True)
+            for part in both
+            for row in part
+        ]
         flat = [{"run": path, **shown.flat(row)} for path, row in pairs]
         print_csv(dict.fromkeys(name for row in flat for name in row), flat)
     elif len(contents) == 1:
@@ -207,27 +268,41 @@ def _print(
     else:
         for table in shown.side_by_side([content for _, content in contents], tables):
             draw(table)
+    if not (json or csv):
+        for (_, content), table, more in zip(contents, tables, others, strict=True):
+            if more:
+                draw(transfer.table(content, table, more))
 
 
 def _check(
-    tables: list[list[dict[str, Any]]], limit: float, at: float | None, names: list[str], quiet: bool
+    tables: list[list[dict[str, Any]]],
+    above: float | None,
+    below: float | None,
+    at: float | None,
+    names: list[str],
+    quiet: bool,
 ) -> None:
-    """Exit with 3 where the test error passes the limit, at the stages and behind the defenses asked about."""
+    """Exit with 3 where what the tables speak of passes the limit, at the stages and defenses asked about."""
     from poisoncli.core.errors import PoisonError
     from poisoncli.reports import summary
+    from poisoncli.training.metrics import is_high, is_share
 
     rows = [row for table in tables for row in summary.spoken_of(table, at, names)]
-    shares = [row for row in rows if row["measure"] != "test NMSE"]
-    if limit > 1 and shares:
-        raise PoisonError(f"--fail-above {limit:g} is above every share of wrong rows: give one in [0, 1]")
-    worst = max(rows, key=lambda row: math.inf if math.isnan(row["test_error"]) else row["test_error"])
+    limit, flag = (above, "above") if above is not None else (below or 0.0, "below")
+    for what in dict.fromkeys(row["measure"] for row in rows):
+        if is_high(what) != (flag == "below"):
+            falls, other = ("falls", "below") if is_high(what) else ("rises", "above")
+            raise PoisonError(f"the {what} {falls} where things get worse: give --fail-{other} instead")
+        if limit > 1 and is_share(what):
+            raise PoisonError(f"--fail-{flag} {limit:g} is above every share of rows: give one in [0, 1]")
+    sign = 1 if flag == "above" else -1
+    worst = max(rows, key=lambda row: math.inf if math.isnan(row["value"]) else sign * row["value"])
     behind = "without a defense" if worst["defense"] == "none" else f"behind {worst['defense']}"
-    where = f"with {worst['fraction']:.1%} poison, {behind}"
+    of = f"{worst['victim']} " if "victim" in worst else ""
+    where = f"{of}with {worst['fraction']:.1%} poison, {behind}"
     if at is not None:
         taken = ", ".join(dict.fromkeys(f"{row['fraction']:.1%}" for row in rows))
-        note(f"--fail-above looks at {taken} poison, the stage nearest to --at {at:g}", quiet)
-    if not worst["test_error"] <= limit:  # what is not a number is no pass
-        note(
-            f"poison: {worst['measure']} {worst['test_error']:.3f} is above --fail-above {limit:g} ({where})", quiet
-        )
+        note(f"--fail-{flag} looks at {taken} poison, the stage nearest to --at {at:g}", quiet)
+    if not sign * worst["value"] <= sign * limit:  # what is not a number is no pass
+        note(f"poison: {worst['measure']} {worst['value']:.3f} is {flag} --fail-{flag} {limit:g} ({where})", quiet)
         raise typer.Exit(3)

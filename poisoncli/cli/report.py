@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import guarded, note, paths
+from poisoncli.cli.common import Metric, guarded, note, paths
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +33,7 @@ def report(
             "consistency, decrease, histogram, position; A+B shares a panel. Default: test error and lambda."
         ),
     ] = None,
+    metric: Metric = "",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing figure.")] = False,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
@@ -41,9 +42,10 @@ def report(
     """Draw test error and lambda against the fraction of poison, a line for each run file; or a whole sweep.
 
     --draw chooses other quantities: how the weights change (consistency, histogram, norm), what a penalty is worth
-    against the run without one (decrease).
+    against the run without one (decrease). --metric draws another measure in the place of the test error.
 
-    A single run with defenses shows the gain of each, the area of negative gain shaded.
+    A single run with defenses shows the gain of each, the area of negative gain shaded; one with victims of your
+    own shows them beside the model that the poison was made for.
     Bands show one standard error over the repetitions. Runs that were not evaluated yet are evaluated first.
     """
     from poisoncli.cli.common import evaluated
@@ -54,22 +56,26 @@ def report(
     if len(files) == 1 and Path(files[0]).is_dir():
         path = Path(out) if out else Path(files[0]) / "figure.png"
         context.with_resource(new_file(path, force))
-        print(_draw_sweep(files[0], path, draw, data_dir))
+        print(_draw_sweep(files[0], path, draw, data_dir, metric))
         return
     path = Path(out) if out else Path(files[0]).with_suffix(".png")
     check_format(path)
     context.with_resource(new_file(path, force))
-    contents = [content for _, content in evaluated(files, data_dir, quiet)]
-    if len(contents) == 1 and contents[0].defenses and not draw:
+    contents = [content for _, content in evaluated(files, data_dir, quiet, metric)]
+    if len(contents) == 1 and contents[0].victims and not draw:
+        from poisoncli.reports import transfer
+
+        print(transfer.draw(contents[0], path, metric=metric))
+    elif len(contents) == 1 and contents[0].defenses and not draw:
         from poisoncli.reports.defenses import draw_defended
 
-        print(draw_defended(contents[0], path, data_dir))
+        print(draw_defended(contents[0], path, data_dir, metric=metric))
     else:
-        print(figure(contents, path, draw.split(",") if draw else (), data_dir))
+        print(figure(contents, path, draw.split(",") if draw else (), data_dir, metric=metric))
     note(f"drew {len(contents)} run{'s' if len(contents) > 1 else ''}", quiet)
 
 
-def _draw_sweep(folder: str, path: Path, draw: str | None, data_dir: str | None) -> Path:
+def _draw_sweep(folder: str, path: Path, draw: str | None, data_dir: str | None, metric: str) -> Path:
     """The figure of a sweep; where that shows no gains, beside it a figure for each run with defenses."""
     import dataclasses
 
@@ -81,11 +87,12 @@ def _draw_sweep(folder: str, path: Path, draw: str | None, data_dir: str | None)
     plan, panels = grid.contents(folder)
     if not panels:
         raise PoisonError(f"no run of {folder} is finished: repeat `poison sweep` until one is")
-    if plan.picture and not draw:
+    if plan.picture and not draw and not metric:
         return draw_panels(panels, plan.picture, plan.title, path, data_dir)
     for cell in plan.cells:
         content = panels.get(cell.panel, {}).get(cell.line)
         if content and content.defenses:
-            draw_defended(content, path.with_name(f"{cell.name}{path.suffix}"), data_dir)
-    layout = dataclasses.replace(plan.layout, draw=tuple(draw.split(","))) if draw else plan.layout
+            draw_defended(content, path.with_name(f"{cell.name}{path.suffix}"), data_dir, metric=metric)
+    wanted = figures.with_metric(tuple(draw.split(",")) if draw else plan.layout.draw, metric)
+    layout = dataclasses.replace(plan.layout, draw=wanted)
     return figures.grid(panels, layout, plan.title, path, data_dir)

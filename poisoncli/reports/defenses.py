@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from poisoncli.core.errors import PoisonError
-from poisoncli.reports import figures, plane, summary
+from poisoncli.reports import figures, measures, plane, summary
 from poisoncli.runs import description, run_file
 from poisoncli.runs.audit import Audited
 from poisoncli.runs.prepare import Prepared, restore
@@ -19,8 +19,10 @@ HARM = "#D55E00"  # the area where a defense does harm
 PICTURES = ("gain", "rows", "landscape")  # what a sweep can be drawn as, beside curves
 
 
-def draw_defended(content: RunFile, out: str | Path, data_dir: str | None = None) -> Path:
+def draw_defended(content: RunFile, out: str | Path, data_dir: str | None = None, *, metric: str = "") -> Path:
     """Draw an evaluated run with defenses: test error without them, and their gains (SPR Figs. 5-8, 10-13).
+
+    metric: what is drawn in the place of the test error.
 
     The area of negative gain is shaded: there a defense does harm. A data set of one feature gets a panel for
     each defense with the rows of the first repetition at the largest fraction (SPR Figs. 1, 4, 9, 14).
@@ -34,8 +36,8 @@ def draw_defended(content: RunFile, out: str | Path, data_dir: str | None = None
     rows = names if content.poison.x.shape[2] == 1 else []
     drawing, axes = _axes((1, 2 + len(rows)), Path(out))
     damage, gain, *others = axes[0]
-    _draw_damage(damage, content)
-    shown = _draw_gains(gain, content, names)
+    _draw_damage(damage, content, metric)
+    shown = _draw_gains(gain, content, names, metric=metric)
     for axis, name in zip(others, rows, strict=True):
         plane.draw_rows(axis, content, restore(content, data_dir), name)
         axis.set_title(name, fontsize=10)
@@ -149,25 +151,30 @@ def draw_audited(found: Audited, out: str | Path) -> Path:
 
 def _defenses(content: RunFile) -> list[str]:
     """The evaluated defenses, in the order in which they are listed everywhere."""
-    return [name for name in description.DEFENSES if name in content.defenses and name in content.evaluations]
+    listed = dict.fromkeys([*description.DEFENSES, *content.defenses])  # those of plug-ins may not be at hand
+    return [name for name in listed if name in content.defenses and name in content.evaluations]
 
 
-def _draw_damage(axis: Any, content: RunFile) -> None:
-    """The test error without a defense."""
-    _curve(axis, content, "none", "test_error", "no defense", ("#000000", "o", "black"))
-    axis.set_ylabel(summary.measure(content) if "NMSE" in summary.measure(content) else "test error (%)")
-    axis.set_ylim(bottom=0)
+def _draw_damage(axis: Any, content: RunFile, metric: str) -> None:
+    """The test error without a defense, or another metric."""
+    _curve(axis, content, "none", "value", "no defense", ("#000000", "o", "black"), metric)
+    shown = measures.shown(content, f"metric:{metric}" if metric else "test_error")
+    axis.set_ylabel(shown.label)
+    if not summary.measure(content, metric).metric.high:
+        axis.set_ylim(bottom=0)
 
 
-def _draw_gains(axis: Any, content: RunFile, names: list[str], told: bool = True) -> dict[str, Any]:
+def _draw_gains(
+    axis: Any, content: RunFile, names: list[str], told: bool = True, metric: str = ""
+) -> dict[str, Any]:
     """The gain of each defense, the area of negative gain shaded; dashed where a defense is given trusted rows.
 
     told: say in the legend what each was told. Returns what a legend shows.
     """
     for name in names:
         label = f"{name} ({content.defenses[name].knows})" if told else name
-        _curve(axis, content, name, "gain", label, _style(name))
-    axis.set_ylabel("gain (%)")
+        _curve(axis, content, name, "gain", label, _style(name), metric)
+    axis.set_ylabel(f"gain, {summary.measure(content, metric).label} (%)" if metric else "gain (%)")
     low = min(axis.get_ylim()[0], -10)
     axis.axhspan(-1000, 0, color=HARM, alpha=0.12, linewidth=0)
     axis.axhline(0, color="black", linewidth=0.8)
@@ -177,15 +184,24 @@ def _draw_gains(axis: Any, content: RunFile, names: list[str], told: bool = True
 
 def _style(name: str) -> tuple[str, str, str]:
     """Color, marker and the marker's filling of a defense: the same in every figure."""
-    number = list(description.DEFENSES).index(name)
+    known = list(description.DEFENSES)
+    number = known.index(name) if name in known else len(known)
     color, _, marker = figures.STYLES[number % len(figures.STYLES)]
     return color, marker, color if number < len(figures.STYLES) else "white"
 
 
-def _curve(axis: Any, content: RunFile, name: str, key: str, label: str, style: tuple[str, str, str]) -> None:
-    """One line with a band of one standard error; gains in percent."""
-    table = summary.rows(content, name)
-    factor = 100 if key == "gain" or summary.measure(content) == "test error" else 1
+def _curve(
+    axis: Any,
+    content: RunFile,
+    name: str,
+    key: str,
+    label: str,
+    style: tuple[str, str, str],
+    metric: str = "",
+) -> None:
+    """One line with a band of one standard error; gains and shares in percent."""
+    table = summary.rows(content, name, metric)
+    factor = 100 if key == "gain" or summary.measure(content, metric).metric.share else 1
     color, marker, filling = style
     line = "--" if name != "none" and "trusted" in content.defenses[name].knows else "-"
     x = [100 * row["fraction"] for row in table]

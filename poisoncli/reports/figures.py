@@ -29,7 +29,8 @@ Panels = Mapping[str, Mapping[str, RunFile]]  # run files by panel and line
 class Layout:
     """How a sweep is drawn: for each quantity of `draw` the panels in rows of `columns`, 0 for all in one row.
 
-    draw: of `measures.QUANTITIES`; two on one panel as `log_lambda+norm`, of the learned lambdas if there are any;
+    draw: of `measures.QUANTITIES`, or `metric:` and a measure of the test rows such as `auc`; two on one
+        panel as `log_lambda+norm`, of the learned lambdas if there are any;
         `histogram` and `position` (a map of the plane, see `maps`), which show each line on axes of its own;
         `time`, the best error that a search has found (KSL Fig. 4), and `defenses`, bars of the error behind each.
     selected: for `consistency`, how many features each panel selects; a row for each number.
@@ -47,7 +48,7 @@ class Layout:
         for joined in self.draw:
             names = joined.split("+")
             for name in names:
-                if name not in (*QUANTITIES, *SINGLE, *SEARCHES):
+                if name not in (*QUANTITIES, *SINGLE, *SEARCHES) and not name.startswith("metric:"):
                     known = ", ".join((*QUANTITIES, *SINGLE, *SEARCHES))
                     raise PoisonError(f"{name!r} cannot be drawn: draw one of {known}")
             alone = [name for name in names if name in (*SINGLE, *SEARCHES)]
@@ -68,12 +69,18 @@ class _Spot:
 
 
 def figure(
-    contents: Sequence[RunFile], out: str | Path, draw: Sequence[str] = (), data_dir: str | None = None
+    contents: Sequence[RunFile],
+    out: str | Path,
+    draw: Sequence[str] = (),
+    data_dir: str | None = None,
+    *,
+    metric: str = "",
 ) -> Path:
     """Draw quantities against the fraction of poison, a line for each run file, with error bands.
 
     out: ends in .png, .pdf or .svg. draw: see `Layout`; by default the test error, and lambda where there is a
-    penalty. Bands are one standard error over the repetitions. Raises `PoisonError` for another format, or a
+    penalty. metric: in the place of the test error. Bands are one standard error over the repetitions.
+    Raises `PoisonError` for another format, or a
     file that was not evaluated.
     """
     titles = {summary.title(content) for content in contents}
@@ -85,12 +92,20 @@ def figure(
     usual = ("test_error", *(("log_lambda",) if penalized else ()))
     if any(len(content.timeline) for content in contents):
         usual = ("defenses", "time")
-    draw = tuple(draw) or usual
+    draw = with_metric(tuple(draw) or usual, metric)
     layout, panels = Layout(draw), {"": lines}
     spots = [spot for row in _rows(layout, panels) for spot in row if spot]
     columns = 3 if len(spots) > 4 else max(1, len(spots))
     rows: list[list[_Spot | None]] = [list(spots[i : i + columns]) for i in range(0, len(spots), columns)]
     return _draw(panels, rows, layout, heading, Path(out), data_dir)
+
+
+def with_metric(draw: tuple[str, ...], metric: str) -> tuple[str, ...]:
+    """Quantities to draw, with a metric in the place of the test error; first, where that is not among them."""
+    if not metric:
+        return draw
+    found = tuple(f"metric:{metric}" if name == "test_error" else name for name in draw if name not in SEARCHES)
+    return found if f"metric:{metric}" in found else (f"metric:{metric}", *found)
 
 
 def grid(panels: Panels, layout: Layout, heading: str, out: str | Path, data_dir: str | None = None) -> Path:

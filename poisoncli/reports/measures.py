@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from poisoncli.core import stability
 from poisoncli.core.errors import PoisonError
 from poisoncli.runs import defaults, description
 from poisoncli.runs.run_file import Evaluation, RunFile
+from poisoncli.training.metrics import Measure
+from poisoncli.training.metrics import measure as named_measure
 
 SELECTED = (0.025, 0.05, 0.1)  # share of the features, where the data set does not say how many
 
@@ -34,9 +37,15 @@ QUANTITIES = {
 
 
 def shown(content: RunFile, quantity: str, k: int = 0) -> Quantity:
-    """How a quantity of a run is drawn: the test error of real targets is the NMSE, and no share."""
+    """How a quantity of a run is drawn: the test error of real targets is the NMSE, and no share.
+
+    quantity: of `QUANTITIES`, or `metric:` and what `--metric` takes.
+    """
     if quantity == "test_error" and content.real:
         return Quantity("test NMSE")
+    if quantity.startswith("metric:"):
+        asked = named_measure(quantity.removeprefix("metric:"), content.real)
+        return Quantity(f"{asked.label} (%)", 100) if asked.metric.share else Quantity(asked.label)
     return QUANTITIES[quantity]._replace(label=QUANTITIES[quantity].label.format(k))
 
 
@@ -47,6 +56,27 @@ def evaluation(content: RunFile, name: str = "none") -> Evaluation:
     return content.evaluations[name]
 
 
+def measured(content: RunFile, asked: Measure, name: str = "none") -> np.ndarray:
+    """A measure of the test rows behind a defense [repetitions, stages].
+
+    Raises `PoisonError` where the file does not hold it.
+    """
+    found = evaluation(content, name)
+    if asked.key in ("error", "nmse"):
+        return found.test_error.astype(float)
+    return of_class(content, asked, found.metrics)
+
+
+def of_class(content: RunFile, asked: Measure, found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A measure out of all that were kept, of the class asked for or of the worst [repetitions, stages]."""
+    if asked.key not in found:
+        raise PoisonError(f"the run file holds no {asked.label}: run `poison evaluate --metric` on it first")
+    values = found[asked.key].astype(float)
+    if asked.key != "recall":
+        return values
+    return values[:, :, content.classes.index(asked.of_class)] if asked.of_class else values.min(axis=2)
+
+
 def values(content: RunFile, quantity: str, k: int = 0, reference: RunFile | None = None) -> np.ndarray:
     """A quantity [repetitions, stages, lines]; one line, or one for each lambda or layer.
 
@@ -54,6 +84,8 @@ def values(content: RunFile, quantity: str, k: int = 0, reference: RunFile | Non
     """
     if quantity == "log_lambda":
         return content.poison.log_lambda.astype(float)
+    if quantity.startswith("metric:"):
+        return measured(content, named_measure(quantity.removeprefix("metric:"), content.real))[:, :, None]
     found = evaluation(content)
     if quantity == "norm":
         return np.average(found.norm, axis=2, weights=sizes(content))[:, :, None]

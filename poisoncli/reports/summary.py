@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from poisoncli.core.errors import PoisonError
 from poisoncli.reports import measures
 from poisoncli.runs import defaults, description
 from poisoncli.runs.description import Run
 from poisoncli.runs.run_file import RunFile
+from poisoncli.training.metrics import Measure
+from poisoncli.training.metrics import measure as named_measure
 
 
 def title(content: RunFile) -> str:
@@ -73,9 +76,10 @@ def _variant(attack: description.Choice) -> str:
 
 def _aim(run: description.Run) -> str:
     """Which rows the attack is about, where they are not those that its kind of attack takes by default."""
-    usual = defaults.fields(description.ATTACKS[run.attack.name]).get("target", "")
+    made = description.ATTACKS.get(run.attack.name)  # None for one of a plug-in that is not here
+    usual = defaults.fields(made).get("target", "") if made else ""
     target, wanted = str(run.attack.options.get("target", "")), run.attack.options.get("target_label")
-    if target == usual and not wanted:
+    if (target == usual and not wanted) or not target:
         return ""
     listed = target.count(",") + 1
     rows = (
@@ -86,19 +90,23 @@ def _aim(run: description.Run) -> str:
     return f" on {rows}" + (f" to {wanted}" if wanted else "")
 
 
-def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
+def rows(content: RunFile, name: str = "none", metric: str = "") -> list[dict[str, Any]]:
     """The table of a run file behind one defense, one mapping for each stage; means over the repetitions.
 
-    Keys: measure (what test_error is), defense, knows (what it was told), poison (rows), fraction (of the
-    training rows), repetitions, test_error and val_error (shares in [0, 1], or the NMSE of real targets) with
+    Keys: measure (what value is: the test error, the NMSE of real targets, or the metric that was asked for),
+    value and value_se, defense, knows (what it was told), poison (rows), fraction (of the
+    training rows), repetitions, those of `training.metrics` that the file holds (balanced_error, class_recall,
+    auc, log_loss; mae and r2), test_error and val_error (shares in [0, 1], or the NMSE of real targets) with
     standard errors *_se (0 for one repetition), for a targeted attack target_rate (share of its target rows that
     come out as the attacker wants), for a training by chance draw_spread (standard deviation over its draws),
     for a defense also what `_detection` gives, val_loss (nats),
     lambda and log_lambda (lists of one, or one a layer; log_lambda in the papers' scale, lambda the coefficient
     in the mean loss), norm and layer_norm (||w||^2 / d of all parameters, and of each layer), and for linear models
     consistency (Kuncheva's index against the clean victim, for as many features as `selected` says).
-    Raises `PoisonError` if the file was not evaluated.
+    Raises `PoisonError` if the file was not evaluated, or does not hold the metric.
     """
+    asked = measure(content, metric)
+    values = measures.measured(content, asked, name)
     evaluation, poison = measures.evaluation(content, name), content.poison
     n = description.from_json(content.run).n_train
     norm = np.average(evaluation.norm, axis=2, weights=measures.sizes(content))
@@ -108,7 +116,7 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
     for stage, count in enumerate(poison.counts):
         log_lambda = poison.log_lambda[:, stage].astype(float)
         row: dict[str, Any] = {
-            "measure": measure(content),
+            "measure": asked.label,
             "defense": name,
             "knows": content.defenses[name].knows if name in content.defenses else "",
             "poison": int(count),
@@ -117,8 +125,10 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
         }
         for key in ("test_error", "val_error"):
             row[key], row[f"{key}_se"] = mean_and_error(getattr(evaluation, key)[:, stage])
+        row["value"], row["value_se"] = mean_and_error(values[:, stage])
+        row.update(all_measures(content, evaluation.metrics, stage))
         if name in content.defenses:
-            row.update(_detection(content, name, stage))
+            row.update(_detection(content, name, stage, asked))
         if evaluation.target_rate.size:
             row["target_rate"], row["target_rate_se"] = mean_and_error(evaluation.target_rate[:, stage])
         if evaluation.draw_spread.size:
@@ -135,10 +145,25 @@ def rows(content: RunFile, name: str = "none") -> list[dict[str, Any]]:
     return result
 
 
-def all_rows(content: RunFile) -> list[dict[str, Any]]:
+def all_measures(content: RunFile, found: Mapping[str, np.ndarray], stage: int) -> dict[str, Any]:
+    """Means over the repetitions of the measures of a stage; recall by the name of the class."""
+    result: dict[str, Any] = {}
+    for key, values in found.items():
+        if key == "recall":
+            each = (mean_and_error(values[:, stage, c])[0] for c in range(len(content.classes)))
+            result["class_recall"] = dict(zip(content.classes, each, strict=True))
+        else:
+            result[key] = mean_and_error(values[:, stage])[0]
+    return result
+
+
+def all_rows(content: RunFile, metric: str = "") -> list[dict[str, Any]]:
     """`rows` without a defense, followed by those behind each defense that was evaluated."""
     return [
-        row for name in ("none", *content.defenses) if name in content.evaluations for row in rows(content, name)
+        row
+        for name in ("none", *content.defenses)
+        if name in content.evaluations
+        for row in rows(content, name, metric)
     ]
 
 
@@ -171,12 +196,13 @@ def add_decreases(contents: Sequence[RunFile], tables: Sequence[list[dict[str, A
             row["decrease"], row["decrease_se"] = mean_and_error(shares[:, stage])
 
 
-def _detection(content: RunFile, name: str, stage: int) -> dict[str, float]:
+def _detection(content: RunFile, name: str, stage: int, asked: Measure) -> dict[str, float]:
     """What a defense removed at a stage, and what that was worth; means over the repetitions, NaN where undefined.
 
-    gain: share of the undefended test error that it takes away (SPR eq. 8), negative where it harms, with its
-    standard error; removed: share of all rows; precision: share of poison among the rows removed; recall: share
-    of the poison removed; clean_removed: share of the clean rows removed. A row of weight w counts as 1 - w.
+    gain: share of the undefended test error that it takes away (SPR eq. 8), or of what an AUC or recall lacks to 1;
+    negative where it harms, with its standard error; removed: share of all rows; precision:
+    share of poison among the rows removed; recall: share of the poison removed; clean_removed: share of the
+    clean rows removed. A row of weight w counts as 1 - w.
     """
     away = 1 - content.defenses[name].weight[:, stage].astype(float)
     poison = np.zeros(away.shape)
@@ -190,7 +216,9 @@ def _detection(content: RunFile, name: str, stage: int) -> dict[str, float]:
         np.put_along_axis(poison, content.poison.replaced[:, :count], 1, axis=1)
     caught, total = (away * poison).sum(1), away.sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        without, behind = (content.evaluations[key].test_error[:, stage].astype(float) for key in ("none", name))
+        without, behind = (measures.measured(content, asked, key)[:, stage] for key in ("none", name))
+        if asked.metric.high:
+            without, behind = 1 - without, 1 - behind
         gains = np.where(without > 0, 1 - behind / without, np.nan)
         gain, error = mean_and_error(gains)
         return {
@@ -203,9 +231,12 @@ def _detection(content: RunFile, name: str, stage: int) -> dict[str, float]:
         }
 
 
-def measure(content: RunFile) -> str:
-    """What `test_error` is: the share of wrong test rows, or the NMSE of real targets."""
-    return "test NMSE" if content.real else "test error"
+def measure(content: RunFile, metric: str = "") -> Measure:
+    """What the tables of a run speak of: test error, NMSE of real targets, or a metric that is asked for."""
+    found = named_measure(metric, content.real)
+    if found.of_class and content.classes and found.of_class not in content.classes:
+        raise PoisonError(f"--metric {metric}: there is no such class, choose of {', '.join(content.classes)}")
+    return found
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from poisoncli.reports import summary
 from poisoncli.runs.audit import Audited
 from poisoncli.runs.replay import Detection
 from poisoncli.runs.run_file import RunFile
+from poisoncli.training.metrics import is_high, is_share
 
 Row = dict[str, Any]  # of `summary.rows`
 WORDS = ("defense", "was told", "name", "classes", "where", "what")  # columns of words; the others are numbers
@@ -30,8 +31,11 @@ def stages(content: RunFile, table: Sequence[Row]) -> Table:
     columns: dict[str, Callable[[Row], str]] = {
         "poison": lambda row: f"{row['fraction']:.1%}",
         "rows": lambda row: str(row["poison"]),
-        summary.measure(content): percent,
+        table[0]["measure"]: percent,
     }
+    if table[0]["measure"] == "least recall":
+        for name in content.classes:
+            columns[f"recall of {name}"] = lambda row, name=name: share(row["class_recall"][name])
     if any(row["val_loss"] == row["val_loss"] for row in table):  # not NaN: there are validation rows
         columns["validation loss"] = lambda row: f"{row['val_loss']:.3f}"
     if penalized:
@@ -68,18 +72,23 @@ def defended(table: Sequence[Row]) -> Table:
 
 
 def least(table: Sequence[Row]) -> str:
-    """The least test error over the defenses at the largest fraction of poison, in words."""
+    """The best that a defense attains at the largest fraction of poison, in words."""
     most = max(row["poison"] for row in table)
-    found = min((row for row in table if row["poison"] == most), key=lambda row: row["test_error"])
-    return f"least {found['measure']} over the defenses: {percent(found)} ({found['defense']})"
+    best = max if is_high(table[0]["measure"]) else min
+    found = best((row for row in table if row["poison"] == most), key=lambda row: row["value"])
+    word = "highest" if is_high(found["measure"]) else "least"
+    return f"{word} {found['measure']} over the defenses: {percent(found)} ({found['defense']})"
 
 
 def side_by_side(contents: Sequence[RunFile], tables: Sequence[Sequence[Row]]) -> list[Table]:
-    """Test errors, a column for each run; and what a penalty takes from that without one."""
+    """Test errors, or another metric, a column for each run; and what a penalty takes from that without one."""
     titles = list(dict.fromkeys(map(summary.title, contents)))
     labels = [summary.label(content) for content in contents]
     bare = [[row for row in table if row["defense"] == "none"] for table in tables]
-    found = [_columns("Test error\n" + "\n".join(titles), labels, bare, percent)]
+    asked = dict.fromkeys(table[0]["measure"] for table in bare)
+    heading = ", ".join(asked)
+    heading = "Test error" if set(asked) <= {"test error", "test NMSE"} else heading[0].upper() + heading[1:]
+    found = [_columns(heading + "\n" + "\n".join(titles), labels, bare, percent)]
     compared = [(label, table) for label, table in zip(labels, bare, strict=True) if "decrease" in table[0]]
     if compared:
         labels, bare = (list(part) for part in zip(*compared, strict=True))
@@ -128,10 +137,12 @@ def suspicious(found: Audited, most: int = 20) -> Table:
 
 
 def flat(row: Row) -> Row:
-    """`row` with lists spread over columns: lambda, or lambda_1, lambda_2, ... for layers."""
+    """`row` with lists spread over columns: lambda, or lambda_1, lambda_2, ... for layers; class_recall_CLASS."""
     result: Row = {}
     for name, value in row.items():
-        if isinstance(value, list) and len(value) > 1:
+        if isinstance(value, dict):
+            result.update({f"{name}_{of_class}": item for of_class, item in value.items()})
+        elif isinstance(value, list) and len(value) > 1:
             result.update({f"{name}_{layer}": item for layer, item in enumerate(value, 1)})
         else:
             result[name] = value[0] if isinstance(value, list) else value
@@ -139,12 +150,19 @@ def flat(row: Row) -> Row:
 
 
 def percent(row: Row) -> str:
-    """Mean test error with its standard error, in percent; an NMSE as it is."""
-    if row["measure"] == "test NMSE":
-        return f"{row['test_error']:.3f}" + (f" ± {row['test_error_se']:.3f}" if row["repetitions"] > 1 else "")
-    error = f" ± {100 * row['test_error_se']:.1f}" if row["repetitions"] > 1 else ""
-    draws = f" (orders ± {100 * row['draw_spread']:.1f})" if "draw_spread" in row else ""
-    return f"{100 * row['test_error']:.1f}{error} %{draws}"
+    """The mean of what a table speaks of with its standard error: a share in percent, another as it is."""
+    value, error, several = row["value"], row["value_se"], row["repetitions"] > 1
+    if value != value:
+        return "-"
+    if not is_share(row["measure"]):
+        return f"{value:.3f}" + (f" ± {error:.3f}" if several else "")
+    spread = f" ± {100 * error:.1f}" if several else ""
+    draws = (
+        f" (orders ± {100 * row['draw_spread']:.1f})"
+        if row["measure"] == "test error" and "draw_spread" in row
+        else ""
+    )
+    return f"{100 * value:.1f}{spread} %{draws}"
 
 
 def share(value: float) -> str:

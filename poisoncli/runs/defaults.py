@@ -23,18 +23,18 @@ USUAL: dict[Task | None, tuple[str, str]] = {  # the model and the attack of a d
 
 
 def attack(name: str) -> OfAttack:
-    """What the attack of that name declares."""
-    return read(OfAttack, ATTACKS[name])
+    """What the attack of that name declares; the usual, where its code is not at hand."""
+    return read(OfAttack, ATTACKS[name]) if name in ATTACKS else OfAttack()
 
 
 def model(name: str) -> OfModel:
     """What the model of that name declares."""
-    return read(OfModel, MODELS[name])
+    return read(OfModel, MODELS[name]) if name in MODELS else OfModel()
 
 
 def dataset(name: str) -> OfDataset:
     """What the data set of that name declares."""
-    return read(OfDataset, DATASETS[name])
+    return read(OfDataset, DATASETS[name]) if name in DATASETS else OfDataset()
 
 
 def model_and_attack(data: str, model_name: str, attack_name: str) -> tuple[str, str]:

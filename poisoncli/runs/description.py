@@ -16,7 +16,7 @@ from poisoncli.core.losses import PENALTIES
 from poisoncli.datasets import DATASETS
 from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
-from poisoncli.runs import defaults
+from poisoncli.runs import defaults, plugins
 from poisoncli.runs.options import read_value
 from poisoncli.training.trainers import TRAINERS
 
@@ -84,6 +84,12 @@ def resolve(run: Run) -> Run:
 
     Raises `PoisonError` for an unknown name or option, a value out of range, or options that contradict.
     """
+    plugins.install()
+    return _resolved(run)
+
+
+def _resolved(run: Run) -> Run:
+    """`resolve` with the methods that are at hand."""
     run = named_by_task(run)
     for kind, table in TABLES.items():
         known(getattr(run, kind).name, table, kind)
@@ -129,12 +135,14 @@ def build(choice: Choice, kind: str) -> Any:
 
 def resolve_defense(choice: Choice) -> Choice:
     """A defense checked, with every option filled in. Raises `PoisonError` for an unknown name or option."""
+    plugins.install()
     known(choice.name, DEFENSES, "defense")
     return Choice(choice.name, {**defaults.fields(DEFENSES[choice.name]), **_checked("defense", choice)})
 
 
 def defenses(names: Sequence[str], real: bool) -> list[str]:
     """The defenses that a user names; `all` stands for those that fit the targets, real numbers or classes."""
+    plugins.install()
     every = defaults.all_defenses("real" if real else "binary")
     return list(dict.fromkeys(one for name in names for one in (every if name == "all" else [name])))
 
@@ -149,7 +157,8 @@ def named(kind: str, name: str) -> Choice:
 def known(name: str, table: Mapping[str, Any], kind: str) -> None:
     """Raise `PoisonError` unless `name` is in `table`."""
     if name not in table:
-        raise PoisonError(f"there is no {kind} named {name!r}: choose one of {', '.join(table)}")
+        own = ", or bring your own with --plugin FILE.py" if kind in plugins.TABLES else ""
+        raise PoisonError(f"there is no {kind} named {name!r}: choose one of {', '.join(table)}{own}")
 
 
 def _check(run: Run) -> None:
@@ -285,12 +294,31 @@ def choice_from_json(text: str) -> Choice:
 def from_json(text: str) -> Run:
     """The resolved run that `text` describes, by this version or an older one.
 
-    Raises `PoisonError` if it does not describe one.
+    Where the code of one of its methods is not at hand, the run is as it stands there: all was filled in. None is
+    imported. Raises `PoisonError` if it does not describe one.
     """
     try:
-        return resolve(from_mapping(_as_it_was(json.loads(text))))
+        return read_back(from_mapping(_as_it_was(json.loads(text))))
     except (json.JSONDecodeError, RecursionError):
         raise PoisonError("the run's description is not JSON: the file was not written by poison") from None
+
+
+def read_back(run: Run) -> Run:
+    """`resolve` for a run that was resolved before, by methods of which some may not be at hand."""
+    if all(plugins.is_here(kind, name) for kind, name in methods(run).items() if name):
+        return _resolved(run)
+    return dataclasses.replace(run, **{kind: _as_written(getattr(run, kind)) for kind in TABLES})
+
+
+def _as_written(choice: Choice) -> Choice:
+    """A method with lists as tuples, as options have them."""
+    options = choice.options.items()
+    return Choice(choice.name, {name: tuple(item) if isinstance(item, list) else item for name, item in options})
+
+
+def methods(run: Run) -> dict[str, str]:
+    """The names of a run's methods, by kind."""
+    return {kind: getattr(run, kind).name for kind in TABLES}
 
 
 def _as_it_was(fields: Any) -> Any:

@@ -63,23 +63,25 @@ def export(
         kept, marks = kept & stays, {**marks, **more}
     marks = {name: column[kept] for name, column in marks.items()}
     x, y = data.x[repetition][kept], data.y[repetition][kept]
-    written = _in_users_terms if prepared.encoder is not None and path.suffix != ".npz" else _as_features
+    written = in_users_terms if prepared.encoder is not None and path.suffix != ".npz" else _as_features
     frame, features = written(prepared, x, y, places[kept], poison[kept], repetition)
     extra = _parameters(content, repetition, stage) if params else {}
     run_file.replace(path, encoded(frame.assign(**marks), path.suffix, features, extra))
     return path
 
 
-def _in_users_terms(
+def in_users_terms(
     prepared: Prepared, x: Any, y: np.ndarray, places: np.ndarray, poison: np.ndarray, repetition: int
 ) -> tuple[Any, None]:
     """The rows as the user's table has them: clean ones as they stand there, poison decoded."""
     dataset, encoder = prepared.dataset, prepared.encoder
     assert encoder is not None
     table, made = dataset.table, poison | (places < 0)
-    own = _feature_units(prepared, x[made], places[made], poison[made], repetition)
+    if not made.any():  # a table of clean rows
+        return with_cells(table.frame.iloc[places], made, {}, table.columns), None
+    own = feature_units(prepared, x[made], places[made], poison[made], repetition)
     cells = encoder.decode(own, repetition)
-    targets = _target_units(prepared, y, places, poison, repetition)[made]
+    targets = target_units(prepared, y, places, poison, repetition)[made]
     cells[table.target] = labels(dataset)[targets.astype(int)] if dataset.class_names else targets
     return with_cells(table.frame.iloc[np.maximum(places, 0)], made, cells, table.columns), None
 
@@ -90,11 +92,11 @@ def _as_features(
     """The target, and the features in the data set's own units."""
     import pandas
 
-    targets = _target_units(prepared, y, places, poison, repetition)
+    targets = target_units(prepared, y, places, poison, repetition)
     if prepared.dataset.division is not None and prepared.dataset.class_names:
         targets = labels(prepared.dataset)[targets.astype(int)]
     if prepared.encoder is not None or not sp.issparse(x):
-        x = _feature_units(prepared, x, places, poison, repetition)
+        x = feature_units(prepared, x, places, poison, repetition)
     return pandas.DataFrame({"y": targets}), x
 
 
@@ -126,7 +128,7 @@ def _kept(content: RunFile, defense: str, repetition: int, stage: int) -> tuple[
     return weight > 0, {"weight": weight, "score": found.score[repetition, stage]}
 
 
-def _feature_units(prepared: Prepared, x: Any, places: np.ndarray, poison: np.ndarray, repetition: int) -> Any:
+def feature_units(prepared: Prepared, x: Any, places: np.ndarray, poison: np.ndarray, repetition: int) -> Any:
     """Features [n, m] in the data set's units: those of clean rows as they were, of poison within its domain."""
     dataset, encoder = prepared.dataset, prepared.encoder
     features = prepared.split.train.x.shape[::2]
@@ -146,7 +148,7 @@ def _feature_units(prepared: Prepared, x: Any, places: np.ndarray, poison: np.nd
     return found
 
 
-def _target_units(
+def target_units(
     prepared: Prepared, y: np.ndarray, places: np.ndarray, poison: np.ndarray, repetition: int
 ) -> np.ndarray:
     """Targets [n] in the data set's own units: those of clean rows as they were."""

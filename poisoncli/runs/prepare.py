@@ -20,7 +20,7 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.split import default_sizes, draw
 from poisoncli.core.victim import Exact, Objective, Trainer
-from poisoncli.runs import defaults, description, say, targets
+from poisoncli.runs import defaults, description, plugins, say, targets
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.run_file import RunFile
 from poisoncli.tables.encode import Encoder, scaled, stacked
@@ -297,6 +297,7 @@ def _take(
 
 def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
     """The data and methods of a run file, with the very rows that it was crafted on."""
+    plugins.require(description.methods(description.from_json(content.run)), content.plugins)
     poison, run = content.poison, description.from_json(content.run)
     added = poison.replaced.size > 0 and poison.replaced.max() < 0  # then the best so far can be judged
     if poison.done < poison.total and not added:
@@ -319,6 +320,16 @@ def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
     if poison.x.shape[2] != (encoder.m if encoder else dataset.x.shape[1]):
         raise PoisonError(_DAMAGED)
     return _assemble(run, dataset, content.split, content.scaler, encoder)
+
+
+def class_names(run: Run, dataset: Dataset) -> tuple[str, ...]:
+    """What the user calls the classes 0, 1, ... of a data set; none where its targets are real."""
+    if dataset.task == "real":
+        return ()
+    told = dataset.class_names or run.dataset.options.get("classes", ()) or ()
+    k = max(2, int(np.max(dataset.y)) + 1)
+    named = [names for names in (told, defaults.dataset(run.dataset.name).class_names) if len(names) == k]
+    return tuple(map(str, named[0] if named else range(k)))
 
 
 def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from poisoncli.core.victim import Exact
 from poisoncli.models.svm import SVM
 from poisoncli.runs import defaults, description, run_file, stages
 from poisoncli.runs.description import Choice, Run
-from poisoncli.runs.prepare import Prepared, poisoned, restore
+from poisoncli.runs.prepare import Prepared, class_names, poisoned, restore
 from poisoncli.runs.problem import problem
 from poisoncli.runs.run_file import RunFile
 from poisoncli.sanitization.additive import Rows, stack
@@ -135,7 +135,14 @@ def reevaluate(
         value = np.float32(np.log(lambda_ * prepared.run.n_train))
         poison = poison._replace(log_lambda=np.full_like(poison.log_lambda, value))
     found = {choice.name: stages.weigh(prepared, poison, choice, report) for choice in defenses}
-    content = dataclasses.replace(content, poison=poison, defenses=found, evaluations={})
+    content = dataclasses.replace(
+        content,
+        poison=poison,
+        defenses=found,
+        evaluations={},
+        victims=(),
+        classes=class_names(prepared.run, prepared.dataset),
+    )
     scores = {name: stages.behind(prepared, content, name, report) for name in ("none", *found)}
     return dataclasses.replace(content, evaluations=scores)
 

@@ -15,7 +15,7 @@ import numpy as np
 from poisoncli.core.attack import Poison
 from poisoncli.core.data import Params, Sparse
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import soundness
+from poisoncli.runs import measured, soundness
 from poisoncli.tables import memory
 from poisoncli.tables.atomic import replace
 
@@ -46,6 +46,7 @@ _AXES = {
     "shift": (),
     "scale": (),
     "norm": ("repetition", "stage", "layer"),
+    "recall": ("repetition", "stage", "class"),
 }
 
 
@@ -60,6 +61,8 @@ class Evaluation:
     target_rate: share of the attacker's target rows that come out as he wants, see `targets.rate`; or empty [0, 0].
     draw_spread: standard deviation of test_error over the draws of a training by chance, of which it is the mean;
         or empty [0, 0].
+    metrics: further measures of the test rows, see `training.metrics`; recall of each class [repetitions, stages,
+        classes]. Empty in older files; where chance has a part in the training, of its first draw.
     """
 
     test_error: np.ndarray
@@ -70,6 +73,7 @@ class Evaluation:
     params: Params
     target_rate: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0), np.float32))
     draw_spread: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0), np.float32))
+    metrics: measured.Measures = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +102,9 @@ class RunFile:
     poison: the crafted poison; defenses: their weights, by name.
     evaluations: by name of the defense, `none` without one.
     timeline: of a search, seconds since it began and its best error until then [steps, 2]; else empty.
+    classes: what the user calls the classes 0, 1, ...; known once the victim was measured.
+    plugins: where methods come from that are not the package's own, such as `attack shift`: `file mine.py`.
+    victims: models from outside that were trained on the rows, see `runs.victims`.
     """
 
     run: str
@@ -108,6 +115,9 @@ class RunFile:
     defenses: dict[str, Defended] = dataclasses.field(default_factory=dict)
     evaluations: dict[str, Evaluation] = dataclasses.field(default_factory=dict)
     timeline: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
+    classes: tuple[str, ...] = ()
+    victims: tuple[measured.Measured, ...] = ()
+    plugins: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def real(self) -> bool:
@@ -124,6 +134,8 @@ def write(path: Path, content: RunFile) -> None:
         file.attrs["schema"] = SCHEMA
         file.attrs["version"] = json.dumps(_versions())
         file.attrs["run"] = content.run
+        if content.plugins:
+            file.attrs["plugins"] = json.dumps(content.plugins)
         split = file.create_group("split")
         split.attrs["sha256"] = content.sha256
         _put(split, {**content.split, **content.scaler})
@@ -134,6 +146,7 @@ def write(path: Path, content: RunFile) -> None:
             _put_defended(file.create_group(f"defend/{name}"), defended)
         for name, evaluation in content.evaluations.items():
             _put_evaluation(file.create_group(f"evaluate/{name}"), evaluation)
+        measured.write(file, content, _put)
         _scale_stages(file, attack["counts"])
         _put(file, {"timeline": content.timeline})
     replace(path, image.getvalue())
@@ -245,7 +258,7 @@ def _scale_stages(file: Any, counts: Any) -> None:
 
 def _put_evaluation(group: Any, evaluation: Evaluation) -> None:
     measures = {f.name: getattr(evaluation, f.name) for f in dataclasses.fields(evaluation)}
-    params = measures.pop("params")
+    params, _ = measures.pop("params"), measures.pop("metrics")
     for name in ("target_rate", "draw_spread"):
         if not measures[name].size:
             del measures[name]
@@ -313,7 +326,13 @@ def _content(file: Any) -> RunFile:
         timeline=_array(file["timeline"], "timeline") if "timeline" in file else np.zeros((0, 2)),
         poison=Poison(**arrays, done=int(attack.attrs["done"]), total=int(attack.attrs["total"])),
         defenses={name: _defended(group) for name, group in file.get("defend", {}).items()},
-        evaluations={name: _evaluation(group) for name, group in file.get("evaluate", {}).items()},
+        evaluations={
+            name: _evaluation(group, measured.read_metrics(file, name, _array))
+            for name, group in file.get("evaluate", {}).items()
+        },
+        classes=measured.read_classes(file),
+        victims=tuple(measured.read_victims(file, _array)),
+        plugins={str(k): str(v) for k, v in json.loads(file.attrs.get("plugins", "{}")).items()},
     )
     soundness.check(content)
     return content
@@ -324,10 +343,11 @@ def _defended(group: Any) -> Defended:
     return Defended(choice, knows, _array(group["weight"], "weight"), _array(group["score"], "score"))
 
 
-def _evaluation(group: Any) -> Evaluation:
+def _evaluation(group: Any, metrics: measured.Measures) -> Evaluation:
     measures = {name: _array(item, name) for name, item in group.items() if name != "params"}
     layers = (group["params"][str(number)] for number in range(len(group["params"])))
-    return Evaluation(**measures, params=[{k: _array(v, k) for k, v in layer.items()} for layer in layers])
+    params = [{k: _array(v, k) for k, v in layer.items()} for layer in layers]
+    return Evaluation(**measures, params=params, metrics=metrics)
 
 
 def _array(item: Any, name: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from poisoncli.core.data import Sparse
+from poisoncli.runs import measured
 
 
 def check(content: Any) -> None:
@@ -45,6 +46,7 @@ def check(content: Any) -> None:
         for found in content.evaluations.values()
     ]
     _demand(all(one == shapes[0] for one in shapes), "victims")
+    measured.check(content, stages)
 
 
 def _check_split(content: Any, run: dict[str, Any]) -> None:

@@ -20,13 +20,16 @@ from poisoncli.core.defense import Clues
 from poisoncli.core.errors import FailedError, Interrupted, PoisonError
 from poisoncli.core.losses import ERROR
 from poisoncli.core.victim import Exact
-from poisoncli.runs import defaults, description, run_file, targets, update
+from poisoncli.runs import defaults, description, plugins, run_file, targets, update
 from poisoncli.runs.description import Choice, Run
-from poisoncli.runs.prepare import Prepared, poisoned, prepare, restore
+from poisoncli.runs.prepare import Prepared, class_names, poisoned, prepare, restore
 from poisoncli.runs.problem import problem
 from poisoncli.runs.run_file import Defended, Evaluation, RunFile
 from poisoncli.tables.atomic import check_replaceable
 from poisoncli.tables.lock import writing
+from poisoncli.training import metrics
+from poisoncli.training.layers import predict
+from poisoncli.training.multiclass import MulticlassLinear, outputs
 from poisoncli.training.optimum import solve_and_score
 from poisoncli.training.score import train_and_score
 
@@ -102,6 +105,7 @@ def fresh(prepared: Prepared) -> RunFile:
         split=prepared.rows,
         scaler={name: getattr(prepared, name) for name in run_file.SCALER},
         poison=None,  # type: ignore[arg-type]
+        plugins=plugins.sources(description.methods(prepared.run)),
     )
 
 
@@ -259,6 +263,7 @@ def evaluate(
     *,
     data_dir: str | None = None,
     save: bool = True,
+    measures: bool = False,
     report: Report = lambda done, total, what: None,
 ) -> RunFile:
     """Train the victim on the clean and on the poisoned rows of every stage, and score it.
@@ -266,15 +271,21 @@ def evaluate(
     It is trained without a defense (`none`) and behind each defense in the file. All trainings of a repetition
     start from the same parameters (HLP Table V). Returns the run file's content with the evaluations, and
     writes them there unless `save` is false or it cannot be, which is warned of; what is there already is kept.
+    measures: add those of `training.metrics` where an older version evaluated without them.
     Raises `PoisonError` if the file or its data set cannot be read, and `FailedError` if the victim diverges.
     """
     path = Path(path)
     content = run_file.read(path)
     wanted = [name for name in ("none", *content.defenses) if name not in content.evaluations]
-    if not wanted:
+    bare = [name for name, known in content.evaluations.items() if measures and not known.metrics]
+    if not wanted and not bare:
         return content
     prepared, found = restore(content, data_dir), {}
+    content = dataclasses.replace(content, classes=class_names(prepared.run, prepared.dataset))
     try:
+        for name in bare:
+            known = content.evaluations[name]
+            found[name] = dataclasses.replace(known, metrics=_metrics(prepared, known.params))
         for name in wanted:
             found[name] = behind(prepared, content, name, report)
     finally:  # an interruption, or a victim that diverges behind one defense, leaves the others
@@ -309,7 +320,7 @@ def behind(prepared: Prepared, content: RunFile, name: str, report: Report) -> E
     rate = targets.rate(prepared.run, prepared.objective, prepared.target, stacked.params)
     if not stacked.draw_spread.any():
         stacked = stacked._replace(draw_spread=np.empty((0, 0), np.float32))
-    evaluation = Evaluation(**stacked._asdict(), target_rate=rate)
+    evaluation = Evaluation(**stacked._asdict(), target_rate=rate, metrics=_metrics(prepared, stacked.params))
     if not np.all(np.isfinite(evaluation.test_loss)):
         raise FailedError(
             "the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate"
@@ -321,6 +332,35 @@ def behind(prepared: Prepared, content: RunFile, name: str, report: Report) -> E
             stacklevel=2,
         )
     return evaluation
+
+
+def _metrics(prepared: Prepared, params: Any) -> dict[str, np.ndarray]:
+    """Measures of the test rows, by name, beyond the error that `_score` has; params as `Evaluation` has them."""
+    model, test = prepared.objective.model, prepared.split.test
+    shift, scale = (np.broadcast_to(one, prepared.run.repetitions) for one in (prepared.y_shift, prepared.y_scale))
+    k = len(class_names(prepared.run, prepared.dataset))
+    probable = not isinstance(model, Exact) or model.loss == "logistic"
+    several = jax.jit(jax.vmap(predict, in_axes=(None, 0, None)))
+
+    def of(r: int) -> list[dict[str, np.ndarray]]:
+        own = jax.tree.map(lambda leaf: leaf[r], params)
+        if isinstance(model, Exact):
+            machines = (MulticlassLinear(w, b) for w, b in zip(own[0]["w"], own[0]["b"], strict=True))
+            found: Any = [outputs(machine, test.x[r]) for machine in machines]
+        else:
+            found = np.asarray(several(model, own, test.x[r]), float)
+        if prepared.task == "real":
+            y = test.y[r] * scale[r] + shift[r]
+            return [metrics.of_reals(y, one * scale[r] + shift[r], shift[r], scale[r]) for one in found]
+        return [metrics.of_outputs(test.y[r], one, k, probable) for one in found]
+
+    every: Any = [of(r) for r in range(prepared.run.repetitions)]
+    found = jax.tree.map(lambda *leaves: np.stack(leaves), *[_stacked(one) for one in every])
+    return {name: values for name, values in found.items() if name not in ("error", "nmse")}
+
+
+def _stacked(found: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
 
 def _score(prepared: Prepared, poison: Poison, stage: int, weight: np.ndarray | None) -> Any:

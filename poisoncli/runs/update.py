@@ -11,7 +11,7 @@ import numpy as np
 
 from poisoncli.core.data import Sparse
 from poisoncli.core.errors import FailedError, PoisonError
-from poisoncli.runs import run_file
+from poisoncli.runs import plugins, run_file
 from poisoncli.runs.run_file import Defended, Evaluation, RunFile
 from poisoncli.tables import atomic
 from poisoncli.tables.lock import writing
@@ -26,7 +26,15 @@ def check_writable(path: Path) -> None:
 def with_defense(content: RunFile, name: str, defended: Defended) -> RunFile:
     """`content` with the weights of a defense; what its former self with other options led to is dropped."""
     evaluations = {other: kept for other, kept in content.evaluations.items() if other != name}
-    return dataclasses.replace(content, defenses={**content.defenses, name: defended}, evaluations=evaluations)
+    victims = tuple(
+        dataclasses.replace(one, measures={other: kept for other, kept in one.measures.items() if other != name})
+        for one in content.victims
+    )
+    defenses = {**content.defenses, name: defended}
+    from_outside = {**content.plugins, **plugins.sources({"defense": name})}
+    return dataclasses.replace(
+        content, defenses=defenses, evaluations=evaluations, victims=victims, plugins=from_outside
+    )
 
 
 def add_defense(path: Path, read: RunFile, name: str, defended: Defended) -> RunFile:
@@ -50,17 +58,34 @@ def add_evaluations(path: Path, read: RunFile, found: Mapping[str, Evaluation]) 
     """Write evaluations of `read` to the run file, as it is now."""
 
     def change(now: RunFile) -> RunFile:
-        evaluations = dict(now.evaluations)
+        evaluations, new = dict(now.evaluations), False
         for name, evaluation in found.items():
             if name != "none" and not _same_defense(now, read, name):
                 warnings.warn(
                     f"{path}: another command changed the weights of {name} meanwhile: evaluate it again",
                     stacklevel=4,
                 )
-            else:
-                evaluations.setdefault(name, evaluation)
-        same = evaluations.keys() == now.evaluations.keys()
-        return now if same else dataclasses.replace(now, evaluations=evaluations)
+            elif name not in evaluations or not evaluations[name].metrics:  # older versions kept no measures
+                evaluations[name], new = evaluation, True
+        return dataclasses.replace(now, evaluations=evaluations, classes=read.classes) if new else now
+
+    return _update(path, read, change)
+
+
+def add_victims(path: Path, read: RunFile) -> RunFile:
+    """Write the victims from outside that were measured on `read` to the run file, as it is now."""
+
+    def change(now: RunFile) -> RunFile:
+        found = {(one.source, one.options): one for one in now.victims}
+        for one in read.victims:
+            sound = {
+                name: values
+                for name, values in one.measures.items()
+                if name == "none" or _same_defense(now, read, name)
+            }
+            known = found.get((one.source, one.options), one)
+            found[one.source, one.options] = dataclasses.replace(one, measures={**known.measures, **sound})
+        return dataclasses.replace(now, victims=tuple(found.values()), classes=read.classes)
 
     return _update(path, read, change)
 

@@ -78,10 +78,10 @@ def preset(name: str) -> Sweep:
     return parse((PRESETS / f"{name}.toml").read_text(encoding="utf-8"), f"preset {name}")
 
 
-def load(path: str | Path) -> Sweep:
-    """The sweep that a TOML file describes. Raises `PoisonError` if it does not describe one."""
+def load(path: str | Path, crafted: bool = False) -> Sweep:
+    """The sweep that a TOML file describes; crafted: see `parse`. Raises `PoisonError` if it describes none."""
     try:
-        return parse(Path(path).read_text(encoding="utf-8"), str(path))
+        return parse(Path(path).read_text(encoding="utf-8"), str(path), crafted)
     except (OSError, UnicodeDecodeError) as error:
         raise PoisonError(f"cannot read {path}: give the TOML file of a sweep ({error})") from None
 
@@ -92,14 +92,15 @@ def changed(sweep: Sweep, fields: Mapping[str, int]) -> Sweep:
     return parse("\n".join([sweep.text.rstrip(), "", "[override]", *lines, ""]), "sweep") if lines else sweep
 
 
-def parse(text: str, source: str) -> Sweep:
+def parse(text: str, source: str, crafted: bool = False) -> Sweep:
     """Expand a sweep and check every run in it.
 
     The TOML has a `title`, optionally `draw` and `columns` (see `Layout`), `defend` (a list of defenses by name,
     or all), tables `defense.NAME` with options of a defense, and `picture` (see `Sweep`), a table `base` with the
     fields of a run (see `description.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace
     those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about one
-    pair, and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the layout.
+    pair, and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the layout. crafted: it was
+    checked before, and is read for its run files alone: the code of plug-ins need not be at hand.
     Raises `PoisonError` for anything else.
     """
     try:
@@ -108,7 +109,7 @@ def parse(text: str, source: str) -> Sweep:
         raise PoisonError(f"{source} is not TOML: {error}") from None
     shape.check(plan, source)
     panels, lines = plan.get("panel") or {"": {}}, plan.get("line") or {"run": {}}
-    cells = []
+    cells, read = [], description.read_back if crafted else description.resolve
     for (panel, over), (line, under) in itertools.product(panels.items(), lines.items()):
         both = over.get("line", {}).get(line, {})
         fields = dict(plan.get("base", {}))
@@ -118,19 +119,25 @@ def parse(text: str, source: str) -> Sweep:
         if not 0 < len(name) <= LONGEST:
             raise PoisonError(f"{source}: {panel!r} and {line!r} make no file name: use 1 to {LONGEST} letters")
         name = _unique(name, {cell.name for cell in cells})
-        cells.append(Cell(name, panel, line, description.resolve(description.from_mapping(fields))))
+        cells.append(Cell(name, panel, line, read(description.from_mapping(fields))))
     defend = tuple(plan.get("defend", ()))
-    for name in set(defend) - {"all"}:
-        description.known(name, description.DEFENSES, "defense")
     options, picture = plan.get("defense", {}), plan.get("picture", "")
-    for name, given in options.items():
-        tried = description.DEFENSES if "all" in defend else dict.fromkeys(defend)
-        description.known(name, tried, "defense to be tried")
-        description.resolve_defense(Choice(name, given))
+    if not crafted:
+        _check_defenses(defend, options)
     if picture:
         description.known(picture, dict.fromkeys(PICTURES), "picture")
     title = plan.get("title", source)
     return Sweep(title, _layout(plan, panels), tuple(cells), text, defend, options, picture)
+
+
+def _check_defenses(defend: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `PoisonError` for a defense that is not there, and for options of one that is not tried."""
+    for name in set(defend) - {"all"}:
+        description.known(name, description.DEFENSES, "defense")
+    for name, given in options.items():
+        tried = description.DEFENSES if "all" in defend else dict.fromkeys(defend)
+        description.known(name, tried, "defense to be tried")
+        description.resolve_defense(Choice(name, given))
 
 
 def _layout(plan: Mapping[str, Any], panels: Mapping[str, Any]) -> Layout:
@@ -274,7 +281,7 @@ def contents(folder: str | Path) -> tuple[Sweep, dict[str, dict[str, run_file.Ru
     plan = Path(folder) / PLAN
     if not plan.is_file():
         raise PoisonError(f"{folder} holds no sweep: fill it with `poison sweep --preset NAME --out {folder}`")
-    sweep = load(plan)
+    sweep = load(plan, crafted=True)
     found: dict[str, dict[str, run_file.RunFile]] = {}
     for cell in sweep.cells:
         path = Path(folder) / f"{cell.name}.h5"

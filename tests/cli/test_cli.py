@@ -174,19 +174,19 @@ def test_paths_come_through_a_pipe(run, plain):
 def test_an_error_that_is_no_number_passes_no_threshold():
     from poisoncli.cli import evaluate
 
-    row = {"defense": "none", "fraction": 0.1, "measure": "test error", "test_error": float("nan")}
+    row = {"defense": "none", "fraction": 0.1, "measure": "test error", "value": float("nan")}
     with pytest.raises(typer.Exit) as stop:
-        evaluate._check([[row, {**row, "test_error": 0.1}]], 1.0, None, [], True)
+        evaluate._check([[row, {**row, "value": 0.1}]], 1.0, None, None, [], True)
     assert stop.value.exit_code == 3
 
 
 def test_an_nmse_may_be_compared_with_more_than_1():
     from poisoncli.cli import evaluate
 
-    row = {"defense": "none", "fraction": 0.1, "measure": "test NMSE", "test_error": 1.7}
-    evaluate._check([[row]], 2.0, None, [], True)
+    row = {"defense": "none", "fraction": 0.1, "measure": "test NMSE", "value": 1.7}
+    evaluate._check([[row]], 2.0, None, None, [], True)
     with pytest.raises(poisoncli.PoisonError, match="give one in"):
-        evaluate._check([[{**row, "measure": "test error", "test_error": 0.7}]], 2.0, None, [], True)
+        evaluate._check([[{**row, "measure": "test error", "value": 0.7}]], 2.0, None, None, [], True)
 
 
 @pytest.mark.parametrize(("limit", "status"), [("0", 3), ("1", 0)])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes, load_digits
+from sklearn.metrics import balanced_accuracy_score, log_loss, mean_absolute_error, r2_score, roc_auc_score
 from typer.testing import CliRunner
 
 import poisoncli
@@ -181,3 +184,91 @@ def test_suspicious_rows_depend_on_the_penalty(prices: Path) -> None:
         "--lambda is of no use here: only with --dataset"
         in poison("defend", "run.h5", "-d", "trim", "--lambda", "1", status=2)[1]
     )
+
+
+def outputs_of(content: run_file.RunFile, stage: int) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and logits of the test rows of a logistic regression, from the file alone and the data set."""
+    data = load_digits()
+    chosen = np.isin(data.target, (0, 8))
+    x, y = data.data[chosen] / 16, data.target[chosen] == 8
+    layer, rows = content.evaluations["none"].params[0], content.split["test"][0]
+    return y[rows], x[rows] @ layer["w"][0, stage, 0] + layer["b"][0, stage, 0]
+
+
+def test_metrics_are_those_of_scikit_learn(judged: Path) -> None:
+    row = json.loads(poison("evaluate", judged, "--json")[0])["rows"][2]
+    y, logits = outputs_of(run_file.read(judged), 2)
+    assert row["auc"] == pytest.approx(roc_auc_score(y, logits))
+    assert row["balanced_error"] == pytest.approx(1 - balanced_accuracy_score(y, logits > 0))
+    assert row["class_recall"] == pytest.approx({"0": np.mean(logits[~y] <= 0), "8": np.mean(logits[y] > 0)})
+    assert row["log_loss"] == pytest.approx(log_loss(y, 1 / (1 + np.exp(-logits))), rel=1e-4)
+
+
+@pytest.mark.parametrize("metric", ["auc", "balanced-error", "recall", "recall:8", "log-loss"])
+def test_a_metric_takes_the_place_of_the_error(judged: Path, metric: str, tmp_path: Path) -> None:
+    rows = json.loads(poison("evaluate", judged, "--json", "--metric", metric)[0])["rows"]
+    key = "class_recall" if "recall" in metric else metric.replace("-", "_")
+    each = rows[0][key]
+    expected = each if key != "class_recall" else each["8"] if ":" in metric else min(each.values())
+    assert rows[0]["value"] == pytest.approx(expected)
+    out = poison("evaluate", judged, "--metric", metric)[0]
+    assert rows[0]["measure"] in out
+    assert "test error" not in out
+    assert ("recall of 8" in out) == (key == "class_recall")
+    poison("report", judged, "--metric", metric, "-o", tmp_path / "a.svg")
+    poison("report", judged, "--metric", metric, "--draw", "test_error,norm", "-o", tmp_path / "b.svg")
+    drawn = (tmp_path / "b.svg").read_text()
+    assert f"<!-- {rows[0]['measure']}" in drawn
+    assert "<!-- test error" not in drawn
+
+
+def test_a_threshold_has_the_sense_of_its_metric(judged: Path) -> None:
+    lowest = min(row["auc"] for row in json.loads(poison("evaluate", judged, "--json")[0])["rows"])
+    auc = ("evaluate", judged, "--metric", "auc")
+    poison(*auc, "--fail-below", lowest - 1e-6)
+    assert f"AUC {lowest:.3f} is below --fail-below" in poison(*auc, "--fail-below", lowest + 1e-6, status=3)[1]
+    assert (
+        "the AUC falls where things get worse: give --fail-below" in poison(*auc, "--fail-above", 0.5, status=2)[1]
+    )
+    assert (
+        "rises where things get worse: give --fail-above"
+        in poison("evaluate", judged, "--fail-below", 0, status=2)[1]
+    )
+    assert "--fail-above says otherwise" in poison(*auc, "--fail-above", 1, "--fail-below", 0, status=2)[1]
+
+
+def test_a_metric_that_is_not_there_is_refused(judged: Path) -> None:
+    assert "no measure of classes" in poison("evaluate", judged, "--metric", "mae", status=2)[1]
+    assert "no such class, choose of 0, 8" in poison("evaluate", judged, "--metric", "recall:9", status=2)[1]
+
+
+def test_files_without_metrics_get_them_when_asked(judged: Path, tmp_path: Path) -> None:
+    """As older versions wrote them; the errors stay what they are."""
+    content, path = run_file.read(judged), tmp_path / "old.h5"
+    bare = {name: dataclasses.replace(one, metrics={}) for name, one in content.evaluations.items()}
+    run_file.write(path, dataclasses.replace(content, evaluations=bare, classes=()))
+    assert "auc" not in json.loads(poison("evaluate", path, "--json")[0])["rows"][0]
+    poison("report", path, "--metric", "auc", "-o", tmp_path / "old.png")
+    found = run_file.read(path)
+    assert found.classes == ("0", "8")
+    for name, evaluation in content.evaluations.items():
+        for key, values in evaluation.metrics.items():
+            np.testing.assert_array_equal(found.evaluations[name].metrics[key], values)
+        np.testing.assert_array_equal(found.evaluations[name].test_error, evaluation.test_error)
+
+
+def test_a_regression_is_measured_in_its_own_units(tmp_path: Path) -> None:
+    run = Run(dataset=Choice("diabetes"), attack=Choice("flip"), n_train=60, n_val=20, n_test=30, repetitions=2)
+    path = poisoncli.attack(run, tmp_path / "real.h5")
+    content = poisoncli.evaluate(path)
+    data = load_diabetes()
+    for r in range(2):
+        layer = content.evaluations["none"].params[0]
+        rows, scaler = content.split["test"][r], content.scaler
+        x = (data.data[rows] - scaler["shift"][r]) / scaler["scale"][r]
+        said = (x @ layer["w"][r, 1, 0] + layer["b"][r, 1, 0]) * scaler["y_scale"][r] + scaler["y_shift"][r]
+        found = content.evaluations["none"].metrics
+        assert found["mae"][r, 1] == pytest.approx(mean_absolute_error(data.target[rows], said), rel=1e-4)
+        assert found["r2"][r, 1] == pytest.approx(r2_score(data.target[rows], said), rel=1e-4)
+    assert "mean absolute error" in poison("evaluate", path, "--metric", "mae")[0]
+    poison("evaluate", path, "--metric", "r2", "--fail-below", -1e6)

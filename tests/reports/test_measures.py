@@ -2,47 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import poisoncli
 from poisoncli import Choice, PoisonError, Run
-from poisoncli.cli import app
 from poisoncli.core.stability import kuncheva
-from poisoncli.reports import figures, measures, summary
-
-BASE = Run(
-    attack=Choice("rmd", {"outer_steps": 12, "inner_steps": 10, "batch": 12}),
-    trainer=Choice("sgd", {"epochs": 20}),
-    n_train=80,
-    n_val=20,
-    n_test=60,
-    fraction=0.3,
-    repetitions=2,
-)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Run files without a penalty, with a fixed one, and of a network with a lambda for each layer."""
-    place = tmp_path_factory.mktemp("measures")
-    runs = {
-        "none": BASE,
-        "fixed": dataclasses.replace(BASE, lambda_=0.3),
-        "layers": dataclasses.replace(BASE, model=Choice("mlp"), learn_lambda=True, per_layer=True),
-    }
-    for name, run in runs.items():
-        poisoncli.evaluate(poisoncli.attack(run, place / f"{name}.h5"))
-    return place
-
-
-@pytest.fixture
-def content(folder):
-    return lambda name: poisoncli.read(folder / f"{name}.h5")
+from poisoncli.reports import measures, summary
 
 
 def test_consistency_is_that_of_the_largest_weights(content):
@@ -94,70 +60,6 @@ def test_histogram_counts_all_weights_without_biases(content):
     found = measures.histogram(content("fixed"))
     assert sum(found["clean"]) == sum(found["poisoned"]) == 2 * 64
     assert max(np.abs(measures.weights(content("fixed"), -1))) <= max(np.abs(found["edges"])) * (1 + 1e-6)
-
-
-def test_json_holds_them_all(folder):
-    result = CliRunner().invoke(app, ["evaluate", str(folder / "none.h5"), str(folder / "fixed.h5"), "--json"])
-    assert result.exit_code == 0, result.output
-    first, second = map(json.loads, result.stdout.splitlines())
-    assert {"selected", "consistency", "layer_norm"} <= set(first["rows"][0])
-    assert "decrease" in second["rows"][0]
-    assert set(first["weights"]) == {"edges", "clean", "poisoned"}
-
-
-def test_table_shows_the_decrease(folder, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")  # as wide as a pipe
-    result = CliRunner().invoke(app, ["evaluate", str(folder / "none.h5"), str(folder / "fixed.h5")])
-    assert "Relative decrease" in result.stdout
-    assert "consistency (top 4 weights)" in CliRunner().invoke(app, ["evaluate", str(folder / "none.h5")]).stdout
-
-
-@pytest.mark.parametrize(
-    ("names", "draw"),
-    [
-        (["none", "fixed"], "test_error,log_lambda,norm,consistency,decrease"),
-        (["none", "fixed"], "histogram"),
-        (["fixed"], "log_lambda+norm"),
-        (["layers"], "layer_norm,log_lambda"),
-    ],
-)
-def test_figures_are_drawn(folder, tmp_path, names, draw):
-    files = [str(folder / f"{name}.h5") for name in names]
-    out = tmp_path / "figure.png"
-    result = CliRunner().invoke(app, ["report", *files, "--draw", draw, "-o", str(out)])
-    assert result.exit_code == 0, result.output
-    assert out.stat().st_size > 10_000
-
-
-@pytest.mark.parametrize(
-    ("names", "draw"), [(["none"], "beauty"), (["none"], "decrease"), (["layers"], "consistency")]
-)
-def test_what_cannot_be_drawn_is_refused(content, tmp_path, names, draw):
-    with pytest.raises(PoisonError, match="draw"):
-        figures.figure([content(name) for name in names], tmp_path / "figure.png", [draw])
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_policy_has_one_style_in_every_figure(content):
-    one = figures._styles({"": {"a": content("none"), "b": content("fixed"), "c": content("layers")}})
-    other = figures._styles({"left": {"x": content("layers")}, "right": {"y": content("fixed")}})
-    assert one["c"] == other["x"]
-    assert one["b"] == other["y"]
-    again = figures._styles({"": {"a": content("fixed"), "b": content("fixed")}})
-    assert again["a"] == one["b"]
-    assert len(set(again.values())) == 2
-    colors, _, markers = zip(*figures.STYLES, strict=True)
-    assert len(set(colors)) == len(set(markers)) == len(figures.STYLES)
-
-
-def test_a_lambda_learned_on_clean_rows_is_a_policy_of_its_own(tmp_path):
-    run = dataclasses.replace(BASE, learn_lambda=True, clean_lambda=True, repetitions=1)
-    content = poisoncli.read(poisoncli.attack(run, tmp_path / "run.h5"))
-    assert summary.policy(content) == "learned-clean"
-    assert summary.label(content) == "rmd, l2 penalty, lambda learned on clean rows"
-    lambdas = content.poison.log_lambda[0, :, 0]
-    assert np.all(lambdas == lambdas[0])
-    assert set(figures.POLICIES) >= {"learned-clean"}
 
 
 def test_the_error_of_real_targets_is_no_share(tmp_path, content):

@@ -75,7 +75,12 @@ def table(tmp_path):
 
 def test_own_data_come_back_in_their_own_units(tmp_path, table):
     attack = Choice("rmd", {"outer_steps": 6, "inner_steps": 8, "batch": 4})
-    run = Run(Choice("file", {"path": str(table), "target": "kind"}), attack=attack, fraction=0.2)
+    run = Run(
+        Choice("file", {"path": str(table), "target": "kind"}),
+        trainer=Choice("sgd", {"epochs": 20}),
+        attack=attack,
+        fraction=0.2,
+    )
     content = poisoncli.evaluate(poisoncli.attack(run, tmp_path / "run.h5"))
     assert np.all(np.isfinite(content.evaluations["none"].test_error))
     export.export(content, tmp_path / "poisoned.npz")

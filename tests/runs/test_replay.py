@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from mails import FILTERS, write
 
-from poisoncli.core.errors import PoisonError
 from poisoncli.runs import replay
 from poisoncli.runs.description import Choice, resolve_defense
 from poisoncli.runs.prepare import restore
@@ -29,20 +28,3 @@ def test_points_outside_the_domain_are_counted(words, tmp_path):
     path = write(tmp_path / "p.npz", x, np.array([0, 1, 0, 1]))
     content = replay.with_given_poison(Choice("enron"), path, lambda_=0.05, data_dir=words)
     assert replay.outside_domain(restore(content, words), content.poison) == 2
-
-
-@pytest.mark.parametrize(
-    ("arrays", "complaint"),
-    [
-        ({"x": np.ones((3, 7)), "y": np.ones(3)}, "7 features"),
-        ({"x": np.ones((3, 40)), "y": np.ones(4)}, "4 labels"),
-        ({"x": np.ones((3, 40)), "y": np.arange(3)}, "other labels"),
-        ({"x": np.full((3, 40), np.nan), "y": np.ones(3)}, "missing or infinite"),
-        ({"x": np.ones((3, 40))}, "no array 'y'"),
-        ({"x": np.array([{}] * 3), "y": np.ones(3)}, "cannot be read"),
-    ],
-)
-def test_bad_poison_files_are_said(arrays, complaint, words, tmp_path):
-    np.savez(tmp_path / "p.npz", **arrays)
-    with pytest.raises(PoisonError, match=complaint):
-        replay.with_given_poison(Choice("enron"), str(tmp_path / "p.npz"), lambda_=0.05, data_dir=words)

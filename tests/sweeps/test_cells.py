@@ -5,32 +5,6 @@ from typer.testing import CliRunner
 from poisoncli.cli import app
 from poisoncli.sweeps import grid
 
-ABSENT = """
-[base]
-model = "linear"
-attack = "flip"
-n_train = 40
-n_val = 20
-n_test = 20
-fraction = 0.2
-[panel.here]
-dataset = "diabetes"
-[panel.absent]
-dataset = "loan"
-"""
-
-
-def test_a_data_set_that_is_not_at_hand_is_skipped_and_said(tmp_path):
-    plan, data = tmp_path / "plan.toml", tmp_path / "data"
-    data.mkdir()
-    plan.write_text(ABSENT)
-    words = ["sweep", "--config", str(plan), "--out", str(tmp_path / "out"), "--data-dir", str(data), "-q"]
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == 0, result.output
-    done, skipped = result.stdout.splitlines()
-    assert done.endswith("here-run.h5 done")
-    assert f"absent-run.h5 skipped: loan-processed.csv was not found: put it into {data}/loan" in skipped
-
 
 def test_names_that_become_alike_have_a_file_each():
     text = '[panel."lr 0.1"]\nseed = 1\n[panel."lr 0-1"]\nseed = 2\n[panel."lr 0 1"]\nseed = 3\n'

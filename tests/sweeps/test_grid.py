@@ -17,17 +17,6 @@ def poison(*words):
 
 
 @pytest.mark.parametrize("name", grid.presets())
-def test_every_preset_lists_its_runs_and_does_nothing(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    result = poison("sweep", "--preset", name, "--dry-run")
-    assert result.exit_code == 0, result.output
-    plan = grid.preset(name)
-    assert len(result.stdout.splitlines()) == len(plan.cells) >= 1
-    assert len({cell.name for cell in plan.cells}) == len(plan.cells)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("name", grid.presets())
 def test_every_preset_describes_complete_runs(name):
     plan = grid.preset(name)
     assert plan.title
@@ -37,12 +26,6 @@ def test_every_preset_describes_complete_runs(name):
             assert description.build(getattr(cell.run, kind), kind)
     for defense in description.DEFENSES if "all" in plan.defend else plan.defend:
         assert description.resolve_defense(description.Choice(defense, plan.options.get(defense, {})))
-
-
-def test_the_list_of_presets_tells_their_titles():
-    listed = poison("sweep", "--preset", "list").stdout.splitlines()
-    assert [line.split()[0] for line in listed] == grid.presets()
-    assert all(grid.preset(line.split()[0]).title in line for line in listed[::7])
 
 
 def test_presets_of_stealth_take_the_papers_start_and_one_norm_for_the_batch():

@@ -1,0 +1,46 @@
+"""Figures of run files: what can be drawn, and one style for a policy everywhere."""
+
+import pytest
+from typer.testing import CliRunner
+
+from poisoncli import PoisonError
+from poisoncli.cli import app
+from poisoncli.reports import figures
+
+
+@pytest.mark.parametrize(
+    ("names", "draw"),
+    [
+        (["none", "fixed"], "test_error,log_lambda,norm,consistency,decrease"),
+        (["none", "fixed"], "histogram"),
+        (["fixed"], "log_lambda+norm"),
+        (["layers"], "layer_norm,log_lambda"),
+    ],
+)
+def test_figures_are_drawn(folder, tmp_path, names, draw):
+    files = [str(folder / f"{name}.h5") for name in names]
+    out = tmp_path / "figure.png"
+    result = CliRunner().invoke(app, ["report", *files, "--draw", draw, "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    assert out.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("names", "draw"), [(["none"], "beauty"), (["none"], "decrease"), (["layers"], "consistency")]
+)
+def test_what_cannot_be_drawn_is_refused(content, tmp_path, names, draw):
+    with pytest.raises(PoisonError, match="draw"):
+        figures.figure([content(name) for name in names], tmp_path / "figure.png", [draw])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_has_one_style_in_every_figure(content):
+    one = figures._styles({"": {"a": content("none"), "b": content("fixed"), "c": content("layers")}})
+    other = figures._styles({"left": {"x": content("layers")}, "right": {"y": content("fixed")}})
+    assert one["c"] == other["x"]
+    assert one["b"] == other["y"]
+    again = figures._styles({"": {"a": content("fixed"), "b": content("fixed")}})
+    assert again["a"] == one["b"]
+    assert len(set(again.values())) == 2
+    colors, _, markers = zip(*figures.STYLES, strict=True)
+    assert len(set(colors)) == len(set(markers)) == len(figures.STYLES)

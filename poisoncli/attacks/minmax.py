@@ -72,7 +72,7 @@ class MinMax(SearchOptions):
         rng: np.random.Generator,
     ) -> Rows:
         feasible = capped(feasible, found[number].theta, np.full(2, self.cap))
-        return settings(problem, feasible, self.rate, self.burn_in, self.copies, rng)
+        return highest_loss_points(problem, feasible, self.rate, self.burn_in, self.copies, rng)
 
 
 @method
@@ -101,10 +101,10 @@ class MinMaxBasic(SearchOptions):
     def _candidate(
         self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator
     ) -> Rows:
-        return settings(problem, feasible, self.rate, self.burn_in, self.copies, rng)
+        return highest_loss_points(problem, feasible, self.rate, self.burn_in, self.copies, rng)
 
 
-def settings(
+def highest_loss_points(
     problem: LinearProblem,
     feasible: FeasibleSet,
     rate: float,

@@ -94,7 +94,7 @@ class Stealthy:
         own, target = (
             jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), whole) for whole in (clean_fit, problem.target)
         )
-        tradeoff = self._aim(problem, poison, part, one)
+        tradeoff = self._tradeoff(problem, poison, part, one)
         keys = stage_keys(jax.random.fold_in(key, 1), part)
         stage_problem = StageProblem(problem.objective, SGD(self.inner_rate, self.inner_steps), target, free)
         ascent = StealthyAscent(self.gradient, one.relative, work.store, work.span)
@@ -127,7 +127,7 @@ class Stealthy:
             trail=np.full((repetitions, stages, steps, poison.x.shape[2] + 1), np.nan, poison.x.dtype),
         )
 
-    def _aim(self, problem: Problem, poison: Poison, part: Part, one: _Pass) -> Tradeoff:
+    def _tradeoff(self, problem: Problem, poison: Poison, part: Part, one: _Pass) -> Tradeoff:
         """What the batch climbs, with a leading repetition axis."""
         kind = problem.train.x.dtype
         scales = poison.scales[part.group]

@@ -168,7 +168,7 @@ def landscape(
     """What the ascent climbs, for each place [k, m + 1] of the first point of a batch (SPR Figs. 2 and 3).
 
     train: the training rows of one repetition, poison included; batch: which of them are the batch [points].
-    Of `aim`, alpha and the references count.
+    Of `tradeoff`, alpha and the references count.
     """
     start = objective.init(key, train.x.shape[1], train.x.dtype)
 

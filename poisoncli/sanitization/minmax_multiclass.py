@@ -70,7 +70,7 @@ def search_multiclass(
     options.refits: after all decoys, the balls are fitted on clean rows and the best poison, and all are tried
     again.
     """
-    problems = [_world(problem, r) for r in range(len(problem.train.y))]
+    problems = [_problem_of(problem, r) for r in range(len(problem.train.y))]
     count, rounds = max(1, len(settings.decoys)), options.refits + 1
     behind = [name for name in JUDGES if name in options.behind]
     poison = blank(
@@ -82,11 +82,11 @@ def search_multiclass(
     if resume is not None and (rounds == 1 or resume.done <= count):  # else the set of the round is not known
         poison = resume
     for r, multiclass in enumerate(problems):
-        feasible = _region(multiclass, options.quantile)
+        feasible = _balls(multiclass, options.quantile)
         for number in range(rounds * count):
             if number % count == 0 and number:
                 best = Rows(poison.x[r], np.asarray(poison.y[r], int))
-                feasible = _region(multiclass, options.quantile, best)
+                feasible = _balls(multiclass, options.quantile, best)
             if not np.isnan(poison.loss[r, 1, number]):
                 continue
             rng = generator(jax.random.fold_in(jax.random.fold_in(key, r), number))
@@ -106,7 +106,7 @@ def search_multiclass(
             yield poison
 
 
-def _world(problem: Problem, r: int) -> MulticlassProblem:
+def _problem_of(problem: Problem, r: int) -> MulticlassProblem:
     victim = problem.objective.model
     if not isinstance(victim, Exact):
         raise PoisonError("several classes need --model multisvm")
@@ -126,7 +126,7 @@ def pairs(k: int) -> tuple[np.ndarray, np.ndarray]:
     return label, rival
 
 
-def _region(problem: MulticlassProblem, quantile: float, poison: Rows | None = None) -> FeasibleSet:
+def _balls(problem: MulticlassProblem, quantile: float, poison: Rows | None = None) -> FeasibleSet:
     """The ball round the centroid of each pair's label, within the box; centroids of clean rows and poison."""
     x, y = problem.clean
     _, center = filters.centroids(*(problem.clean if poison is None else stack(problem.clean, poison)))

@@ -75,7 +75,7 @@ BAD_OPTIONS = {
     "add up to at most 348": ("--n-test", "9000"),
     "no class 77": ("--classes", "0,77"),
     "two or more": ("--classes", "0"),
-    "3 classes": ("--classes", "0,1,2", "--model", "logistic"),
+    "3 classes": ("--classes", "0,1,2", "--method", "kkt"),
     "classes is 'a,b': give whole numbers with commas": ("--classes", "a,b"),
     "has no option 'target'": ("--target", "label"),
     "--lambda -1.0": ("--lambda", "-1"),

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from poisoncli.sanitization.feasible_set import FeasibleSet, maximize, project
+from poisoncli.sanitization.feasible_set import FeasibleSet
+from poisoncli.sanitization.projection import maximize, project
 
 D, POINTS, ROUNDS = 5116, 4, 5
 

@@ -21,8 +21,9 @@ from poisoncli.sanitization.additive import (
     stack,
     two_point_poison,
 )
-from poisoncli.sanitization.feasible_set import FeasibleSet, project, violation
+from poisoncli.sanitization.feasible_set import FeasibleSet, violation
 from poisoncli.sanitization.hessian_solve import solve
+from poisoncli.sanitization.projection import project
 from poisoncli.sanitization.search import COPIES, SearchOptions, search
 from poisoncli.training.linear import Linear, margins
 

@@ -12,7 +12,8 @@ from poisoncli.core.data import Array
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, capped, two_point_poison
 from poisoncli.sanitization.decoys import QUANTILES, REPEATS, Decoy, decoys
-from poisoncli.sanitization.feasible_set import FeasibleSet, project
+from poisoncli.sanitization.feasible_set import FeasibleSet
+from poisoncli.sanitization.projection import project
 from poisoncli.sanitization.search import COPIES, SearchOptions, search
 from poisoncli.training.linear import margins, slope
 

@@ -12,8 +12,9 @@ from poisoncli.core.data import Array, Task
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, capped, rounded_poison
 from poisoncli.sanitization.decoys import QUANTILES, REPEATS, Decoy, decoys
-from poisoncli.sanitization.feasible_set import FeasibleSet, maximize
+from poisoncli.sanitization.feasible_set import FeasibleSet
 from poisoncli.sanitization.minmax_multiclass import MinMaxSettings, burn_in_of, search_multiclass
+from poisoncli.sanitization.projection import maximize
 from poisoncli.sanitization.search import COPIES, SearchOptions, search
 from poisoncli.training.linear import slope
 

@@ -19,7 +19,8 @@ from poisoncli.core.random import generator
 from poisoncli.core.victim import Exact
 from poisoncli.sanitization import filters
 from poisoncli.sanitization.additive import Rows, rounded, stack
-from poisoncli.sanitization.feasible_set import FeasibleSet, maximize, project
+from poisoncli.sanitization.feasible_set import FeasibleSet
+from poisoncli.sanitization.projection import maximize, project
 from poisoncli.sanitization.search import SearchOptions, blank, put
 from poisoncli.training.multiclass import MulticlassLinear, gradient, outputs, rivals
 

@@ -73,7 +73,7 @@ def test_refits_on_several_classes_never_lose_what_was_found(digits, any_content
 
 
 def test_several_classes_need_their_model_and_attack(digits, any_content, tmp_path):
-    with pytest.raises(PoisonError, match="--model multisvm"):
+    with pytest.raises(PoisonError, match=r"--model .*multisvm"):
         ten("minmax", digits, tmp_path, model="svm")
     with pytest.raises(PoisonError, match="minmax-basic"):
         ten("kkt", digits, tmp_path)

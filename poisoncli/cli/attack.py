@@ -23,7 +23,8 @@ def attack(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="A data set (see `poison datasets`) or your own .csv, .parquet, .npz, .h5, .svm. Default: digits.",
+            help="A data set (see `poison datasets`) or your own .csv, .parquet, .npz, .h5, .svm, or a folder of "
+            "texts. Default: digits.",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -34,6 +35,43 @@ def attack(
     classes: Annotated[
         str | None, typer.Option(help="The classes to tell apart, such as 0,8; or all.", rich_help_panel=DATA)
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=KIND",
+            help="What a column of your file is: number, whole, yes/no, category, text, date or identifier. May be "
+            "repeated. Default: as its cells look.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    ignore: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Columns of your file to leave out.", rich_help_panel=DATA)
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Your training rows, with --test.", rich_help_panel=DATA)
+    ] = None,
+    val: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Your validation rows. Default: drawn from --train.", rich_help_panel=DATA
+        ),
+    ] = None,
+    test: Annotated[str | None, typer.Option(metavar="FILE", help="Your test rows.", rich_help_panel=DATA)] = None,
+    split_column: Annotated[
+        str | None, typer.Option(help="A column that says train, val or test.", rich_help_panel=DATA)
+    ] = None,
+    group_column: Annotated[
+        str | None,
+        typer.Option(help="A column of groups, of which none has rows in two parts.", rich_help_panel=DATA),
+    ] = None,
+    time_column: Annotated[
+        str | None,
+        typer.Option(help="A column of times: training rows come before test rows.", rich_help_panel=DATA),
+    ] = None,
+    balance: Annotated[
+        bool,
+        typer.Option("--balance", help="Draw as many rows of each class from your file.", rich_help_panel=DATA),
+    ] = False,
     n_train: Annotated[
         int | None, typer.Option(help="Training rows; the defaults are the papers'.", rich_help_panel=DATA)
     ] = None,
@@ -204,11 +242,16 @@ def attack(
         "learn_lambda": learn_lambda, "per_layer": per_layer, "fraction": fraction, "repetitions": reps,
         "seed": seed,
     }  # fmt: skip
-    names = {"dataset": dataset, "model": model, "trainer": trainer, "attack": method}
+    own = {
+        "target": target, "classes": "" if classes == "all" else classes, "column": column, "ignore": ignore,
+        "val": val, "test": test, "split_column": split_column, "group_column": group_column,
+        "time_column": time_column, "balance": balance or None,
+    }  # fmt: skip
+    names = {"dataset": _one_file(dataset, train), "model": model, "trainer": trainer, "attack": method}
     short = {"hypergradient": hypergradient, "target": target_rows, "target_label": target_label,
              "poison_label": poison_label}  # fmt: skip
     options = [*(options or []), *(f"{name}={value}" for name, value in short.items() if value)]
-    run = _run(config_file, names, given, options, target, classes)
+    run = _run(config_file, names, given, options, own)
     from poisoncli.runs.stages import attack as craft
 
     with progress(quiet) as report:
@@ -242,8 +285,7 @@ def _run(
     names: dict[str, str | None],
     given: dict[str, Any],
     options: list[str],
-    target: str | None,
-    classes: str | None,
+    own: dict[str, Any],
 ) -> Any:
     """The run that the options describe, over the one in `config_file`."""
     from poisoncli.runs import description
@@ -259,12 +301,18 @@ def _run(
     for text in options:
         kind, name, value = _split_option(text)
         methods[kind] = description.Choice(methods[kind].name, {**methods[kind].options, name: value})
-    for name, value in (("target", target), ("classes", classes)):
-        if value is not None:
-            data = methods["dataset"]
-            value = "" if (name, value) == ("classes", "all") else value
-            methods["dataset"] = description.Choice(data.name, {**data.options, name: value})
+    said = {name: value for name, value in own.items() if value is not None}
+    methods["dataset"] = description.Choice(methods["dataset"].name, {**methods["dataset"].options, **said})
     return dataclasses.replace(run, **methods, **changes)
+
+
+def _one_file(dataset: str | None, train: str | None) -> str | None:
+    """The data set, or the file of training rows."""
+    from poisoncli.core.errors import PoisonError
+
+    if dataset is not None and train is not None:
+        raise PoisonError("--train and --dataset both name the rows: give one of them")
+    return dataset or train
 
 
 def _policy(text: str | None) -> dict[str, Any]:

@@ -10,12 +10,19 @@ if TYPE_CHECKING:
     from poisoncli.training.outside import Victim
 
 
-def dataset(name: str, target: str | None, classes: str | None) -> Choice:
-    """The data set that `--dataset`, `--target` and `--classes` name."""
+def dataset(
+    name: str,
+    target: str | None,
+    classes: str | None,
+    column: Sequence[str] | None = None,
+    ignore: str | None = None,
+) -> Choice:
+    """The data set that `--dataset` names, with what other options say of its columns and classes."""
     from poisoncli.runs import description
 
     choice = description.named("dataset", name)
-    given = {key: value for key, value in (("target", target), ("classes", classes)) if value is not None}
+    said = {"target": target, "classes": classes, "column": column or None, "ignore": ignore}
+    given = {key: value for key, value in said.items() if value is not None}
     return description.Choice(choice.name, {**choice.options, **given})
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poisoncli.cli.common import as_json, draw, guarded
+from poisoncli.cli import choices
+from poisoncli.cli.common import as_json, draw, guarded, refuse
+
+if TYPE_CHECKING:
+    from poisoncli.runs.description import Choice
 
 
 def register(app: typer.Typer) -> None:
@@ -15,6 +19,17 @@ def register(app: typer.Typer) -> None:
 
 
 def datasets(
+    context: typer.Context,
+    path: Annotated[
+        str | None,
+        typer.Argument(help="Your own file or folder: what its columns are, and what is done with each."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="With a file: the column of the targets.")] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=KIND", help="With a file: what a column is, such as zip=category."),
+    ] = None,
+    ignore: Annotated[str | None, typer.Option(metavar="NAMES", help="With a file: columns to leave out.")] = None,
     data_dir: Annotated[
         str | None,
         typer.Option(help="Folder of the data sets' files; otherwise $POISON_DATA_DIR, then the cache."),
@@ -22,7 +37,11 @@ def datasets(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a data set.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """List the data sets: rows, features, classes, and where their files were found."""
+    """List the data sets: rows, features, classes, and where their files are; or the columns of your own file."""
+    if path is not None:
+        _own(choices.dataset(path, target, None, column, ignore), json)
+        return
+    refuse(context, ("target", "column", "ignore"), "only with a file of your own")
     from poisoncli.datasets import describe
 
     found = describe(data_dir)
@@ -43,3 +62,26 @@ def datasets(
         for row in found
     ]
     draw(Table("", ["name", "rows", "features", "classes", "where", "what"], rows))
+
+
+def _own(data: Choice, json: bool) -> None:
+    """Print what the columns of a user's file are. Raises `PoisonError` if it cannot be used as it is."""
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.reports import tables
+    from poisoncli.runs import description
+    from poisoncli.tables.inspect import refuse as refuse_all
+
+    if data.name != "file":
+        raise PoisonError(f"{data.name} is a data set of ours: name a file or a folder of your own")
+    method = description.build(description.resolve(description.Run(dataset=data)).dataset, "dataset")
+    found = method.inspect()
+    if json:
+        for column in found.columns:
+            known = {name: getattr(column, name) for name in ("name", "kind", "missing", "distinct")}
+            print(as_json({**known, "use": found.uses[column.name]}))
+    else:
+        draw(tables.columns(found, str(data.options["path"])))
+    refuse_all(found.problems, str(data.options["path"]))
+    dataset = method.load()
+    if not json:
+        draw(tables.balance(dataset, found.target))

@@ -48,6 +48,13 @@ def defend(
     ] = None,
     target: Annotated[str | None, typer.Option(help="For --dataset: the column of the targets.")] = None,
     classes: Annotated[str | None, typer.Option(help="For --dataset: the two classes, such as ham,spam.")] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=KIND", help="For --dataset: what a column is, such as zip=category."),
+    ] = None,
+    ignore: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="For --dataset: columns to leave out.")
+    ] = None,
     trusted: Annotated[
         str | None, typer.Option(help="For --dataset: a file of clean rows, for defenses that need some.")
     ] = None,
@@ -123,7 +130,7 @@ def defend(
         if victims:
             _measure(files, victims, quiet or json, data_dir)
         return
-    data = choices.dataset(dataset, target, classes)
+    data = choices.dataset(dataset, target, classes, column, ignore)
     real = "all" in names and audit.load(data, data_dir).task == "real"
     wanted = choices.defenses(names, given, real)
     if poison is not None:
@@ -142,7 +149,11 @@ def _check_use(context: typer.Context, dataset: bool, poison: bool, export: bool
     """Raise `PoisonError` if an option was typed that would be ignored."""
     refuse_both(context, "csv", "json")
     if not dataset:
-        refuse(context, ("target", "classes", "trusted", "lambda_", "figure", "csv"), "only with --dataset")
+        refuse(
+            context,
+            ("target", "classes", "column", "ignore", "trusted", "lambda_", "figure", "csv"),
+            "only with --dataset",
+        )
     if dataset:
         refuse(context, ("victim",), "victims are trained on the rows of run files")
     if dataset or not export:

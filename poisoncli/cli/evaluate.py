@@ -65,6 +65,13 @@ def evaluate(
     victim: Victims = None,
     target: Annotated[str | None, typer.Option(help="With --dataset: the column of the targets.")] = None,
     classes: Annotated[str | None, typer.Option(help="With --dataset: the two classes.")] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=KIND", help="With --dataset: what a column is, such as zip=category."),
+    ] = None,
+    ignore: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="With --dataset: columns to leave out.")
+    ] = None,
     model: Annotated[
         str,
         typer.Option(help="With --dataset: the victim. Default: svm, multisvm or linear, what fits the targets."),
@@ -116,7 +123,11 @@ def evaluate(
 
     refuse_both(context, "csv", "json")
     if dataset is None and runs:
-        refuse(context, ("target", "classes", "model", "seed"), "a run file brings its own data and victim")
+        refuse(
+            context,
+            ("target", "classes", "column", "ignore", "model", "seed"),
+            "a run file brings its own data and victim",
+        )
     refuse_both(context, "fail_above", "fail_below")
     if at is not None and not 0 <= at <= 1:
         raise PoisonError(f"--at {at} is outside [0, 1]: give a share, such as 0.10")
@@ -133,7 +144,7 @@ def evaluate(
     if dataset is not None:
         if runs:
             raise PoisonError("run files bring their own data: leave out --dataset, or the run files")
-        data = choices.dataset(dataset, target, classes)
+        data = choices.dataset(dataset, target, classes, column, ignore)
         contents = [_given(data, poison, model, seed, tried, options, changes, data_dir, quiet)]
     elif not runs:
         raise PoisonError(

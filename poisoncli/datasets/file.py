@@ -66,6 +66,7 @@ class File:
     scaled: ClassVar[bool] = True
     usual_trainer: ClassVar[str] = "momentum"
     settings: ClassVar[Mapping[str, Any]] = {"rate": 0.0, "epochs": 0}  # found from the rows
+    settings_of: ClassVar[Mapping[str, Mapping[str, Any]]] = {"svm": {"lambda": 0.01}}  # which needs a penalty
     sizes: ClassVar[None] = None
     rows: ClassVar[None] = None
     features: ClassVar[None] = None
@@ -128,7 +129,7 @@ def _loaded(file: File, stamps: tuple[tuple[int, ...], ...]) -> Dataset:
     table = None
     if found.x is None:
         columns = tuple(column for column in found.columns if column.name in found.used)
-        table = Table(frame, columns, found.target, Words(file.words, file.ngrams))
+        table = Table(frame, columns, found.target, Words(file.words, file.ngrams), found.arrays)
         _warn_of_telling(found, frame, y)
     x: Any = None if found.x is None else found.x[rows]
     counts = x is not None and bool(np.all(x.data % 1 == 0) and np.all(x.data >= 0))

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from poisoncli.core.data import Dataset
 from poisoncli.reports import summary
 from poisoncli.runs.audit import Audited
 from poisoncli.runs.replay import Detection
 from poisoncli.runs.run_file import RunFile
+from poisoncli.tables.inspect import Inspected
 from poisoncli.training.metrics import is_high, is_share
 
 Row = dict[str, Any]  # of `summary.rows`
-WORDS = ("defense", "was told", "name", "classes", "where", "what")  # columns of words; the others are numbers
+# columns of words; the others are numbers
+WORDS = ("defense", "was told", "name", "classes", "where", "what", "column", "kind", "what is done", "class")
 
 
 class Table(NamedTuple):
@@ -49,6 +54,31 @@ def stages(content: RunFile, table: Sequence[Row]) -> Table:
         columns[f"consistency (top {selected[middle]} weights)"] = lambda row: f"{row['consistency'][middle]:.2f}"
     title = f"{summary.title(content)}\n{summary.label(content)}{spread}"
     return Table(title, list(columns), [[cell(row) for cell in columns.values()] for row in table])
+
+
+def columns(found: Inspected, path: str) -> Table:
+    """What the columns of a user's file are, and what will be done with each."""
+    rows = [
+        [column.name, column.kind, f"{column.missing:,}", f"{column.distinct:,}", found.uses[column.name]]
+        for column in found.columns
+    ]
+    title = f"{path}: {len(found.frame):,} rows"
+    return Table(title, ["column", "kind", "missing", "distinct", "what is done"], rows)
+
+
+def balance(dataset: Dataset, target: str) -> Table:
+    """The classes of a target and their rows, or what its numbers range over."""
+    y = np.asarray(dataset.y)
+    title = f"target {target}: {len(y):,} rows"
+    if dataset.task == "real":
+        values = {"least": y.min(), "median": np.median(y), "mean": y.mean(), "largest": y.max()}
+        return Table(f"{title}, real numbers", list(values), [[f"{value:.6g}" for value in values.values()]])
+    counts = np.bincount(y.astype(int))
+    rows = [
+        [name, f"{count:,}", f"{count / len(y):.1%}"]
+        for name, count in zip(dataset.class_names, counts, strict=True)
+    ]
+    return Table(title, ["class", "rows", "share"], rows)
 
 
 def defended(table: Sequence[Row]) -> Table:

@@ -20,6 +20,10 @@ USUAL: dict[Task | None, tuple[str, str]] = {  # the model and the attack of a d
     "multiclass": ("logistic", "rmd"),
     "real": ("linear", "stealthy"),
 }
+SPARSE: dict[Task | None, tuple[str, str]] = {  # the same for sparse rows
+    "binary": ("svm", "kkt"),
+    "multiclass": ("multisvm", "minmax"),
+}
 
 
 def attack(name: str) -> OfAttack:
@@ -37,19 +41,25 @@ def dataset(name: str) -> OfDataset:
     return read(OfDataset, DATASETS[name]) if name in DATASETS else OfDataset()
 
 
-def model_and_attack(data: str, model_name: str, attack_name: str) -> tuple[str, str]:
+def model_and_attack(
+    data: str, model_name: str, attack_name: str, task: Task | None = None, sparse: bool = False
+) -> tuple[str, str]:
     """Those that are named, and in the place of an empty name what fits the others.
 
     The usual of the data set, but for a named attack the first of its victims that can learn these targets, and for
-    a named model the first attack that is made for it and can poison them.
+    a named model the first attack that is made for it and can poison them. task, sparse: of the rows, where known.
     """
     told = dataset(data)
-    usual_model, usual_attack = USUAL[told.task]
+    task = task or told.task
+    usual_model, usual_attack = (sparse and SPARSE.get(task)) or USUAL[task]
     for_model = attack(attack_name).victims if attack_name else ()
     for_attack = model(model_name).attacks if model_name else ()
     return (
-        model_name or _first(for_model, fitting(OfModel, told.task)) or told.usual_model or usual_model,
-        attack_name or _first(for_attack, fitting(OfAttack, told.task)) or told.usual_attack or usual_attack,
+        model_name or _first(for_model, fitting(OfModel, task, sparse=sparse)) or told.usual_model or usual_model,
+        attack_name
+        or _first(for_attack, fitting(OfAttack, task, sparse=sparse))
+        or told.usual_attack
+        or usual_attack,
     )
 
 

@@ -148,8 +148,8 @@ def defenses(names: Sequence[str], real: bool) -> list[str]:
 
 
 def named(kind: str, name: str) -> Choice:
-    """The method that a user names; a data set that looks like a path is his own file."""
-    if kind == "dataset" and name not in DATASETS and ("." in name or "/" in name):
+    """The method that a user names; a data set that looks like a path, or is a folder, is his own file."""
+    if kind == "dataset" and name not in DATASETS and ("." in name or "/" in name or Path(name).is_dir()):
         return Choice("file", {"path": name})
     return Choice(name)
 

@@ -93,7 +93,8 @@ def _as_features(
     import pandas
 
     targets = target_units(prepared, y, places, poison, repetition)
-    if prepared.dataset.division is not None and prepared.dataset.class_names:
+    table = prepared.dataset.table  # where it has the user's columns, arrays are the features that came of them
+    if prepared.dataset.division is not None and prepared.dataset.class_names and (table is None or table.arrays):
         targets = labels(prepared.dataset)[targets.astype(int)]
     if prepared.encoder is not None or not sp.issparse(x):
         x = feature_units(prepared, x, places, poison, repetition)

@@ -69,6 +69,24 @@ class Prepared(NamedTuple):
         return Learner(self.objective, self.trainer, log_lambda, self.task, lambda_)
 
 
+def named_by_rows(run: Run, data_dir: str | None = None) -> Run:
+    """`run` with the model and the attack that fit its rows, where it leaves them open and the rows alone tell."""
+    kinds = (
+        defaults.fields(description.DATASETS[run.dataset.name]) if run.dataset.name in description.DATASETS else {}
+    )
+    if "task" not in kinds or (run.model.name and run.attack.name):
+        return run
+    data = description.resolve(Run(dataset=description.named_by_task(run).dataset)).dataset
+    dataset = description.build(data, "dataset").load(data_dir)
+    names = (run.dataset.name, run.model.name, run.attack.name)
+    model, attack = defaults.model_and_attack(*names, dataset.task, dataset.sparse)
+    if not run.model.name:
+        LOG.info("the victim is %s, which fits the targets: name another with --model", model)
+    return dataclasses.replace(
+        run, model=Choice(model, run.model.options), attack=Choice(attack, run.attack.options)
+    )
+
+
 def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     """Load the data set of a resolved run, draw and scale its splits, and build what the run names."""
     run = targets.read_rows(run)

@@ -22,7 +22,7 @@ from poisoncli.core.losses import ERROR
 from poisoncli.core.victim import Exact
 from poisoncli.runs import defaults, description, plugins, run_file, targets, update
 from poisoncli.runs.description import Choice, Run
-from poisoncli.runs.prepare import Prepared, class_names, poisoned, prepare, restore
+from poisoncli.runs.prepare import Prepared, class_names, named_by_rows, poisoned, prepare, restore
 from poisoncli.runs.problem import problem
 from poisoncli.runs.run_file import Defended, Evaluation, RunFile
 from poisoncli.tables.atomic import check_replaceable
@@ -59,9 +59,9 @@ def attack(
     """
     path = Path(out)
     partial = checkpoint(path)
-    run = description.resolve(run)
-    description.check_penalty(run)
     _check_place(path, force, resume)
+    run = description.resolve(named_by_rows(run, data_dir))
+    description.check_penalty(run)
     try:
         with writing(partial, wait=resume, shown=path):
             _check_free(path, partial, force or resume)

@@ -51,13 +51,14 @@ class Table:
 
     frame: pandas frame of all columns [N], those that are left out and the target among them.
     columns: those that become features, in their order; target: the name of the target's column.
-    words: how texts are counted.
+    words: how texts are counted. arrays: whether the features were one array.
     """
 
     frame: Any
     columns: tuple[Column, ...]
     target: str
     words: Words = Words()
+    arrays: bool = False
 
     @property
     def sparse(self) -> bool:

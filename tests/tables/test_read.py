@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from poisoncli.core.errors import PoisonError
 from poisoncli.tables import read
@@ -34,18 +35,19 @@ def write(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("suffix", "names"),
     [
-        (".csv", ["a", "b"]),
-        (".parquet", ["a", "b"]),
-        (".npz", ["x[:, 0]", "x[:, 1]"]),
-        (".h5", ["x[:, 0]", "x[:, 1]"]),
-        (".svm", ["feature 0", "feature 1"]),
+        (".csv", ["a", "b", "label"]),
+        (".parquet", ["a", "b", "label"]),
+        (".npz", ["x0", "x1", "y"]),
+        (".h5", ["x0", "x1", "y"]),
+        (".svm", ["y"]),
     ],
 )
 def test_columns_have_the_names_that_the_file_gives_them(tmp_path, suffix, names):
-    table = read.read(write(tmp_path / f"rows{suffix}"), "")
-    np.testing.assert_array_equal(table.x, X)
-    np.testing.assert_array_equal(table.y, Y)
-    assert table.names == names
+    raw = read.read(write(tmp_path / f"rows{suffix}"))
+    assert list(raw.frame.columns) == names
+    np.testing.assert_array_equal(raw.frame[names[-1]], Y)
+    found = raw.x.toarray() if raw.x is not None else raw.frame[names[:2]].to_numpy()
+    np.testing.assert_array_equal(found, X)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,17 @@ def test_rows_are_counted_as_the_format_counts_them(name, first, counted, third)
     assert read.row_name(Path(name), 2) == third
 
 
-def test_a_missing_target_is_said_by_its_row(tmp_path):
-    (tmp_path / "rows.csv").write_text("a,y\n1,0\n2,\n")
-    with pytest.raises(PoisonError, match="is missing in data row 2"):
-        read.read(tmp_path / "rows.csv", "")
+def test_the_arrays_of_a_csr_matrix_are_read_as_export_writes_them(tmp_path):
+    x = sp.csr_matrix(X)
+    np.savez(tmp_path / "rows.npz", data=x.data, indices=x.indices, indptr=x.indptr, shape=x.shape, y=Y)
+    raw = read.read(tmp_path / "rows.npz")
+    np.testing.assert_array_equal(raw.x.toarray(), X)
+    np.savez(tmp_path / "bad.npz", data=x.data, indices=x.indices + 9, indptr=x.indptr, shape=x.shape, y=Y)
+    with pytest.raises(PoisonError, match=r"cannot be read as \.npz"):
+        read.read(tmp_path / "bad.npz")
+
+
+def test_a_file_that_is_not_utf8_is_told(tmp_path):
+    (tmp_path / "rows.csv").write_bytes("straße,y\n1,0\n".encode("latin-1"))
+    with pytest.raises(PoisonError, match="not written in UTF-8: save it as UTF-8"):
+        read.read(tmp_path / "rows.csv")

@@ -13,7 +13,7 @@ from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Sparse, Task
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.method import method
-from poisoncli.tables import poison
+from poisoncli.tables import encode, poison
 
 
 @method
@@ -23,7 +23,7 @@ class Given:
     path: ends in .npz, .mat, .csv or .h5; features `x` (or a CSR matrix as SciPy saves it) and labels `y`, or the
     names that other authors use, such as `X_poison` and `Y_poison`; in the data set's own units. Labels are 0 and 1
     or -1 and 1, or 0, 1, ... of several classes, or real targets. A column `poison` picks its rows with 1, as
-    `poison export` writes it. Empty: no poison at all.
+    `poison export` writes it. For your own table it has the columns and labels of that table. Empty: no poison.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass", "real")
@@ -39,8 +39,10 @@ class Given:
         x: Any = sp.csr_matrix((0, m), dtype=np.float32)
         y = np.zeros(0, np.float32)
         if self.path:
+            path = Path(self.path).expanduser()
             classes = 0 if problem.task == "real" else int(np.max(problem.train.y[0])) + 1
-            x, y = poison.read(Path(self.path).expanduser(), classes)
+            own = problem.read is not None and path.suffix.lower() not in (".npz", ".mat")
+            x, y = problem.read(path) if own and problem.read else poison.read(path, classes)
         if x.shape[1] != m:
             raise PoisonError(f"{self.path} has {x.shape[1]} features and the data set {m}: give poison for it")
         repetitions, stages = len(problem.train.y), 2 if len(y) else 1
@@ -60,9 +62,9 @@ class Given:
 def _scaled(x: Any, problem: Problem) -> Array:
     """The points of each repetition [repetitions, n, m], scaled as its training rows are."""
     repetitions = len(problem.train.y)
-    if isinstance(problem.train.x, Sparse):  # word counts are not scaled
-        return Sparse([sp.csr_matrix(x)] * repetitions)
-    dense = np.asarray(x.toarray() if sp.issparse(x) else x, np.float32)
-    shape = (repetitions, dense.shape[1])
-    shift, scale = (np.broadcast_to(part, shape)[:, None] for part in problem.units[:2])
-    return ((dense - shift) / scale).astype(np.float32)
+    shape = (repetitions, x.shape[1])
+    shift, scale = (np.broadcast_to(part, shape) for part in problem.units[:2])
+    if isinstance(problem.train.x, Sparse):
+        return Sparse([encode.scaled(sp.csr_matrix(x), *own) for own in zip(shift, scale, strict=True)])
+    dense = np.asarray(x.toarray() if sp.issparse(x) else x)
+    return ((dense - shift[:, None]) / scale[:, None]).astype(np.float32)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -53,6 +54,8 @@ class Problem(NamedTuple):
         settings rows, those of a repetition in a row, and so has the `Poison`.
     trusted: the rows whose row loss a learned lambda minimizes, where the attack looks at others or otherwise.
     units: how the rows were scaled.
+    read: reads a file of poison that has the columns of the user's table: features [n, m] in their own units, and
+        targets [n]; None where there is no such table.
     poison_label: which other class a poison row takes that starts as a copy of a clean one, where there are more
         than two: any (`other`), the one that the victim of the clean rows finds likeliest (`nearest`) or
         `least-likely`; or the number of the class that all poison has.
@@ -70,6 +73,7 @@ class Problem(NamedTuple):
     clean_only: np.ndarray | bool = False
     trusted: Data | None = None
     units: Units = Units()
+    read: Callable[[Path], tuple[Array, np.ndarray]] | None = None
     poison_label: str | int = "other"
 
 

@@ -209,7 +209,8 @@ def _fingerprint(table: Table | None, x: Any, y: np.ndarray) -> str:
         return known
     digest = hashlib.sha256(known.encode())
     for name in words:
-        digest.update(hash_pandas_object(table.frame[name].astype(str), index=False).to_numpy().data)
+        hashes: Any = hash_pandas_object(table.frame[name].astype(str), index=False)
+        digest.update(np.ascontiguousarray(hashes).data)
     return digest.hexdigest()
 
 
@@ -245,13 +246,13 @@ def _targets(
         raise PoisonError(
             f"the target {name!r} has {len(distinct):,} classes in {len(values):,} rows: name another"
         )
-    names = [_class_name(value) for value in distinct]
-    wanted = [_class_name(one) for one in classes] if numeric else list(classes)
+    names = [class_name(value) for value in distinct]
+    wanted = [class_name(one) for one in classes] if numeric else list(classes)
     wanted = wanted or names
     return *select(np.array(names, dtype=object)[codes], wanted), tuple(wanted)
 
 
-def _class_name(value: Any) -> str:
+def class_name(value: Any) -> str:
     """So that "1", "1.0", 1 and 1.0 name the same class of a numeric target."""
     try:
         number = float(value)

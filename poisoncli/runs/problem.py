@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from pathlib import Path
 
 import jax
 import numpy as np
 
 from poisoncli.core.attack import Problem, Threat, Units
-from poisoncli.core.data import Data, Task
+from poisoncli.core.data import Array, Data, Dataset, Task
 from poisoncli.core.errors import PoisonError
+from poisoncli.datasets.file import class_name
 from poisoncli.runs import defaults, targets
 from poisoncli.runs.description import Run
 from poisoncli.runs.prepare import Prepared
+from poisoncli.tables.encode import Encoder
+from poisoncli.tables.inspect import Request, inspect, refuse
 from poisoncli.training.cross_validation import best_log_lambda
 
 SHARE: dict[Task, float] = {"binary": 0.07, "multiclass": 0.07, "real": 0.075}  # of a batch; HLP, SPR
@@ -47,7 +52,32 @@ def problem(prepared: Prepared) -> Problem:
         trusted=prepared.split.val if targets.is_general(run) and run.learn_lambda else None,
         poison_label=targets.poison_label(run, prepared.dataset),
         units=Units(prepared.shift, prepared.scale, prepared.y_shift, prepared.y_scale),
+        read=functools.partial(own_poison, prepared.dataset, prepared.encoder) if prepared.encoder else None,
     )
+
+
+def own_poison(dataset: Dataset, encoder: Encoder, path: Path) -> tuple[Array, np.ndarray]:
+    """Poison from a file that has the columns of the user's table: features in their own units, and targets."""
+    table = encoder.table
+    found = inspect(Request(str(path), table.target))
+    names = [column.name for column in table.columns]
+    lacking = [name for name in names if name not in found.frame.columns]
+    if found.target and lacking:
+        raise PoisonError(f"{path} lacks the columns {', '.join(map(repr, lacking))} of the data: add them")
+    if not found.target:
+        refuse(found.problems, str(path))
+    frame = found.frame[found.frame["poison"] == 1] if "poison" in found.frame else found.frame
+    cells = frame[table.target]
+    if dataset.task == "real":
+        y = cells.to_numpy(float, na_value=np.nan)
+    else:
+        numbers = {class_name(name): number for number, name in enumerate(dataset.class_names)}
+        y = cells.map(lambda cell: numbers.get(class_name(cell), np.nan)).to_numpy(float)
+    if np.isnan(y).any():
+        known = ", ".join(dataset.class_names) or "numbers"
+        raise PoisonError(f"{path} has other targets than {known}: mend or remove those rows")
+    rows = dataclasses.replace(encoder, table=table.like(frame.reset_index(drop=True)))
+    return rows.take(np.arange(len(y)), 0), y.astype(np.float32)
 
 
 def _target(prepared: Prepared) -> Data:

@@ -200,6 +200,8 @@ class Encoder:
 
     def take(self, rows: np.ndarray, r: int) -> Array:
         """Features [n, m] of the rows [n], in their own units, as repetition r encodes them: float64, or CSR."""
+        if not len(rows):  # scikit-learn refuses them
+            return sp.csr_matrix((0, self.m), dtype=np.float32) if self.sparse else np.zeros((0, self.m))
         return self._sparse(rows, r) if self.sparse else self._dense(rows, r)
 
     def _numbers(self, rows: np.ndarray, r: int) -> np.ndarray:

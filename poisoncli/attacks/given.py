@@ -42,7 +42,7 @@ class Given:
             path = Path(self.path).expanduser()
             classes = 0 if problem.task == "real" else int(np.max(problem.train.y[0])) + 1
             own = problem.read is not None and path.suffix.lower() not in (".npz", ".mat")
-            x, y = problem.read(path) if own and problem.read else poison.read(path, classes)
+            x, y = problem.read(str(path)) if own and problem.read else poison.read(path, classes)
         if x.shape[1] != m:
             raise PoisonError(f"{self.path} has {x.shape[1]} features and the data set {m}: give poison for it")
         repetitions, stages = len(problem.train.y), 2 if len(y) else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -73,7 +72,7 @@ class Problem(NamedTuple):
     clean_only: np.ndarray | bool = False
     trusted: Data | None = None
     units: Units = Units()
-    read: Callable[[Path], tuple[Array, np.ndarray]] | None = None
+    read: Callable[[str], tuple[Array, np.ndarray]] | None = None
     poison_label: str | int = "other"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -56,16 +55,16 @@ def problem(prepared: Prepared) -> Problem:
     )
 
 
-def own_poison(dataset: Dataset, encoder: Encoder, path: Path) -> tuple[Array, np.ndarray]:
+def own_poison(dataset: Dataset, encoder: Encoder, path: str) -> tuple[Array, np.ndarray]:
     """Poison from a file that has the columns of the user's table: features in their own units, and targets."""
     table = encoder.table
-    found = inspect(Request(str(path), table.target))
+    found = inspect(Request(path, table.target))
     names = [column.name for column in table.columns]
     lacking = [name for name in names if name not in found.frame.columns]
     if found.target and lacking:
         raise PoisonError(f"{path} lacks the columns {', '.join(map(repr, lacking))} of the data: add them")
     if not found.target:
-        refuse(found.problems, str(path))
+        refuse(found.problems, path)
     frame = found.frame[found.frame["poison"] == 1] if "poison" in found.frame else found.frame
     cells = frame[table.target]
     if dataset.task == "real":

@@ -141,12 +141,12 @@ def _numbers(
     known = {"missing": missing, "distinct": distinct, "integers": integers}
     if asked not in (NUMBER, WHOLE) and both and (distinct == 2 or asked == YES_NO or pair[1] is True):
         return Column(name, YES_NO, **known, values=pair)
-    if not asked and integers and not missing and distinct == len(values) and _counts(values, name):
+    if not asked and whole and distinct == len(present) and _names_rows(present, name):
         return Column(name, IDENTIFIER, **known)
     return Column(name, asked or (WHOLE if whole else NUMBER), **known)
 
 
-def _counts(values: np.ndarray, name: str) -> bool:
+def _names_rows(values: np.ndarray, name: str) -> bool:
     """Whether whole numbers, all different, name the rows: count them from 0 or 1, or are called `id`."""
     if len(values) < _FEW:
         return False

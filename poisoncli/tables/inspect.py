@@ -223,18 +223,19 @@ def _use(column: Column, sparse: bool) -> str:
 
 def telling(frame: Any, names: tuple[str, ...], y: np.ndarray) -> list[str]:
     """The columns that alone determine the target: each of their values goes with one target."""
-    import pandas
 
     if len(y) < _ENOUGH:
         return []
-    return [name for name in names if _tells(pandas.factorize(frame[name])[0], y)]
+    return [name for name in names if _tells(frame[name], y)]
 
 
-def _tells(codes: np.ndarray, y: np.ndarray) -> bool:
+def _tells(column: Any, y: np.ndarray) -> bool:
     import pandas
 
+    codes = np.empty(0, int)
     for some in (slice(0, 1000), slice(None)):  # few rows show that most columns do not
-        distinct: Any = pandas.Series(y[some]).groupby(codes[some], sort=False).nunique()
+        codes = pandas.factorize(column.iloc[some])[0]
+        distinct: Any = pandas.Series(y[some]).groupby(codes, sort=False).nunique()
         if distinct.max() > 1:
             return False
-    return 1 < codes.max() + 1 <= len(y) / 2
+    return bool(1 < codes.max() + 1 <= len(y) / 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from poisoncli.cli import attack, collapse, datasets, defend, evaluate, export, report, sweep
+from poisoncli.cli import attack, check, collapse, datasets, defend, evaluate, export, report, sweep
 
 app = typer.Typer(
     name="poison",
@@ -27,6 +27,7 @@ sweep.register(app)
 export.register(app)
 collapse.register(app)
 datasets.register(app)
+check.register(app)
 
 
 def _version(wanted: bool) -> None:

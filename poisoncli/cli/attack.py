@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from poisoncli.cli import choices
-from poisoncli.cli.common import as_json, guarded, note, progress
+from poisoncli.cli.common import Plugins, as_json, guarded, note, progress
 
 DATA, MODEL, ATTACK, OUTPUT = "Data", "Victim", "Attack", "Output"
 
@@ -219,6 +219,7 @@ def attack(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress, no remarks.", rich_help_panel=OUTPUT)
     ] = False,
+    plugin: Plugins = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
     ] = False,

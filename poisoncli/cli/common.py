@@ -45,6 +45,14 @@ Victims = Annotated[
         "-o victim.NAME=VALUE. May be repeated. The run file keeps the result.",
     ),
 ]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        help="Take attacks, defenses, models, data sets from this file too; see `poison check`. May be repeated.",
+    ),
+]
 PATIENCE = 2.0  # seconds before a progress bar appears
 _UNEXPECTED = (MemoryError, OSError, RuntimeError, ValueError, TypeError, KeyError)
 _OUTPUT = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)  # where stdout cannot be written
@@ -64,6 +72,7 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
         warnings.showwarning = lambda message, *_, **__: note(f"poison: {message}", kwargs.get("quiet", False))
         with signals.raising() as received, remarks(kwargs.get("quiet", False)):
             try:
+                _bring(kwargs.get("plugin"))
                 result = verb(*args, **kwargs)
                 sys.stdout.flush()
                 return result
@@ -83,6 +92,14 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
                 raise typer.Exit(status) from None
 
     return wrapper
+
+
+def _bring(files: list[str] | None) -> None:
+    """Add the methods of files that the user names."""
+    if files:
+        from poisoncli.runs import plugins
+
+        plugins.load(files)
 
 
 def _verdict(error: BaseException, verb: str, number: int) -> tuple[str, int]:

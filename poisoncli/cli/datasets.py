@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisoncli.cli import choices
-from poisoncli.cli.common import as_json, draw, guarded, refuse
+from poisoncli.cli.common import Plugins, as_json, draw, guarded, refuse
 
 if TYPE_CHECKING:
     from poisoncli.runs.description import Choice
@@ -35,6 +35,7 @@ def datasets(
         typer.Option(help="Folder of the data sets' files; otherwise $POISON_DATA_DIR, then the cache."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a data set.")] = False,
+    plugin: Plugins = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """List the data sets: rows, features, classes, and where their files are; or the columns of your own file."""
@@ -43,7 +44,9 @@ def datasets(
         return
     refuse(context, ("target", "column", "ignore"), "only with a file of your own")
     from poisoncli.datasets import describe
+    from poisoncli.runs import plugins
 
+    plugins.install()
     found = describe(data_dir)
     if json:
         for row in found:

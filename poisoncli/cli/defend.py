@@ -9,6 +9,7 @@ import typer
 
 from poisoncli.cli import choices
 from poisoncli.cli.common import (
+    Plugins,
     Victims,
     as_json,
     draw,
@@ -94,6 +95,7 @@ def defend(
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a run.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    plugin: Plugins = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     help_: Annotated[
         bool, typer.Option("--help", "-h", help="Show this, or with --defense the defense's options.")

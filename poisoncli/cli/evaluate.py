@@ -10,6 +10,7 @@ import typer
 from poisoncli.cli import choices
 from poisoncli.cli.common import (
     Metric,
+    Plugins,
     Victims,
     as_json,
     draw,
@@ -112,6 +113,7 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a run.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print one CSV table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    plugin: Plugins = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Train the victim at every fraction of poison, and behind every defense in the file, and print its test error.
@@ -237,7 +239,7 @@ def _with_victims(
 
     with progress(quiet) as report:
         if kept:
-            content = outside.add(path, victims, data_dir=data_dir, report=report)
+            content = outside.add(path, victims, content=content, data_dir=data_dir, report=report)
         else:
             content = outside.measure(content, victims, data_dir=data_dir, report=report)
     for remark in stand_in.check(content, data_dir):

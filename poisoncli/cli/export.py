@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import guarded, note, one_path
+from poisoncli.cli.common import Plugins, guarded, note, one_path
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +28,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No remarks.")] = False,
+    plugin: Plugins = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Write the poisoned training rows, with columns that mark the poison and the rows it replaced."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import Metric, guarded, note, paths
+from poisoncli.cli.common import Metric, Plugins, guarded, note, paths
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +37,7 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing figure.")] = False,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    plugin: Plugins = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Draw test error and lambda against the fraction of poison, a line for each run file; or a whole sweep.

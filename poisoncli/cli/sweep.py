@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from poisoncli.cli.common import guarded, note, progress
+from poisoncli.cli.common import Plugins, guarded, note, progress
 
 # what `_summary` says
 _SUMMARIZED = {
@@ -35,6 +35,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs, and do nothing.")] = False,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    plugin: Plugins = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Run a grid: craft and evaluate every run of a preset, or of your own TOML file.

@@ -142,7 +142,8 @@ def feature_units(prepared: Prepared, x: Any, places: np.ndarray, poison: np.nda
         return x if np.all(scale == 1) else sp.csr_matrix(x @ sp.diags_array(scale))
     if encoder is not None:
         found = np.clip(x.astype(float), low, high) * scale + shift
-        found[clean] = encoder.take(places[clean], repetition)
+        if clean.any():  # scikit-learn's encoders take no empty table
+            found[clean] = encoder.take(places[clean], repetition)
         return found
     found = np.clip(x * scale + shift, dataset.low, dataset.high).astype(dataset.x.dtype)
     found[clean] = dataset.x[places[clean]]

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from poisoncli.core.errors import FailedError, PoisonError
-from poisoncli.runs import update
+from poisoncli.runs import run_file, update
 from poisoncli.runs.export import feature_units, in_users_terms, labels, target_units
 from poisoncli.runs.measured import Measured
 from poisoncli.runs.prepare import Prepared, class_names, poisoned, restore
@@ -88,15 +88,16 @@ def add(
     path: str | Path,
     victims: Sequence[Victim],
     *,
+    content: RunFile | None = None,
     data_dir: str | None = None,
     save: bool = True,
     report: Report = lambda done, total, what: None,
 ) -> RunFile:
-    """`measure` on a run file, which keeps the result unless `save` is false or it cannot be written."""
-    from poisoncli.runs import run_file
+    """`measure` on a run file, which keeps the result unless `save` is false or it cannot be written.
 
-    content = run_file.read(path)
-    found = measure(content, victims, data_dir=data_dir, report=report)
+    content: what the file holds, with what could not be written there; None to read it.
+    """
+    found = measure(content or run_file.read(path), victims, data_dir=data_dir, report=report)
     if not save:
         return found
     try:

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from poisoncli.cli import app
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import plugins
+from poisoncli.runs import plugins, run_file
+
+PAGES = Path(__file__).parents[2] / "docs" / "plugins"
+KINDS = ("attack", "defense", "model", "dataset")
+SWEEP = """
+title = "own"
+defend = ["far-rows"]
+[base]
+dataset = "rings"
+attack = "shrink"
+model = "tanh-net"
+n_train = 40
+n_val = 20
+n_test = 30
+[line.a]
+fraction = 0.1
+[line.b]
+fraction = 0.2
+"""
 
 DEFENSE = '''
 """A defense of one's own (2026)."""
@@ -96,3 +118,112 @@ def test_a_missing_plug_in_is_named() -> None:
     ):
         with pytest.raises(PoisonError, match=says):
             plugins.require({kind: name}, known)
+
+
+def poison(*words: object, status: int = 0) -> tuple[str, str]:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == status, result.output
+    return result.stdout, result.stderr
+
+
+def example(kind: str) -> str:
+    """The page's only block of Python."""
+    (found,) = re.findall(r"```python\n(.*?)```", (PAGES / f"{kind}.md").read_text(encoding="utf-8"), re.S)
+    return found
+
+
+def take_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The methods of the pages, as in a process without `--plugin`."""
+    for kind, name in (("attack", "shrink"), ("defense", "far-rows"), ("model", "tanh-net"), ("dataset", "rings")):
+        del plugins.TABLES[kind][name]
+    monkeypatch.setattr(plugins, "_sources", {})
+
+
+def test_every_verb_takes_plug_ins_and_those_that_read_do_without(
+    own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [word for kind in KINDS for word in ("--plugin", own(example(kind), f"own_{kind}.py"))]
+    names = ("--dataset", "rings", "--model", "tanh-net", "--method", "shrink", "-o", "far=0.25")
+    poison("attack", *files, *names, "--n-train", 40, "--n-val", 20, "--n-test", 30, "--fraction", 0.2)
+    assert "Flips labels, and moves" in poison("attack", *files, "--method", "shrink", "--help")[0]
+    assert "rings" in poison("datasets", *files)[0]
+    poison("defend", *files, "run.h5", "-d", "far-rows", "-o", "remove=0.1")
+    shown = poison("evaluate", *files, "run.h5")[0]
+    poison("evaluate", *files, "run.h5", "-d", "far-rows", "-d", "l2")
+    poison("export", *files, "run.h5", "out.npz")
+    poison("report", *files, "run.h5", "-o", "with.svg")
+    (tmp_path / "plan.toml").write_text(SWEEP)
+    poison("sweep", *files, "--config", "plan.toml", "--out", "swept")
+    take_away(monkeypatch)
+
+    assert run_file.read("run.h5").plugins == {
+        f"{kind} {name}": f"file own_{kind}.py"
+        for kind, name in (
+            ("dataset", "rings"),
+            ("model", "tanh-net"),
+            ("attack", "shrink"),
+            ("defense", "far-rows"),
+        )
+    }
+    assert poison("evaluate", "run.h5")[0] == shown
+    assert "shrink" in shown
+    json.loads(poison("evaluate", "run.h5", "--json", "--metric", "auc")[0])
+    poison("evaluate", "run.h5", "swept/a.h5")
+    poison("report", "run.h5", "-o", "without.svg")
+    poison("report", "swept", "--draw", "test_error,norm")
+    for words in (
+        ("export", "run.h5", "more.npz"),
+        ("defend", "run.h5", "-d", "l2"),
+        ("evaluate", "run.h5", "-d", "l2"),
+        ("evaluate", "run.h5", "--victim", "sklearn.linear_model:LogisticRegression"),
+    ):
+        err = poison(*words, status=2)[1]
+        assert "the dataset rings is from file own_dataset.py, which is not here: bring it with --plugin" in err
+    assert (
+        "the defense far-rows is from file own_defense.py"
+        in poison("evaluate", "run.h5", "--lambda", 1, status=2)[1]
+    )
+    assert "no attack named 'shrink'" in poison("attack", "--method", "shrink", "--out", "b.h5", status=2)[1]
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An installed package with two entry points, one of which does not import."""
+    (tmp_path / "poison_extras.py").write_text(example("attack"))
+    about = tmp_path / "poison_extras-1.2.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: poison-extras\nVersion: 1.2\n")
+    (about / "entry_points.txt").write_text(
+        "[poisoncli.attacks]\nsqueeze = poison_extras:Shrink\n[poisoncli.models]\nbad = poison_absent:Net\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.install.cache_clear()
+    yield
+    plugins.install.cache_clear()
+
+
+@pytest.mark.filterwarnings("default")
+def test_installed_packages_bring_methods_when_a_verb_needs_them(
+    package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    poison("--help")
+    assert "poison_extras" not in sys.modules
+    words = ("--method", "squeeze", "--n-train", 40, "--n-val", 20, "--n-test", 30, "--fraction", 0.1)
+    err = poison("attack", *words)[1]
+    assert "the model bad of package poison-extras 1.2 is left out: ModuleNotFoundError" in err
+    assert run_file.read("run.h5").plugins == {"attack squeeze": "package poison-extras 1.2"}
+    poison("evaluate", "run.h5")
+    del plugins.TABLES["attack"]["squeeze"]
+    sys.modules.pop("poison_extras")
+    plugins.install.cache_clear()
+    assert "squeeze" in poison("evaluate", "run.h5")[0]
+    assert "poison_extras" not in sys.modules  # reading runs no code
+    poison("defend", "run.h5", "-d", "l2")
+    assert plugins.is_here("attack", "squeeze")
+
+
+def test_every_verb_that_takes_methods_takes_plug_ins() -> None:
+    for verb in ("attack", "defend", "evaluate", "report", "sweep", "export", "collapse", "datasets"):
+        assert "--plugin" in poison(verb, "--help")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -167,6 +168,17 @@ def test_another_defender_is_measured_and_not_kept(run: Path) -> None:
     out = poison("evaluate", run, "-d", "slab", "--victim", LINEAR)[0]
     assert "slab" in out.split("Transfer")[1]
     assert "l2" not in out.split("Transfer")[1].split("defense")[1].replace("l2 penalty", "")
+    assert not run_file.read(run).victims
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_file_that_cannot_be_changed_is_measured_all_the_same(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = run_file.read(run)
+    run_file.write(run, dataclasses.replace(content, evaluations={}))
+    monkeypatch.setattr("poisoncli.tables.atomic.writable", lambda path: False)
+    out, err = poison("evaluate", run, "--victim", LINEAR)
+    assert "Transfer" in out
+    assert "the victims were not saved" in err
     assert not run_file.read(run).victims
 
 

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.bilevel.hypergradient import BilevelProblem, Hypergradient, HypergradientMethod
+from poisoncli.bilevel.bilevel_problem import BilevelProblem, Hypergradient
+from poisoncli.bilevel.hypergradient import HypergradientMethod
 from poisoncli.core.data import Data
 from poisoncli.core.losses import cross_entropy
 from poisoncli.core.victim import Objective

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.problem import Arrays
-from poisoncli.bilevel.hypergradient import BilevelProblem, Hypergradient, reverse
+from poisoncli.bilevel.bilevel_problem import BilevelProblem, Hypergradient
+from poisoncli.bilevel.reverse import reverse
 from poisoncli.bilevel.schedule import store_products
 from poisoncli.core.data import Data
 from poisoncli.core.losses import cross_entropy

@@ -65,7 +65,7 @@ class RMD:
 
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     learns_lambda: ClassVar[bool] = True
-    victims: ClassVar[tuple[str, ...]] = ("logistic", "mlp")
+    victims: ClassVar[tuple[str, ...]] = ("logistic", "mlp", "cnn")
     tuned: ClassVar[tuple[str, ...]] = (
         *("outer_steps", "outer_rate", "inner_steps", "inner_rate", "batch", "log_lambda_max"),
     )
@@ -107,7 +107,9 @@ class RMD:
         n = problem.train.y.shape[1]
         work = make_schedule(problem, steps_of(trainer, n), self.outer_steps, trainer.size)
         check_memory(self.hypergradient, problem)
-        method = HypergradientMethod(self.hypergradient, work.store, self.last, self.tolerance, self.iterations)
+        method = HypergradientMethod(
+            *(self.hypergradient, work.store, self.last, self.tolerance, self.iterations), segments=work.segments
+        )
         ascent = Ascent(self.normalize, method, work.span, self.outer)
         poison = resume or self._start(jax.random.fold_in(key, 0), problem)._replace(total=work.total)
         for part in work.parts(poison.done):

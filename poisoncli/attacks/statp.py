@@ -15,7 +15,7 @@ from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Task
 from poisoncli.core.method import method, option
 from poisoncli.core.random import generator
-from poisoncli.training.layers import predict
+from poisoncli.core.victim import predict
 
 
 @method

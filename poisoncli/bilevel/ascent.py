@@ -9,7 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from poisoncli.bilevel.hypergradient import BilevelProblem, HypergradientMethod
+from poisoncli.bilevel.bilevel_problem import BilevelProblem
+from poisoncli.bilevel.hypergradient import HypergradientMethod
 from poisoncli.bilevel.outer_rules import outer_direction
 from poisoncli.core.data import Array, Data
 from poisoncli.core.victim import Block, Objective, Rows, Trainer

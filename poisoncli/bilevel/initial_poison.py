@@ -10,8 +10,8 @@ from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Data
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.random import generator
+from poisoncli.core.victim import predict
 from poisoncli.training.descent import fit
-from poisoncli.training.layers import predict
 from poisoncli.training.layout import lay_out
 
 _LABELS_KEY = 2**31 - 1  # what the key is folded with; repetitions take 0, 1, ...

@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from poisoncli.core.data import Array, Data
-from poisoncli.core.victim import Objective, Trainer
+from poisoncli.core.victim import Objective, Trainer, predict
 from poisoncli.training.descent import fit
-from poisoncli.training.layers import predict
 from poisoncli.training.layout import lay_out, replace_free
 
 TOGETHER = 128  # positions that are trained at once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from poisoncli.core.attack import Problem
 from poisoncli.core.errors import PoisonError
+from poisoncli.core.victim import is_linear_first
 
 CPU_MEMORY = 2**30  # bytes that the arrays of one group of repetitions may take, roughly
 CALL_SECONDS = 1.0  # aim for one compiled call
@@ -29,7 +31,7 @@ class Schedule(NamedTuple):
     groups: consecutive repetitions, all groups of one size, so that one compiled function serves all.
     stages: the stages that need work; outer_steps: of each stage.
     span: outer steps in one compiled call, a divisor of outer_steps.
-    store: whether the first layer's products are kept (see `hypergradient.reverse`).
+    store: whether the first layer's products are kept, and segments: see `reverse.reverse`.
     """
 
     groups: tuple[slice, ...]
@@ -37,6 +39,7 @@ class Schedule(NamedTuple):
     outer_steps: int
     span: int
     store: bool
+    segments: int = 1
 
     @property
     def total(self) -> int:
@@ -56,6 +59,8 @@ def make_schedule(problem: Problem, inner_steps: int, outer_steps: int, size: in
 
     size: rows of a training step, 0 for all.
     """
+    if not is_linear_first(problem.objective.model):
+        return _of_any_model(problem, inner_steps, outer_steps, size)
     counts = problem.threat.counts
     repetitions, n, m = problem.train.x.shape
     layers = jax.eval_shape(lambda: problem.objective.init(jax.random.key(0), m))
@@ -74,9 +79,27 @@ def make_schedule(problem: Problem, inner_steps: int, outer_steps: int, size: in
     return Schedule(groups, stages, outer_steps, span, store)
 
 
+def _of_any_model(problem: Problem, inner_steps: int, outer_steps: int, size: int) -> Schedule:
+    """One repetition and one outer step at a time; the trace in segments where it would not fit, see `unrolled`."""
+    objective, x = problem.objective, problem.train.x
+    params = jax.eval_shape(lambda: objective.init(jax.random.key(0), x.shape[2], x.dtype))
+    row = jax.ShapeDtypeStruct((1, x.shape[2]), x.dtype)
+    equations = jax.make_jaxpr(objective.model.output)(params, row).jaxpr.eqns
+    activations = sum(out.aval.size for equation in equations for out in equation.outvars)  # type: ignore[attr-defined]
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    needed = 3 * inner_steps * parameters + 4 * (size or x.shape[1]) * (activations + x.shape[2])
+    kept = needed * problem.settings * x.dtype.itemsize <= _memory()
+    segments = 1 if kept else math.ceil(math.sqrt(2 * inner_steps))
+    groups = tuple(slice(r, r + 1) for r in range(len(x)))
+    stages = tuple(range(0 if np.any(problem.learn) else 1, len(problem.threat.counts)))
+    return Schedule(groups, stages, outer_steps, 1, False, segments)
+
+
 def settings_that_fit(problem: Problem, inner_steps: int) -> int:
     """How many settings of lambda may be solved together, at least 1: as many as the memory holds."""
     _, n, m = problem.train.x.shape
+    if not is_linear_first(problem.objective.model):
+        return 1
     layers = jax.eval_shape(lambda: problem.objective.init(jax.random.key(0), m))
     width, free = layers[0]["w"].shape[0], problem.threat.counts[1]
     each = 4 * (6 * n * m + 2 * inner_steps * width * (m + free) + inner_steps * n * width)

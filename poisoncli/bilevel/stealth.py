@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from poisoncli.bilevel.ascent import OuterState, StageProblem, direction, repetition_axes
-from poisoncli.bilevel.hypergradient import reverse
+from poisoncli.bilevel.reverse import reverse
 from poisoncli.core.data import Array, Data, Params
-from poisoncli.core.victim import Objective, Trainer
+from poisoncli.core.victim import Objective, Trainer, predict
 from poisoncli.training.descent import fit
-from poisoncli.training.layers import predict
 from poisoncli.training.layout import free_rows, lay_out, replace_free
 
 

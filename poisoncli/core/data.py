@@ -9,7 +9,7 @@ import numpy as np
 from poisoncli.core.domain import Domain
 
 Array = Any  # NumPy or JAX array; shapes stand in the docstrings
-Params = list[dict[str, Array]]  # one {"w": [out, in], "b": [out]} for each layer, first layer first
+Params = Any  # a PyTree; where the first layer is linear one {"w": [out, in], "b": [out]} for each layer, in order
 Task = Literal["binary", "multiclass", "real"]
 
 

@@ -53,6 +53,7 @@ class OfModel(NamedTuple):
     tuned: its options whose defaults are the settings of the data set.
     settings: those that hold where the data set has none, see `OfDataset`.
     penalties: those on the weights that it can be trained with.
+    linear_first: whether its first layer is linear, see `victim.Model`.
     penalized_with: options that it must have for a penalty to count, with their values.
     """
 
@@ -62,6 +63,7 @@ class OfModel(NamedTuple):
     tuned: tuple[str, ...] = ()
     settings: Mapping[str, Any] = NOTHING
     penalties: tuple[str, ...] = ("l2", "l1")
+    linear_first: bool = False
     penalized_with: Mapping[str, Any] = NOTHING
 
 

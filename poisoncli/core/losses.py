@@ -70,12 +70,17 @@ TARGET_LOSSES: dict[tuple[str, bool], Callable[[Array, Array], Array] | None] = 
 
 def penalty(params: Params, reg: str) -> Array:
     """Omega(w) of each layer, [layers]: 1/2 ||w||_2^2 (`l2`) or ||w||_1 (`l1`); biases are free (HLP IV)."""
-    weights = [layer["w"] for layer in params]
+    layers = weights(params)
     if reg == "l2":
-        return jnp.stack([0.5 * jnp.sum(w**2) for w in weights])
+        return jnp.stack([0.5 * jnp.sum(w**2) for w in layers])
     if reg == "l1":
-        return jnp.stack([jnp.sum(_abs(w)) for w in weights])
-    return jnp.zeros(len(weights), weights[0].dtype)
+        return jnp.stack([jnp.sum(_abs(w)) for w in layers])
+    return jnp.zeros(len(layers), layers[0].dtype)
+
+
+def weights(params: Params) -> list[Array]:
+    """The weights of each layer: the arrays of two axes or more."""
+    return [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
 
 
 def _abs(w: Array) -> Array:

@@ -15,9 +15,11 @@ from poisoncli.core.losses import penalty, weighted_mean
 
 
 class Model(Protocol):
-    """A model whose first layer is linear: `h = x @ params[0]["w"].T`, then `output(params, h)`.
+    """Parameters are any PyTree; arrays of two axes or more are weights, which a penalty counts, others are free.
 
-    What it can declare of itself: `declared.OfModel`.
+    A model whose first layer is linear may say so by `linear_first = True`: its parameters are then a list of
+    layers {"w": [out, in], "b": [out]}, `output` takes the first one's products h = x @ w.T in the place of x, and
+    its rows are laid out for speed. What else it can declare of itself: `declared.OfModel`.
     """
 
     def init(self, key: Array, m: int, outputs: int = 1) -> Params:
@@ -25,8 +27,25 @@ class Model(Protocol):
         ...
 
     def output(self, params: Params, h: Array) -> Array:
-        """Logits or predictions [n], or logits [n, classes], from the first layer's products h [n, width]."""
+        """Logits or predictions [n], or logits [n, classes], of rows x [n, m] or h [n, width], each by itself."""
         ...
+
+
+def is_linear_first(model: Model) -> bool:
+    """Whether `output` takes the first layer's products; see `Model`."""
+    return bool(getattr(model, "linear_first", False))
+
+
+def predict(model: Model, params: Params, x: Array) -> Array:
+    """Outputs [n], or [n, classes], of `model` for features x [n, m]."""
+    return model.output(params, x @ params[0]["w"].T if is_linear_first(model) else x)
+
+
+def as_layers(params: Params) -> list[dict[str, Array]]:
+    """Parameters as a list of layers, arrays by name; each array of another PyTree is one, named by its path."""
+    if isinstance(params, list) and all(isinstance(layer, dict) for layer in params):
+        return params
+    return [{jax.tree_util.keystr(path): leaf} for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
 
 
 @runtime_checkable
@@ -93,8 +112,13 @@ class Objective:
         start = self.model.init(key, m, self.outputs)
         return start if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), start)
 
+    def from_layers(self, layers: Params, m: int) -> Params:
+        """The inverse of `as_layers`; leaves may have leading axes."""
+        found = jax.eval_shape(lambda: self.init(jax.random.key(0), m))
+        return jax.tree.unflatten(jax.tree.structure(found), jax.tree.leaves(layers))
+
     def value(self, params: Params, h: Array, log_lambda: Array, rows: Rows) -> Array:
-        """The objective as a function of the parameters and the first layer's products h [n, width]."""
+        """The objective as a function of the parameters and what the model takes of the rows, x or h."""
         mean = weighted_mean(self.loss(self.model.output(params, h), rows.y), rows.weight)
         if self.reg == "none":
             return mean
@@ -102,7 +126,7 @@ class Objective:
 
     def clean_loss(self, params: Params, data: Data) -> Array:
         """Mean of the outer row loss on `data`, without the penalty: what attacker and learner look at."""
-        output = self.model.output(params, data.x @ params[0]["w"].T)
+        output = predict(self.model, params, data.x)
         return weighted_mean((self.outer or self.loss)(output, data.y), data.weight)
 
 

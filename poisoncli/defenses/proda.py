@@ -14,10 +14,9 @@ import numpy as np
 from poisoncli.core.data import Array, Data, Params, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
-from poisoncli.core.victim import Objective, Trainer
+from poisoncli.core.victim import Objective, Trainer, predict
 from poisoncli.defenses.rejection import dense, rejected, share
 from poisoncli.training.descent import fit
-from poisoncli.training.layers import predict
 from poisoncli.training.layout import lay_out
 from poisoncli.training.trainers import SGD
 

@@ -13,10 +13,9 @@ import scipy.sparse.linalg
 from poisoncli.core.data import Array, Data, Params, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
-from poisoncli.core.victim import Objective
+from poisoncli.core.victim import Objective, predict
 from poisoncli.defenses.rejection import dense, rejected, share
 from poisoncli.training.descent import fit
-from poisoncli.training.layers import predict
 from poisoncli.training.layout import lay_out
 from poisoncli.training.trainers import SGD
 

@@ -12,10 +12,9 @@ import numpy as np
 from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
-from poisoncli.core.victim import Objective, Trainer
+from poisoncli.core.victim import Objective, Trainer, predict
 from poisoncli.defenses.rejection import canonical_order, rejected, share
 from poisoncli.training.descent import fit
-from poisoncli.training.layers import predict
 from poisoncli.training.layout import lay_out
 
 

@@ -16,6 +16,7 @@ class Logistic:
     For k > 2 classes softmax regression, m x k.
     """
 
+    linear_first: ClassVar[bool] = True
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     attacks: ClassVar[tuple[str, ...]] = ("rmd",)
 

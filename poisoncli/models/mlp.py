@@ -20,6 +20,7 @@ class MLP:
     bias: initial value of every bias.
     """
 
+    linear_first: ClassVar[bool] = True
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass", "real")
     attacks: ClassVar[tuple[str, ...]] = ("rmd", "stealthy")
     tuned: ClassVar[tuple[str, ...]] = ("hidden",)

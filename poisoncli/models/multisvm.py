@@ -27,6 +27,7 @@ class MultiSVM:
     steps: at least so many, in further passes where the data are small.
     """
 
+    linear_first: ClassVar[bool] = True
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     sparse: ClassVar[bool] = True
     attacks: ClassVar[tuple[str, ...]] = ("minmax",)

@@ -26,6 +26,7 @@ class SVM:
     """
 
     penalties: ClassVar[tuple[str, ...]] = ("l2",)
+    linear_first: ClassVar[bool] = True
     tasks: ClassVar[tuple[Task, ...]] = ("binary",)
     sparse: ClassVar[bool] = True
     attacks: ClassVar[tuple[str, ...]] = ("kkt",)

@@ -12,6 +12,7 @@ from poisoncli.core import stability
 from poisoncli.core.errors import PoisonError
 from poisoncli.runs import defaults, description
 from poisoncli.runs.run_file import Evaluation, RunFile
+from poisoncli.runs.soundness import is_linear
 from poisoncli.training.metrics import Measure
 from poisoncli.training.metrics import measure as named_measure
 
@@ -117,7 +118,7 @@ def selected(content: RunFile) -> tuple[int, ...]:
 def _has_one_weight_each(content: RunFile) -> bool:
     """Whether the victim is a linear model with a single output."""
     layers = evaluation(content).params
-    return len(layers) == 1 and layers[0]["w"].shape[2] == 1
+    return len(layers) == 1 and is_linear(layers) and layers[0]["w"].shape[2] == 1
 
 
 def consistency(content: RunFile, k: int, name: str = "none") -> np.ndarray:
@@ -125,10 +126,10 @@ def consistency(content: RunFile, k: int, name: str = "none") -> np.ndarray:
 
     Raises `PoisonError` for a network, and unless 0 < k < number of features.
     """
-    weights, clean = (evaluation(content, which).params[0]["w"] for which in (name, "none"))
-    m = weights.shape[-1]
+    m = content.poison.x.shape[2]
     if not (_has_one_weight_each(content) and 0 < k < m):
         raise PoisonError(f"{k} of {m} features cannot be selected: take a linear model, and between 1 and {m - 1}")
+    weights, clean = (evaluation(content, which).params[0]["w"] for which in (name, "none"))
     repetitions, stages = weights.shape[:2]
     return np.array(
         [
@@ -163,7 +164,8 @@ def reference(content: RunFile, others: list[RunFile]) -> RunFile | None:
 
 def weights(content: RunFile, stage: int) -> np.ndarray:
     """All weights of the victim at a stage, of all repetitions, without the biases (RCH Appendix D)."""
-    return np.concatenate([layer["w"][:, stage].ravel() for layer in evaluation(content).params])
+    leaves = (leaf[:, stage] for layer in evaluation(content).params for leaf in layer.values() if leaf.ndim > 3)
+    return np.concatenate([leaf.ravel() for leaf in leaves])
 
 
 def histogram(content: RunFile) -> dict[str, list[float]]:

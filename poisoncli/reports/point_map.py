@@ -12,12 +12,12 @@ from poisoncli.bilevel.point_map import best, scores
 from poisoncli.core.data import Data, Params
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ERROR
+from poisoncli.core.victim import predict
 from poisoncli.reports import summary
 from poisoncli.runs import defaults, description
 from poisoncli.runs.prepare import Prepared, poisoned, restore
 from poisoncli.runs.run_file import RunFile
 from poisoncli.training.descent import fit
-from poisoncli.training.layers import predict
 from poisoncli.training.layout import lay_out
 
 LOG_LAMBDA = np.linspace(-8, 6, 57)  # HLP Appendix A: the range in which the best is looked for

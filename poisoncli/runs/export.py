@@ -195,4 +195,4 @@ def _parameters(content: RunFile, repetition: int, stage: int) -> dict[str, np.n
     if "none" not in content.evaluations:
         raise PoisonError("the victim was not trained yet: run `poison evaluate` on the run file first")
     layers = content.evaluations["none"].params
-    return {f"{name}{k}": layer[name][repetition, stage] for k, layer in enumerate(layers) for name in ("w", "b")}
+    return {f"{name}{k}": leaf[repetition, stage] for k, layer in enumerate(layers) for name, leaf in layer.items()}

@@ -12,6 +12,7 @@ import numpy as np
 from poisoncli.core.attack import Problem, Threat, Units
 from poisoncli.core.data import Array, Data, Dataset, Task
 from poisoncli.core.errors import PoisonError
+from poisoncli.core.losses import weights
 from poisoncli.datasets.file import class_name
 from poisoncli.runs import defaults, targets
 from poisoncli.runs.description import Run
@@ -30,7 +31,8 @@ def problem(prepared: Prepared) -> Problem:
     layers = 1
     if run.per_layer:
         m = prepared.split.train.x.shape[2]
-        layers = len(jax.eval_shape(lambda: prepared.objective.init(jax.random.key(0), m)))
+        found = jax.eval_shape(lambda: prepared.objective.init(jax.random.key(0), m))
+        layers = len(weights(found))
     return Problem(
         train=prepared.split.train,
         target=_target(prepared),

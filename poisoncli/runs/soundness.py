@@ -105,8 +105,14 @@ def _check_evaluation(found: Any, stages: tuple[int, int], features: int) -> Non
             bool(layer) and all(leaf.shape[:2] == stages and leaf[0, 0].size for leaf in layer.values()), "params"
         )
         _floats(layer.values())
-    _demand(all(layer.keys() == {"w", "b"} and layer["w"].ndim == 4 for layer in found.params), "params")
-    _demand(found.params[0]["w"].shape[3] == features, "params")
+    if is_linear(found.params):
+        _demand(all(layer.keys() == {"w", "b"} and layer["w"].ndim == 4 for layer in found.params), "params")
+        _demand(found.params[0]["w"].shape[3] == features, "params")
+
+
+def is_linear(layers: Any) -> bool:
+    """Whether the first layer of a victim, with axes [repetitions, stages] in front, is linear in the features."""
+    return "w" in layers[0] and layers[0]["w"].ndim == 4
 
 
 def _added(poison: Any) -> bool:

@@ -19,7 +19,7 @@ from poisoncli.core.data import Data, Sparse
 from poisoncli.core.defense import Clues
 from poisoncli.core.errors import FailedError, Interrupted, PoisonError
 from poisoncli.core.losses import ERROR
-from poisoncli.core.victim import Exact
+from poisoncli.core.victim import Exact, predict
 from poisoncli.runs import defaults, description, plugins, run_file, targets, update
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import Prepared, class_names, named_by_rows, poisoned, prepare, restore
@@ -28,7 +28,6 @@ from poisoncli.runs.run_file import Defended, Evaluation, RunFile
 from poisoncli.tables.atomic import check_replaceable
 from poisoncli.tables.lock import writing
 from poisoncli.training import metrics
-from poisoncli.training.layers import predict
 from poisoncli.training.multiclass import MulticlassLinear, outputs
 from poisoncli.training.optimum import solve_and_score
 from poisoncli.training.score import train_and_score
@@ -348,6 +347,7 @@ def _metrics(prepared: Prepared, params: Any) -> dict[str, np.ndarray]:
             machines = (MulticlassLinear(w, b) for w, b in zip(own[0]["w"], own[0]["b"], strict=True))
             found: Any = [outputs(machine, test.x[r]) for machine in machines]
         else:
+            own = prepared.objective.from_layers(own, test.x[r].shape[1])
             found = np.asarray(several(model, own, test.x[r]), float)
         if prepared.task == "real":
             y = test.y[r] * scale[r] + shift[r]

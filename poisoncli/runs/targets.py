@@ -14,10 +14,9 @@ from poisoncli.bilevel.initial_poison import LABELS
 from poisoncli.core.data import Array, Data, Dataset, Params, Split
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import TARGET_LOSSES, error_rate
-from poisoncli.core.victim import Objective
+from poisoncli.core.victim import Objective, predict
 from poisoncli.runs import defaults
 from poisoncli.runs.description import Choice, Run
-from poisoncli.training.layers import predict
 
 
 def read_rows(run: Run) -> Run:
@@ -116,7 +115,8 @@ def poison_label(run: Run, dataset: Dataset) -> str | int:
 def rate(run: Run, objective: Objective, rows: Data, params: Params) -> np.ndarray:
     """Share of the target rows that come out as the attacker wants [repetitions, stages]; empty for whole parts.
 
-    That is: with the label that he chose, or else with a wrong one. params: leading axes [repetitions, stages].
+    That is: with the label that he chose, or else with a wrong one.
+    params: layers, with leading axes [repetitions, stages].
     """
     label = bool(run.attack.options.get("target_label"))
     if not label and ":" not in str(run.attack.options.get("target", "")):
@@ -126,6 +126,7 @@ def rate(run: Run, objective: Objective, rows: Data, params: Params) -> np.ndarr
         return error_rate(predict(objective.model, params, rows.x), rows.y, rows.weight)
 
     over_stages = jax.vmap(wrong, in_axes=(0, None))
+    params = objective.from_layers(params, rows.x.shape[-1])
     wanted: Any = np.asarray(jax.vmap(over_stages)(params, rows))
     return 1 - wanted if label else wanted
 

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from poisoncli.core.data import Array, Data
-from poisoncli.core.victim import Objective, Trainer
+from poisoncli.core.victim import Objective, Trainer, predict
 from poisoncli.training.descent import fit
-from poisoncli.training.layers import predict
 from poisoncli.training.layout import lay_out
 
 FOLDS = 5

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from poisoncli.core.data import Array, Params
-from poisoncli.core.victim import Objective, Rows, Trainer
-from poisoncli.training.layout import products, pull_back
+from poisoncli.core.victim import Objective, Rows, Trainer, is_linear_first
+from poisoncli.training.layout import merged, pull_back, seen_by
 from poisoncli.training.minibatches import rows_of_step
 from poisoncli.training.trainers import steps_of
 
@@ -19,8 +19,10 @@ def add_to_first(params: Params, weight: Array) -> Params:
 
 
 def gradient(objective: Objective, params: Params, log_lambda: Array, rows: Rows) -> tuple[Params, Array]:
-    """Gradient of the objective, and the first layer's products [n, width] that it was computed from."""
-    h = products(params[0]["w"], rows)
+    """Gradient of the objective, and what the model took of the rows, see `layout.seen_by`."""
+    h = seen_by(objective.model, params, rows)
+    if not is_linear_first(objective.model):
+        return jax.grad(objective.value)(params, h, log_lambda, rows), h
     direct, d = jax.grad(objective.value, argnums=(0, 1))(params, h, log_lambda, rows)
     return add_to_first(direct, pull_back(d, rows, params[0]["w"].shape[1])), h
 
@@ -51,6 +53,7 @@ def update(trainer: Trainer, state: tuple, grads: Params, steps: int) -> tuple:
 
 def fit(objective: Objective, trainer: Trainer, params: Params, log_lambda: Array, rows: Rows) -> Params:
     """Parameters after `trainer.epochs` passes from `params`; log_lambda is [1] or [layers]."""
+    rows = rows if is_linear_first(objective.model) else merged(rows)
     steps, seen_at = steps_of(trainer, rows.y.shape[-1]), rows_of_step(rows, trainer)
 
     def step(state: tuple, t: Array) -> tuple[tuple, None]:

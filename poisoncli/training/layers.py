@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from poisoncli.core.data import Array, Params
-from poisoncli.core.victim import Model
 
 
 def zeros(m: int, width: int = 1) -> Params:
@@ -31,13 +30,13 @@ def forward(params: Params, h: Array, leak: float | Array) -> Array:
     """Outputs [n], or [n, classes], from the first layer's products h [n, width]; leaky ReLU between the layers."""
     h = h + params[0]["b"][None]
     for layer in params[1:]:
-        h = jnp.where(h > 0, h, leak * h) @ layer["w"].T + layer["b"][None]
+        h = leaky(h, leak) @ layer["w"].T + layer["b"][None]
     return h[:, 0] if h.shape[1] == 1 else h
 
 
-def predict(model: Model, params: Params, x: Array) -> Array:
-    """Outputs [n], or [n, classes], of `model` for features x [n, m]."""
-    return model.output(params, x @ params[0]["w"].T)
+def leaky(h: Array, leak: float | Array) -> Array:
+    """Leaky ReLU: h where it is positive, leak * h elsewhere."""
+    return jnp.where(h > 0, h, leak * h)
 
 
 def dimension(params: Params) -> int:

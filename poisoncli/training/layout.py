@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from poisoncli.core.data import Array, Data
-from poisoncli.core.victim import Block, Rows
+from poisoncli.core.data import Array, Data, Params
+from poisoncli.core.victim import Block, Model, Rows, is_linear_first
 
 
 def lay_out(data: Data) -> Rows:
@@ -34,6 +34,27 @@ def products(weight: Array, rows: Rows) -> Array:
     """x @ weight.T over all rows, [n, width], for a first layer's `weight` [width, m]."""
     parts = [block.x @ (weight if block.columns is None else weight[:, block.columns]).T for block in rows.blocks]
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
+
+
+def merged(rows: Rows) -> Rows:
+    """All rows in one block with all columns, as a model takes them whose first layer is not linear."""
+    if len(rows.blocks) == 1 and rows.blocks[0].columns is None:
+        return rows
+    m = rows.blocks[-1].x.shape[1]
+    x = jnp.concatenate([all_columns(block, m) for block in rows.blocks])
+    return rows._replace(blocks=(Block(x, x.T, None),))
+
+
+def all_columns(block: Block, m: int) -> Array:
+    """The rows [n, m] of a block, with the columns that were left out."""
+    if block.columns is None:
+        return block.x
+    return jnp.zeros((block.x.shape[0], m), block.x.dtype).at[:, block.columns].set(block.x)
+
+
+def seen_by(model: Model, params: Params, rows: Rows) -> Array:
+    """What `model.output` takes of the rows: the first layer's products [n, width], or the rows [n, m]."""
+    return products(params[0]["w"], rows) if is_linear_first(model) else merged(rows).blocks[0].x
 
 
 def pull_back(d: Array, rows: Rows, m: int) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 
 from poisoncli.core.data import Array
 from poisoncli.core.victim import Block, Rows, Trainer
+from poisoncli.training.layout import all_columns
 from poisoncli.training.trainers import batches_of
 
 
@@ -34,7 +35,7 @@ def rows_of_step(rows: Rows, trainer: Trainer) -> Callable[[Array], Rows]:
     if batches == 1:
         return lambda t: rows
     chosen = members(n, trainer.size)
-    x = jnp.concatenate([_all_columns(block, rows.blocks[-1].x.shape[1]) for block in rows.blocks])[chosen]
+    x = jnp.concatenate([all_columns(block, rows.blocks[-1].x.shape[1]) for block in rows.blocks])[chosen]
     weight = jnp.where(chosen >= 0, rows.weight[chosen], jnp.zeros((), rows.weight.dtype))
     grouped = Rows((Block(x, jnp.swapaxes(x, 1, 2), None),), rows.y[chosen], weight)
 
@@ -46,13 +47,6 @@ def rows_of_step(rows: Rows, trainer: Trainer) -> Callable[[Array], Rows]:
         return Rows((Block(x, xt, None),), y, weight)
 
     return of_step
-
-
-def _all_columns(block: Block, m: int) -> Array:
-    """The rows [n, m] of a block, with the columns that were left out."""
-    if block.columns is None:
-        return block.x
-    return jnp.zeros((block.x.shape[0], m), block.x.dtype).at[:, block.columns].set(block.x)
 
 
 class FreeRows(NamedTuple):

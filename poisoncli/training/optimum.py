@@ -11,9 +11,8 @@ import scipy.sparse as sp
 from poisoncli.core.data import Array, Data, Params
 from poisoncli.core.defense import Learner
 from poisoncli.core.errors import PoisonError
-from poisoncli.core.victim import Drawn, Exact
+from poisoncli.core.victim import Drawn, Exact, predict
 from poisoncli.training.descent import fit
-from poisoncli.training.layers import predict
 from poisoncli.training.layout import lay_out
 from poisoncli.training.linear import row_loss
 from poisoncli.training.multiclass import MulticlassLinear, outputs, rivals

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from poisoncli.core.data import Array, Data, Params
-from poisoncli.core.victim import Objective, Trainer
+from poisoncli.core.victim import Objective, Trainer, as_layers, predict
 from poisoncli.training.descent import fit
-from poisoncli.training.layers import predict
 from poisoncli.training.layout import lay_out
 
 
@@ -54,8 +53,8 @@ def train_and_score(
             val_error=_error(error, objective, params, val),
             test_loss=objective.clean_loss(params, test),
             val_loss=objective.clean_loss(params, val),
-            norm=jnp.stack([mean_square(layer) for layer in params]),
-            params=params,
+            norm=jnp.stack([mean_square(layer) for layer in as_layers(params)]),
+            params=as_layers(params),
         )
 
     return jax.vmap(one)(keys, train, log_lambda, val, test)

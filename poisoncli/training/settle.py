@@ -13,7 +13,7 @@ import numpy as np
 from poisoncli.core.data import Array, Data, Params
 from poisoncli.core.victim import Objective, Rows, Trainer
 from poisoncli.training.descent import gradient, update
-from poisoncli.training.layout import lay_out
+from poisoncli.training.layout import lay_out, seen_by
 
 SETTLED = 0.01  # fall of the training loss in the last half of the training, as a share of the loss at its start
 LONGEST = 1000  # epochs that are tried
@@ -93,7 +93,7 @@ def _chunk(
         return update(trainer, state, grads, trainer.epochs), None
 
     params = state[0]
-    before = objective.value(params, rows.blocks[0].x @ params[0]["w"].T, log_lambda, rows)
+    before = objective.value(params, seen_by(objective.model, params, rows), log_lambda, rows)
     return jax.lax.scan(step, state, first + jnp.arange(_CHUNK))[0], before
 
 

@@ -9,7 +9,8 @@ import optax
 import pytest
 from cases import FREE, plain_loss, plain_objective
 
-from poisoncli.bilevel.hypergradient import BilevelProblem, reverse
+from poisoncli.bilevel.bilevel_problem import BilevelProblem
+from poisoncli.bilevel.reverse import reverse
 from poisoncli.training.descent import fit
 from poisoncli.training.trainers import SGD
 

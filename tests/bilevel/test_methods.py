@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from cases import FREE
 
-from poisoncli.bilevel.hypergradient import BilevelProblem, HypergradientMethod
+from poisoncli.bilevel.bilevel_problem import BilevelProblem
+from poisoncli.bilevel.hypergradient import HypergradientMethod
 from poisoncli.core.losses import squared
 from poisoncli.training.trainers import SGD, Adam, Momentum
 

@@ -9,7 +9,8 @@ import pytest
 from cases import FREE, digits
 
 from poisoncli.bilevel.ascent import Ascent, OuterState, StageProblem, Step, hyperiterations
-from poisoncli.bilevel.hypergradient import NAMES, BilevelProblem
+from poisoncli.bilevel.bilevel_problem import BilevelProblem
+from poisoncli.bilevel.hypergradient import NAMES
 from poisoncli.bilevel.hypergradient import HypergradientMethod as Method
 from poisoncli.core.losses import TARGET_LOSSES
 from poisoncli.training.descent import fit

@@ -5,7 +5,8 @@ import pytest
 
 from poisoncli.attacks.stealthy import Stealthy
 from poisoncli.bilevel.ascent import OuterState, StageProblem
-from poisoncli.bilevel.hypergradient import BilevelProblem, reverse
+from poisoncli.bilevel.bilevel_problem import BilevelProblem
+from poisoncli.bilevel.reverse import reverse
 from poisoncli.bilevel.stealth import (
     CleanFit,
     StealthyAscent,

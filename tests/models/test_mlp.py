@@ -7,10 +7,9 @@ from cases import plain_output
 
 from poisoncli.core.data import Data
 from poisoncli.core.losses import cross_entropy
-from poisoncli.core.victim import Objective
+from poisoncli.core.victim import Objective, predict
 from poisoncli.models.mlp import MLP
 from poisoncli.training.descent import fit
-from poisoncli.training.layers import predict
 from poisoncli.training.layout import lay_out
 from poisoncli.training.trainers import SGD
 

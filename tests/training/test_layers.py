@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from cases import plain_output
 
+from poisoncli.core.victim import predict
 from poisoncli.models.mlp import MLP
-from poisoncli.training.layers import dimension, forward, predict, xavier_uniform, zeros
+from poisoncli.training.layers import dimension, forward, xavier_uniform, zeros
 
 
 def test_xavier_weights_are_uniform_within_their_bound():

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from cases import FREE, ROWS
 
-from poisoncli.bilevel.hypergradient import BilevelProblem, forward, reverse
+from poisoncli.bilevel.bilevel_problem import BilevelProblem
+from poisoncli.bilevel.hypergradient import forward
+from poisoncli.bilevel.reverse import reverse
 from poisoncli.training.descent import fit, gradient, update
 from poisoncli.training.minibatches import free_places, members, rows_of_step
 from poisoncli.training.trainers import SGD, Adam, Momentum, steps_of

@@ -7,7 +7,9 @@ import optax
 import pytest
 from cases import FREE, plain_loss, plain_objective
 
-from poisoncli.bilevel.hypergradient import BilevelProblem, forward, reverse
+from poisoncli.bilevel.bilevel_problem import BilevelProblem
+from poisoncli.bilevel.hypergradient import forward
+from poisoncli.bilevel.reverse import reverse
 from poisoncli.core.data import Data
 from poisoncli.training.descent import fit
 from poisoncli.training.trainers import SGD, Adam, Momentum, steps_of

@@ -86,8 +86,8 @@ def words(tmp_path_factory):
 
 
 LONG = (  # beginnings of the ids of tests that `make test` leaves out and `make check` runs; others of a kind stay
-    "bilevel/test_hypergradient.py::test_reverse_goes_through_adam",
-    "bilevel/test_methods.py::test_reverse_approaches_the_implicit_hypergradients",
+    "bilevel/test_reverse.py::test_reverse_goes_through_adam",
+    "bilevel/test_hypergradient.py::test_reverse_approaches_the_implicit_hypergradients",
     "bilevel/test_objective.py::test_rows_of_the_learner_change_the_hypergradient_of_lambda_alone[trainer1",
     "attacks/test_rmd.py::test_a_rule_goes_on_from_any_step_to_the_same_bits[adam",
     "attacks/test_rmd.py::test_a_rule_goes_on_from_any_step_to_the_same_bits[optimistic",

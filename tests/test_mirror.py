@@ -11,6 +11,7 @@ MODULES = {
     if path.stem != "__init__"
 }
 NO_LOGIC = {  # nothing that could be wrong alone: names, protocols and plain records
+    "bilevel/bilevel_problem": "records",
     "core/attack": "records and a protocol",
     "core/data": "records",
     "core/defense": "records and a protocol",

@@ -26,7 +26,8 @@ class CNN:
 
     image: channels, height and width of a row; empty takes a square of one channel, or of three. Rows have channel
     after channel, line by line.
-    channels: of the two convolutions. dense: width of the hidden dense layer.
+    channels: of the two convolutions.
+    dense: width of the hidden dense layer.
     kernel: height and width of a convolution, odd.
     leak: slope of the activation for negative inputs, in [0, 1).
     bias: initial value of every bias; weights are Xavier uniform.

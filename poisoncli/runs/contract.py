@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 import tempfile
@@ -20,6 +21,7 @@ from poisoncli.core.data import Data, Dataset
 from poisoncli.core.defense import Clues
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.split import default_sizes, draw
+from poisoncli.core.victim import is_linear_first, predict
 from poisoncli.runs import defaults, description, run_file, stages
 from poisoncli.runs.description import METHODS, Choice, Run
 from poisoncli.runs.prepare import Prepared, poisoned, prepare
@@ -244,16 +246,14 @@ def survives_run_file(name: str) -> None:
 def starts_and_answers(name: str) -> None:
     """Initial parameters by the key, and a finite output for each row, which depends on that row and on them."""
     model = description.build(description.resolve(Run(model=Choice(name))).model, "model")
-    params, again = (model.init(jax.random.key(3), 7, 1) for _ in range(2))
+    params, again = (model.init(jax.random.key(3), 16, 1) for _ in range(2))
     _demand(_same(jax.tree.leaves(params), jax.tree.leaves(again)), "the same key gives other parameters")
-    _demand(all(set(layer) == {"w", "b"} for layer in params), 'parameters are no layers {"w": ..., "b": ...}')
+    if is_linear_first(model):
+        _demand(all(set(layer) == {"w", "b"} for layer in params), 'parameters are no layers {"w": ..., "b": ...}')
     kinds = {leaf.dtype for leaf in jax.tree.leaves(params)}
     _demand(kinds == {jnp.dtype(jnp.float32)}, f"parameters are of type {', '.join(map(str, kinds))}: give float32")
-    x = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
-
-    def output(params: Any, x: Any) -> Any:
-        return model.output(params, x @ params[0]["w"].T)
-
+    x = np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)
+    output = functools.partial(predict, model)
     found = output(params, x)
     _shape("the output", found, (5,))
     _demand(bool(np.all(np.isfinite(found))), "outputs are not finite")
@@ -262,6 +262,12 @@ def starts_and_answers(name: str) -> None:
     slopes = jax.tree.leaves(jax.grad(lambda params: jnp.sum(output(params, x) ** 2 + output(params, x)))(params))
     _demand(all(bool(np.all(np.isfinite(slope))) for slope in slopes), "the gradient is not finite")
     _demand(any(bool(np.any(slope != 0)) for slope in slopes), "outputs have no gradient in the parameters")
+    rng = np.random.default_rng(1)  # some models start where no feature counts
+    moved = jax.tree.map(lambda leaf: leaf + rng.normal(size=leaf.shape).astype(np.float32), params)
+    by_rows = jax.grad(lambda x: jnp.sum(output(moved, x)))(jnp.asarray(x))
+    _demand(
+        bool(np.any(by_rows != 0)), "outputs have no gradient in the rows: integers or stop_gradient cut it off"
+    )
 
 
 def describes_itself(name: str) -> None:

@@ -1,153 +1,91 @@
-"""Hypergradients against finite differences, and against forward mode through a plainly written training."""
+"""The hypergradients of HLP Table II against one another and against closed forms."""
+
+from __future__ import annotations
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from cases import FREE, plain_loss, plain_objective
+from cases import FREE
 
 from poisoncli.bilevel.bilevel_problem import BilevelProblem
-from poisoncli.bilevel.reverse import reverse
-from poisoncli.training.descent import fit
-from poisoncli.training.trainers import SGD
-
-KINDS = [
-    ("logistic", "none", 1),
-    ("logistic", "l2", 1),
-    ("logistic", "l1", 1),
-    ("mlp", "none", 1),
-    ("mlp", "l2", 1),
-    ("mlp", "l2", 3),
-    ("mlp", "l1", 3),
-    ("softmax", "l2", 1),
-    ("mlp3", "l2", 3),
-]
+from poisoncli.bilevel.hypergradient import HypergradientMethod
+from poisoncli.core.losses import squared
+from poisoncli.training.trainers import SGD, Adam, Momentum
 
 
-@dataclasses.dataclass
-class Trainer:
-    """Any Optax optimizer as the inner one."""
+def found(case, trainer, method, rows=None):
+    def run(start, log_lambda, rows, target):
+        return method(BilevelProblem(case.objective, trainer, start, log_lambda, rows, target, FREE))
 
-    inner: optax.GradientTransformation
-    epochs: int = 9
-    size: int = 0
-    schedule: str = "constant"
-
-    def optimizer(self, steps):
-        return self.inner
+    return jax.jit(run)(case.start, case.log_lambda, rows or case.rows(), case.target)
 
 
-def found(case, trainer, compressed=False, store=False):
-    """What `reverse` returns, compiled."""
-
-    @jax.jit
-    def run(start, log_lambda, x_free, target):
-        rows = case.rows(x_free, compressed)
-        return reverse(BilevelProblem(case.objective, trainer, start, log_lambda, rows, target, FREE), store)
-
-    return run(case.start, case.log_lambda, jnp.asarray(case.train.x[-FREE:]), case.target)
+def distance(one, other):
+    """Relative distance of two hypergradients, the larger of features' and lambda's."""
+    return max(
+        float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
+        for a, b in ((one.x, other.x), (one.log_lambda, other.log_lambda))
+    )
 
 
-def plainly(case, trainer):
-    """The target loss as a function of the free rows and log_lambda, by the plainest training."""
+@pytest.mark.parametrize(
+    "trainer", [SGD(0.1, 7), Momentum(0.05, 0.8, 7), Adam(0.01, 7)], ids=lambda t: type(t).__name__
+)
+@pytest.mark.parametrize("model", ["logistic", "mlp"])
+def test_reverse_equals_forward(case, model, trainer):
+    case = case(model)
+    with jax.numpy_dtype_promotion("standard"):  # Optax's Adam raises a float to an integer
+        one, other = (found(case, trainer, HypergradientMethod(name)) for name in ("reverse", "forward"))
+    assert distance(one, other) < 1e-11
+
+
+def test_reverse_approaches_the_implicit_hypergradients(case):
+    case = case("logistic", "l2")
+    wanted = found(case, SGD(0.5, 20_000), HypergradientMethod("exact"))
+    far = [
+        distance(found(case, SGD(0.5, steps), HypergradientMethod("reverse")), wanted)
+        for steps in (10, 100, 1000, 10_000)
+    ]
+    assert far == sorted(far, reverse=True)
+    assert far[-1] < 1e-6
+    assert distance(found(case, SGD(0.5, 20_000), HypergradientMethod("cg", tolerance=1e-12)), wanted) < 1e-8
+
+
+def test_exact_equals_the_closed_form_of_ridge(case):
+    """Ridge regression: w = (X^T X / n + lambda I)^-1 X^T y / n, differentiated as it stands."""
+    case = case("logistic", "l2")
+    objective = dataclasses.replace(case.objective, loss=squared)
+    case = case._replace(objective=objective, train=case.train._replace(weight=np.ones(len(case.train.y))))
 
     def loss(x_free, log_lambda):
-        data = case.train._replace(x=jnp.concatenate([case.train.x[:-FREE], x_free]))
+        x = jnp.concatenate([jnp.asarray(case.train.x[:-FREE]), x_free])
+        n = len(case.train.y)
+        design = jnp.concatenate([x, jnp.ones((n, 1))], axis=1)
+        ridge = jnp.diag(jnp.append(jnp.full(x.shape[1], jnp.exp(log_lambda[0]) / n), 0.0))
+        w = jnp.linalg.solve(design.T @ design / n + ridge, design.T @ jnp.asarray(case.train.y) / n)
+        return jnp.mean(0.5 * (jnp.asarray(case.target.x) @ w[:-1] + w[-1] - jnp.asarray(case.target.y)) ** 2)
 
-        def step(state, _):
-            grads = jax.grad(plain_objective)(state[0], log_lambda, data, case.objective.reg)
-            change, inner = trainer.inner.update(grads, state[1], state[0])
-            return (optax.apply_updates(state[0], change), inner), None
-
-        start = (case.start, trainer.inner.init(case.start))
-        return plain_loss(jax.lax.scan(step, start, length=trainer.epochs)[0][0], case.target)
-
-    return loss
-
-
-def check_forward_mode(case, trainer):
-    """Compare `reverse`, compressed and with stored products, with forward mode."""
-    free = jnp.asarray(case.train.x[-FREE:])
-    loss = plainly(case, trainer)
-    both = jax.jit(lambda *at: (loss(*at), jax.jacfwd(loss, argnums=(0, 1))(*at)))
-    value, (by_x, by_lambda) = both(free, case.log_lambda)
-    assert np.linalg.norm(by_x) > 1e-4
-    result = found(case, trainer, compressed=True, store=True)
-    np.testing.assert_allclose(result.loss, value, rtol=1e-12)
-    close(result.x, by_x, 1e-10)
-    close(result.log_lambda, by_lambda, 1e-10)
+    weights = jnp.ones(len(case.target.y))
+    case = case._replace(target=case.target._replace(weight=weights))
+    wanted = jax.grad(loss, argnums=(0, 1))(jnp.asarray(case.train.x[-FREE:]), case.log_lambda)
+    result = found(case, SGD(0.05, 60_000), HypergradientMethod("exact"))
+    np.testing.assert_allclose(result.x, wanted[0], rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(result.log_lambda, wanted[1], rtol=1e-6)
 
 
-def close(actual, expected, relative):
-    """The error's norm is at most `relative` times that of `expected`."""
-    assert actual.shape == expected.shape
-    assert np.linalg.norm(actual - expected) <= relative * np.linalg.norm(expected)
-
-
-@pytest.mark.parametrize(("compressed", "store"), [(False, True), (True, False)])
-def test_layouts_agree(case, compressed, store):
-    case = case("mlp", "l1", 3)
-    result, plain = found(case, SGD(0.1, 9), compressed, store), found(case, SGD(0.1, 9))
-    close(result.x, plain.x, 1e-12)
-    close(result.log_lambda, plain.log_lambda, 1e-12)
-
-
-@pytest.mark.parametrize(("model", "reg", "lambdas"), KINDS[1:6:2] + KINDS[2:3] + KINDS[7:])
-def test_reverse_agrees_with_finite_differences(case, model, reg, lambdas):
-    case = case(model, reg, lambdas)
-    trainer, step, free = SGD(0.1, 9), 1e-5, jnp.asarray(case.train.x[-FREE:])
-
-    @jax.jit
-    @jax.vmap
-    def slopes(move):
-        def loss(h):
-            rows = case.rows(free + h * move[:-lambdas].reshape(free.shape))
-            log_lambda = case.log_lambda + h * move[-lambdas:]
-            trained = fit(case.objective, trainer, case.start, log_lambda, rows)
-            return case.objective.clean_loss(trained, case.target)
-
-        return (loss(step) - loss(-step)) / (2 * step)
-
-    found_slopes = slopes(jnp.eye(free.size + lambdas))
-    by_x, by_lambda = found_slopes[:-lambdas].reshape(free.shape), found_slopes[-lambdas:]
-    result = found(case, trainer)
-    assert np.linalg.norm(by_x) > 1e-3
-    close(result.x, by_x, 1e-6)
-    if reg == "none":
-        assert not np.any(result.log_lambda)
-    else:
-        assert np.linalg.norm(by_lambda) > 1e-3
-        close(result.log_lambda, by_lambda, 1e-6)
-
-
-@pytest.mark.parametrize(("model", "reg", "lambdas"), KINDS)
-def test_reverse_equals_forward_mode(case, model, reg, lambdas):
-    check_forward_mode(case(model, reg, lambdas), Trainer(optax.sgd(0.1)))
-
-
-def test_reverse_goes_through_momentum(case):
-    check_forward_mode(case("mlp", "l2", 3), Trainer(optax.sgd(0.1, momentum=0.9, nesterov=True)))
-
-
-def test_reverse_goes_through_adam(case):
-    with jax.numpy_dtype_promotion("standard"):  # Optax mixes types in its bias correction
-        check_forward_mode(case("mlp", "l2", 3), Trainer(optax.adam(0.05)))
-
-
-def test_trained_parameters_are_those_of_fit(case):
-    case, trainer = case("mlp", "l2", 3), SGD(0.1, 9)
-    trained = fit(case.objective, trainer, case.start, case.log_lambda, case.rows())
-    for one, other in zip(jax.tree.leaves(found(case, trainer).params), jax.tree.leaves(trained), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-13)
-
-
-def test_row_of_weight_zero_has_no_hypergradient(case):
+def test_truncation_to_all_steps_is_no_truncation_and_to_fewer_is(case):
     case = case("mlp")
-    weight = case.train.weight.copy()
-    weight[-1] = 0
-    result = found(case._replace(train=case.train._replace(weight=weight)), SGD(0.1, 9))
-    assert not np.any(result.x[-1])
-    assert np.all(np.any(result.x[:-1] != 0, axis=1))
+    whole = found(case, SGD(0.1, 9), HypergradientMethod())
+    assert distance(found(case, SGD(0.1, 9), HypergradientMethod(last=9)), whole) == 0
+    far = [distance(found(case, SGD(0.1, 9), HypergradientMethod(last=last)), whole) for last in (1, 4, 8)]
+    assert far == sorted(far, reverse=True)
+    assert far[-1] > 0
+
+
+def test_conjugate_gradients_that_stop_early_say_so(case):
+    case = case("logistic", "l2")
+    assert float(found(case, SGD(0.5, 50), HypergradientMethod("cg", iterations=1)).residual) > 1e-3
+    assert float(found(case, SGD(0.5, 50), HypergradientMethod("cg", tolerance=1e-10)).residual) < 1e-9

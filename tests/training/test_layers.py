@@ -30,7 +30,7 @@ def test_a_network_is_its_layers_one_after_the_other(strict):
         for m, k in ((6, 4), (4, 3), (3, 1))
     ]
     x, leak = jnp.asarray(rng.normal(size=(5, 6))), jnp.asarray(0.3)
-    expected = plain_output(params, x, 0.3)
+    expected = plain_output(params, x, 0.3)[:, 0]
     np.testing.assert_allclose(forward(params, x @ params[0]["w"].T, leak), expected, rtol=1e-12)
     np.testing.assert_allclose(predict(MLP((4, 3), leak), params, x), expected, rtol=1e-12)
     assert dimension(params) == 4 * 7 + 3 * 5 + 4

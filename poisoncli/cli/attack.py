@@ -92,7 +92,7 @@ def attack(
     model: Annotated[
         str | None,
         typer.Option(
-            help="logistic, mlp, cnn, svm or multisvm; with real targets linear, mlp, cnn. Default: what fits the data.",
+            help="logistic, mlp, cnn, svm or multisvm; with real targets linear, mlp. Default: what fits the data.",
             rich_help_panel=MODEL,
         ),
     ] = None,

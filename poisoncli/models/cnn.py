@@ -33,7 +33,7 @@ class CNN:
     bias: initial value of every bias; weights are Xavier uniform.
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass", "real")
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     attacks: ClassVar[tuple[str, ...]] = ("rmd",)
     settings: ClassVar[Mapping[str, Any]] = as_tabled(140, 0.3, 0.1, 300)
 

@@ -29,6 +29,8 @@ class Shift:
 class Offset:
     """Logistic regression by another name."""
 
+    linear_first = True
+
     hidden: tuple[int, ...] = (5,)
 
     def init(self, key, m, outputs=1):

@@ -265,9 +265,7 @@ def starts_and_answers(name: str) -> None:
     rng = np.random.default_rng(1)  # some models start where no feature counts
     moved = jax.tree.map(lambda leaf: leaf + rng.normal(size=leaf.shape).astype(np.float32), params)
     by_rows = jax.grad(lambda x: jnp.sum(output(moved, x)))(jnp.asarray(x))
-    _demand(
-        bool(np.any(by_rows != 0)), "outputs have no gradient in the rows: integers or stop_gradient cut it off"
-    )
+    _demand(bool(np.any(by_rows != 0)), "outputs have no gradient in the rows: integers or stop_gradient cut it")
 
 
 def describes_itself(name: str) -> None:

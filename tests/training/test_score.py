@@ -22,6 +22,8 @@ from poisoncli.training.trainers import SGD
 class Watched:
     """A logistic model that notes when it is traced."""
 
+    linear_first = True
+
     seen: list = dataclasses.field(metadata={"static": True}, hash=False, compare=False)
 
     def __hash__(self):

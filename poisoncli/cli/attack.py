@@ -233,7 +233,7 @@ def attack(
     """Craft worst-case poison and write it to a run file.
 
     Without options: the embedded digits 0 and 8, logistic regression, up to 35 % poison, in seconds.
-    The paper's main experiment: poison attack --dataset mnist --reg l2 --learn-lambda
+    The main experiment of the bilevel attack's authors: poison attack --dataset mnist --reg l2 --learn-lambda
     """
     if help_:
         print(choices.method_help("attack", method) if method else context.get_help())

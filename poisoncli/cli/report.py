@@ -30,7 +30,8 @@ def report(
         str | None,
         typer.Option(
             help="What to draw, with commas between: test_error, val_loss, log_lambda, norm, layer_norm, "
-            "consistency, decrease, histogram, position; A+B shares a panel. Default: test error and lambda."
+            "consistency, decrease, histogram, position (of one point in the plane); of searches time and defenses; "
+            "A+B shares a panel. Default: test error and lambda."
         ),
     ] = None,
     metric: Metric = "",

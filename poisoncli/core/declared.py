@@ -82,9 +82,12 @@ class OfDefense(NamedTuple):
     """What a defense declares.
 
     usual_for: the targets for which `all` stands for it; whether it can weigh others, it says when it is asked.
+    wants_penalty: whether it looks for rows that pull at the learner: those do not that a learner without a penalty
+    fits exactly.
     """
 
     usual_for: tuple[Task, ...] = TASKS
+    wants_penalty: bool = False
 
 
 class OfDataset(NamedTuple):

@@ -27,7 +27,8 @@ class Sever:
     """Trains, projects the centered gradients of the rows on their top singular vector, and drops the largest.
 
     It does so in several rounds; SPR tells it what to drop in all, the reference code what to drop each
-    round. Any model.
+    round. Any model. Rows that it fits exactly have no gradient, whatever their targets: poison rows that share
+    a column of their own are found where the model has a penalty, as in the paper's ridge regression.
 
     fraction: share of the rows to reject in all rounds together, in [0, 1) (SPR Appendix E: 0.4).
     rounds: at least 1.
@@ -35,6 +36,7 @@ class Sever:
     """
 
     usual_for: ClassVar[tuple[Task, ...]] = ("real",)
+    wants_penalty: ClassVar[bool] = True
 
     fraction: float = option(0.4, low=0, high=1)
     rounds: int = option(4, low=1)

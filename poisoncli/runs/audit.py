@@ -94,6 +94,12 @@ def audit(
     rows, shift, scale = _scaled(data, data, encoder)
     known = _trusted(run, trusted, data, encoder, data_dir)
     learner = _learner(data, rows, lambda_)
+    if defaults.wants_penalty(choice.name) and learner.objective.reg == "none":
+        LOG.info(
+            "the learner has no penalty, so it can fit rows that share a column of their own exactly, and %s does "
+            "not see them: try --lambda too, such as 1",
+            choice.name,
+        )
     verdict = method.weigh(jax.random.key(seed), rows, learner, Clues(known, float("nan")))
     if not np.any(verdict.weight > 0):
         raise FailedError(f"defense {choice.name} removes every row: choose milder options with -o")

@@ -101,6 +101,11 @@ def fitting(kind: type[OfAttack] | type[OfModel], task: Task | None, *, sparse: 
     return [name for name, one in told.items() if task in (None, *one.tasks) and (one.sparse or not sparse)]
 
 
+def wants_penalty(defense: str) -> bool:
+    """Whether a defense sees more where the learner has a penalty; see `OfDefense`."""
+    return read(OfDefense, DEFENSES[defense]).wants_penalty
+
+
 def all_defenses(task: Task) -> list[str]:
     """What `all` stands for."""
     return [name for name, made in DEFENSES.items() if task in read(OfDefense, made).usual_for]

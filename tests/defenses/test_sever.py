@@ -2,9 +2,12 @@
 
 import jax
 import numpy as np
+import pandas as pd
 from planes import NOBODY, learner, plane
 
 from poisoncli.defenses.sever import Sever, projections
+from poisoncli.runs.audit import audit
+from poisoncli.runs.description import Choice
 
 KEY = jax.random.key(0)
 
@@ -36,3 +39,33 @@ def test_sever_drops_its_share_in_rounds():
     for rounds in (1, 3, 7):
         weight = Sever(fraction=0.2, rounds=rounds).weigh(KEY, case.data, learner(), NOBODY).weight
         assert np.sum(weight == 0) == 24
+
+
+def table(path, clean=1232, bad=308):
+    """Rows of a plane with nearly collinear columns, and poison at one corner with a category of its own."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(clean + bad, 12))
+    x[:, 6:] = x[:, :6] + 1e-3 * rng.normal(size=(clean + bad, 6))
+    kind = rng.integers(0, 30, clean + bad)
+    y = x[:, :6] @ rng.normal(size=6) + 0.3 * rng.normal(size=clean + bad) + 0.1 * (kind % 3)
+    corner = np.sign(rng.normal(size=12)) * 2.5
+    corner[6:] = -corner[:6] * 0.2
+    x[clean:], y[clean:] = corner + 0.05 * rng.normal(size=(bad, 12)), y[clean:].max()
+    frame = pd.DataFrame(np.round(x, 5), columns=[f"x{column}" for column in range(12)])
+    frame["kind"], frame["y"] = [*(f"k{number}" for number in kind[:clean]), *["z"] * bad], np.round(y, 5)
+    frame.to_csv(path, index=False)
+    return Choice("file", {"path": str(path), "target": "y"}), np.arange(clean + bad) >= clean
+
+
+def test_poison_with_a_column_of_its_own_is_seen_with_a_penalty_alone(tmp_path, caplog):
+    caplog.set_level("INFO", "poisoncli")
+    data, bad = table(tmp_path / "rows.csv")
+    found = {}
+    for value in (None, 1.0):
+        caplog.clear()
+        gone = audit(data, Choice("sever", {"fraction": 0.2}), lambda_=value).weight == 0
+        assert gone.sum() == 308
+        found[value] = np.sum(gone & bad)
+        assert ("no penalty" in caplog.text) == (value is None)
+    assert found[None] <= 10
+    assert found[1.0] >= 280

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planes import NOBODY, learner, plane
+from planes import NOBODY, learner, plane, weighted_line
 
 from poisoncli.core.data import Data
 from poisoncli.core.defense import Clues
@@ -65,3 +65,16 @@ def test_rejects_flipped_labels_of_a_classifier():
     data = Data(x, labels, np.ones(120, np.float32))
     weight = Trim(fraction=10 / 120).weigh(KEY, data, learner("binary", "logistic"), NOBODY).weight
     np.testing.assert_array_equal(np.flatnonzero(weight == 0), np.arange(55, 65))
+
+
+def test_the_score_is_half_the_squared_residual_to_the_line_through_the_rows_kept():
+    """It grades all rows, those kept among them; also of poison that is near enough to be kept."""
+    case = plane(far=0.5)
+    verdict = Trim(fraction=0.1).weigh(KEY, case.data, learner(), NOBODY)
+    line = weighted_line(case.data, verdict.weight)
+    residual = case.data.x @ line[:-1] + line[-1] - case.data.y
+    np.testing.assert_allclose(verdict.score, residual**2 / 2, rtol=0.05, atol=2e-3)
+    assert len(np.unique(verdict.score)) == 120
+    assert verdict.score[verdict.weight == 0].min() >= verdict.score[verdict.weight > 0].max()
+    worst = np.argsort(-verdict.score)[:12]
+    assert np.mean(case.bad[worst]) > 0.9

@@ -30,7 +30,7 @@ def report(
         str | None,
         typer.Option(
             help="What to draw, with commas between: test_error, val_loss, log_lambda, norm, layer_norm, "
-            "consistency, decrease, histogram, position (of one point in the plane); of searches time and defenses; "
+            "consistency, decrease, histogram, position (of one point in the plane); of searches time, defenses; "
             "A+B shares a panel. Default: test error and lambda."
         ),
     ] = None,

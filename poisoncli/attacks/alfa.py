@@ -32,6 +32,8 @@ class Alfa(SearchOptions):
     """
 
     evades: ClassVar[tuple[str, ...]] = ("l2",)  # as in KSL Appendix D
+    finish: ClassVar[str] = "keep"
+    copies: ClassVar[bool] = True
 
     rounds: int = option(default=10, low=1)
 

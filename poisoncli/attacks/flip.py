@@ -27,6 +27,7 @@ class Flip:
     victims: ClassVar[tuple[str, ...]] = ("logistic", "linear")
     tuned: ClassVar[tuple[str, ...]] = ("batch",)
     in_label: ClassVar[Mapping[str, Any]] = {"poison_label": "other"}
+    finish: ClassVar[str] = "keep"
 
     batch: int = option(0, low=0)
     poison_label: str = "other"

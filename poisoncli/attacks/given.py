@@ -29,6 +29,7 @@ class Given:
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass", "real")
     adds: ClassVar[bool] = True
     sparse: ClassVar[bool] = True
+    finish: ClassVar[str] = "keep"
     victims: ClassVar[tuple[str, ...]] = ("svm", "multisvm", "linear")
 
     path: str = ""

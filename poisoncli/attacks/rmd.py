@@ -16,6 +16,7 @@ from poisoncli.bilevel.ascent import NORMALIZE, Ascent, OuterState, StageProblem
 from poisoncli.bilevel.hypergradient import NAMES, HypergradientMethod
 from poisoncli.bilevel.initial_poison import flipped_copies, other_class
 from poisoncli.bilevel.outer_rules import OUTER, REMEMBERED
+from poisoncli.bilevel.region import regions
 from poisoncli.bilevel.schedule import Part, check_memory, make_schedule, settings_that_fit
 from poisoncli.bilevel.stage import StageSlot, begin_stage, stage_keys
 from poisoncli.core.attack import Poison, Problem
@@ -117,7 +118,8 @@ class RMD:
                 poison = self._begun(jax.random.fold_in(key, 2), problem, poison, part)
             outer_state, slot = begin_stage(problem, poison, part)
             outer_state = outer_state._replace(memory=self._memory(problem, poison, part, slot))
-            stage_problem = _stage_problem(problem, trainer, part, slot.free)
+            region = regions(problem, poison, part.group, slot.batch)
+            stage_problem = dataclasses.replace(_stage_problem(problem, trainer, part, slot.free), region=region)
             keys = stage_keys(jax.random.fold_in(key, 1), part)
             step = self._step(problem, part.stage, slot)
             for t in range(part.first, self.outer_steps, work.span):
@@ -197,12 +199,13 @@ class RMD:
         settings = slot.entries[0] % problem.settings
         learns = problem.learn & ((stage == 0) | ~np.asarray(problem.clean_only))
         lambda_rate = np.where(learns[settings], self.lambda_rate or self.outer_rate, 0.0)
+        threat = problem.threat
+        bounds = (threat.low, threat.high) if threat.domain is None else (-np.inf, np.inf)  # there the region is it
         values = (
             x_rate,
             lambda_rate,
             self.outer_steps if self.lambda_schedule == "linear" else np.inf,
-            problem.threat.low,
-            problem.threat.high,
+            *bounds,
             self.log_lambda_min,
             self._bound(problem),
         )

@@ -30,6 +30,7 @@ class StatP:
     tasks: ClassVar[tuple[Task, ...]] = ("real",)
     victims: ClassVar[tuple[str, ...]] = ("linear", "mlp")
     tuned: ClassVar[tuple[str, ...]] = ("batch",)
+    finish: ClassVar[str] = "round"
 
     batch: int = option(0, low=0)
 

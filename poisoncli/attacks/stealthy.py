@@ -11,6 +11,7 @@ import numpy as np
 
 from poisoncli.bilevel.ascent import NORMALIZE, StageProblem
 from poisoncli.bilevel.initial_poison import copies, flipped_copies
+from poisoncli.bilevel.region import regions
 from poisoncli.bilevel.schedule import Part, make_schedule
 from poisoncli.bilevel.stage import begin_stage, only_setting, stage_keys
 from poisoncli.bilevel.stealth import CleanFit, StealthyAscent, Tradeoff, fit_clean, hyperiterations, risk
@@ -96,7 +97,9 @@ class Stealthy:
         )
         tradeoff = self._tradeoff(problem, poison, part, one)
         keys = stage_keys(jax.random.fold_in(key, 1), part)
-        stage_problem = StageProblem(problem.objective, SGD(self.inner_rate, self.inner_steps), target, free)
+        region = regions(problem, poison, part.group, batch)
+        trainer = SGD(self.inner_rate, self.inner_steps)
+        stage_problem = StageProblem(problem.objective, trainer, target, free, region=region)
         ascent = StealthyAscent(self.gradient, one.relative, work.store, work.span)
         for t in range(part.first, self.outer_steps, work.span):
             outer_state, tradeoff, loss, trail = hyperiterations(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from poisoncli.bilevel.bilevel_problem import BilevelProblem
 from poisoncli.bilevel.hypergradient import HypergradientMethod
 from poisoncli.bilevel.outer_rules import outer_direction
+from poisoncli.bilevel.region import Region
 from poisoncli.core.data import Array, Data
 from poisoncli.core.victim import Block, Objective, Rows, Trainer
 from poisoncli.training.layout import free_rows, replace_free
@@ -26,7 +27,7 @@ class Step(NamedTuple):
     lambda_rate: step size of log_lambda [settings]; 0 keeps it fixed.
     lambda_fall: number of hyperiterations over whose last quarter that falls to 0, reached after the last; inf
     where it stays as it is (HLP).
-    low, high: domain of the features, scalars or [m].
+    low, high: domain of the features, scalars or [m]; where the problem has a region, that is it instead.
     log_lambda_min, log_lambda_max: domain of log_lambda.
     """
 
@@ -57,7 +58,7 @@ class StageProblem:
 
     target: the rows whose loss the points maximize, and log_lambda minimizes unless it has rows of its own,
     `trusted`; arrays with a leading repetition axis.
-    free: how many rows move, the last ones of the last block.
+    free: how many rows move, the last ones of the last block. region: where they may go, of each repetition.
     """
 
     objective: Objective
@@ -65,6 +66,7 @@ class StageProblem:
     target: Data
     free: int = dataclasses.field(metadata={"static": True})
     trusted: Data | None = None
+    region: Region | None = None
 
     def at(self, key: Array, outer_state: OuterState) -> BilevelProblem:
         """The problem of a hyperiteration, for one repetition; the model is initialized anew from `key`."""
@@ -84,7 +86,7 @@ class StageProblem:
 
     def axes(self) -> StageProblem:
         """vmap axes over the repetitions."""
-        axes: dict = {"objective": None, "trainer": None, "target": 0, "trusted": 0}
+        axes: dict = {"objective": None, "trainer": None, "target": 0, "trusted": 0, "region": 0}
         return dataclasses.replace(self, **axes)
 
 
@@ -121,7 +123,11 @@ def _hyperiteration(
         ascent.outer, jnp.concatenate([found.x.ravel(), found.log_lambda]), outer_state.memory, t
     )
     climb, by_lambda = slope[: x.size].reshape(x.shape), slope[x.size :]
-    x = jnp.clip(x + step.x_rate * direction(climb, ascent.normalize), step.low, step.high)
+    if problem.region is None:
+        x = jnp.clip(x + step.x_rate * direction(climb, ascent.normalize), step.low, step.high)
+    else:
+        climb = problem.region.free(climb)
+        x = problem.region.project(x + step.x_rate * direction(climb, ascent.normalize))
     # each log_lambda's hypergradient is divided by its own size, so it moves by its sign (HLP V-A)
     left = 1 - t.astype(x.dtype) / step.lambda_fall
     log_lambda = outer_state.log_lambda - step.lambda_rate * jnp.minimum(1, 4 * left) * jnp.sign(by_lambda)

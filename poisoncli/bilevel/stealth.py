@@ -102,10 +102,13 @@ def _climb(
         )
     risk_x, risk_y = jax.grad(lambda x, y: risk(problem.objective, clean_fit, x, y), argnums=(0, 1))(x, y)
     up, down = tradeoff.alpha / tradeoff.damage_ref, (1 - tradeoff.alpha) / tradeoff.risk_ref
-    total = jnp.concatenate([up * found.x - down * risk_x, (up * found.y - down * risk_y)[:, None]], axis=1)
+    by_x, by_y = up * found.x - down * risk_x, up * found.y - down * risk_y
+    by_x = by_x if problem.region is None else problem.region.free(by_x)
+    total = jnp.concatenate([by_x, by_y[:, None]], axis=1)
     moved = tradeoff.rate * direction(total, ascent.gradient)
     place = jnp.append(x[0], y[0])
-    x = jnp.clip(x + moved[:, :-1], tradeoff.low, tradeoff.high)
+    x = x + moved[:, :-1]
+    x = jnp.clip(x, tradeoff.low, tradeoff.high) if problem.region is None else problem.region.project(x)
     y = jnp.clip(y + moved[:, -1], tradeoff.y_low, tradeoff.y_high)
     rows = replace_free(rows, x)
     rows = rows._replace(y=rows.y.at[-problem.free :].set(y))

@@ -10,7 +10,7 @@ import typer
 from poisoncli.cli import choices
 from poisoncli.cli.common import Plugins, as_json, guarded, note, progress
 
-DATA, MODEL, ATTACK, OUTPUT = "Data", "Victim", "Attack", "Output"
+DATA, MODEL, ATTACK, LIMITS, OUTPUT = "Data", "Victim", "Attack", "What poison may be", "Output"
 
 
 def register(app: typer.Typer) -> None:
@@ -176,6 +176,40 @@ def attack(
             rich_help_panel=ATTACK,
         ),
     ] = None,
+    frozen: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Columns of your table that poison keeps as in the row that it replaces; may be repeated, or with "
+            "commas.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    only_up: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Columns that poison may only raise.", rich_help_panel=LIMITS),
+    ] = None,
+    only_down: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Columns that poison may only lower.", rich_help_panel=LIMITS),
+    ] = None,
+    columns_changed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="In at most K columns a poison row differs from the row that it replaces. Default: any.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--range",
+            metavar="COLUMN=LOW:HIGH",
+            help="Range of a column, such as age=18:99; may be repeated. Default: that of the clean training rows.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
     options: Annotated[
         list[str] | None,
         typer.Option(
@@ -241,8 +275,10 @@ def attack(
     given = {
         "n_train": n_train, "n_val": n_val, "n_test": n_test, "reg": reg, "lambda_": lambda_,
         "learn_lambda": learn_lambda, "per_layer": per_layer, "fraction": fraction, "repetitions": reps,
-        "seed": seed,
+        "seed": seed, "columns_changed": columns_changed,
     }  # fmt: skip
+    lists = {"frozen": frozen, "only_up": only_up, "only_down": only_down, "ranges": ranges}
+    given.update({name: tuple(value) for name, value in lists.items() if value})
     own = {
         "target": target, "classes": "" if classes == "all" else classes, "column": column, "ignore": ignore,
         "val": val, "test": test, "split_column": split_column, "group_column": group_column,

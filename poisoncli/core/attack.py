@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from poisoncli.core.data import Array, Data, Task
+from poisoncli.core.domain import Domain
 from poisoncli.core.victim import Objective, Trainer
 
 
@@ -18,6 +19,8 @@ class Threat(NamedTuple):
     low, high: domain of the features, scalars, [m], or [repetitions, m] where each has a scaler of its own.
     y_low, y_high: range of real targets, [repetitions].
     integer: whether features are whole numbers.
+    domain: what a poison row may be, column by column, in the data set's own units; None: `low` and `high` alone
+        bind it. An attack need not make whole numbers and categories of its features: its rows are rounded.
     """
 
     counts: tuple[int, ...]
@@ -26,6 +29,7 @@ class Threat(NamedTuple):
     y_low: Array = 0.0
     y_high: Array = 1.0
     integer: bool = False
+    domain: Domain | None = None
 
 
 class Units(NamedTuple):

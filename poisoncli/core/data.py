@@ -6,8 +6,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from poisoncli.core.domain import Domain
-
 Array = Any  # NumPy or JAX array; shapes stand in the docstrings
 Params = Any  # a PyTree; where the first layer is linear one {"w": [out, in], "b": [out]} for each layer, in order
 Task = Literal["binary", "multiclass", "real"]
@@ -70,7 +68,6 @@ class Dataset(NamedTuple):
     numbers: of each row [N] in the user's file, or in the data set before `classes` chose some; None: 0 to N - 1.
     counted: how these are counted, in words.
     class_names: what the user calls the classes 0, 1, ...; empty where the targets are real.
-    domain: what poison could be real, column by column, where the rows come from a user's table.
     table: a user's rows before they are encoded (`tables.encode.Table`), which waits for the training rows.
     division: how a user's own rows are parted; None: balanced, as in the papers, or by `parts`.
     x may also be a SciPy CSR matrix [N, m]: word counts for a linear model.
@@ -87,7 +84,6 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...] = ()
     numbers: np.ndarray | None = None
     counted: str = FROM_ZERO
-    domain: Domain | None = None
     table: Any = None
     division: Division | None = None
 

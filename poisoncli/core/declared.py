@@ -30,6 +30,10 @@ class OfAttack(NamedTuple):
     in_label: options that its label tells, with the value at which nothing is said; None: it is always said.
     before: options that descriptions of older versions lack, with what held then where lambda was learned.
     settings_at_once: a method that tells how many settings of lambda (`Problem.settings`) it can solve together.
+    finish: what becomes of its rows where the data have a schema: they are rounded to possible ones, `round`, and
+    improved by `exchange`; or stay, `keep`, as they are rows of the data, or of the user. Empty: exchange, or round
+    where rows are added.
+    copies: whether rows that it adds are copies of rows of the data, so that what is frozen is so.
     """
 
     tasks: tuple[Task, ...] = ("binary",)
@@ -42,6 +46,18 @@ class OfAttack(NamedTuple):
     in_label: Mapping[str, Any] = NOTHING
     before: Mapping[str, Any] = NOTHING
     settings_at_once: Callable[[Any, Any], int] | None = None
+    finish: str = ""
+    copies: bool = False
+
+    @property
+    def finished_by(self) -> str:
+        """`finish`, with what holds where it is empty."""
+        return self.finish or ("round" if self.adds else "exchange")
+
+    @property
+    def has_origin(self) -> bool:
+        """Whether each poison row stands for a row of the data, to which frozen columns and the like refer."""
+        return self.copies or not self.adds
 
 
 class OfModel(NamedTuple):

@@ -16,7 +16,7 @@ class Domain(NamedTuple):
     low, high: range of each feature [m], or [repetitions, m]; a category whose `high` is 0 may not be taken.
     whole: which features are whole numbers [m].
     group: features [m] that encode one category column share a number from 0 and are then 0 or 1, exactly one of
-        them 1 (a corner of the simplex); -1 elsewhere.
+        them 1 (a corner of the simplex); -1 elsewhere. Those of a column are scaled alike.
     column: the column of the user's table [m] that each feature came from, as an index into `names`.
     names: of the user's columns.
     move: where a feature may go from the clean row that the poison row started as [m]: 0 anywhere, 2 nowhere,
@@ -37,6 +37,11 @@ class Domain(NamedTuple):
     def relative(self) -> bool:
         """Whether what a row may be depends on the clean row that it started as."""
         return bool(np.any(self.move)) or self.columns_changed > 0
+
+    @property
+    def discrete(self) -> bool:
+        """Whether some features are whole numbers or categories."""
+        return bool(np.any(self.whole) or np.any(self.group >= 0))
 
     def of(self, repetition: int) -> Domain:
         """The domain of one repetition, whose `low` and `high` are [m]."""
@@ -122,7 +127,8 @@ def impossible(domain: Domain, x: np.ndarray, origin: np.ndarray | None = None) 
     wrong = bad.any(axis=1)
     for places in domain.members():
         part = x[:, places]
-        wrong |= ~(np.isclose(part, 0) | np.isclose(part, 1)).all(axis=1) | ~np.isclose(part.sum(axis=1), 1)
+        one = np.abs(part - 1) <= _SAME
+        wrong |= ~(one | (np.abs(part) <= _SAME)).all(axis=1) | (one.sum(axis=1) != 1)
     if origin is None or not domain.relative:
         return wrong
     off = x - origin

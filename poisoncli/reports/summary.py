@@ -97,7 +97,9 @@ def rows(content: RunFile, name: str = "none", metric: str = "") -> list[dict[st
     value and value_se, defense, knows (what it was told), poison (rows), fraction (of the
     training rows), repetitions, those of `training.metrics` that the file holds (balanced_error, class_recall,
     auc, log_loss; mae and r2), test_error and val_error (shares in [0, 1], or the NMSE of real targets) with
-    standard errors *_se (0 for one repetition), for a targeted attack target_rate (share of its target rows that
+    standard errors *_se (0 for one repetition), where poison rows were rounded to possible ones
+    test_error_relaxed and test_error_rounded (without that, and without the exchange that followed), for a targeted
+    attack target_rate (share of its target rows that
     come out as the attacker wants), for a training by chance draw_spread (standard deviation over its draws),
     for a defense also what `_detection` gives, val_loss (nats),
     lambda and log_lambda (lists of one, or one a layer; log_lambda in the papers' scale, lambda the coefficient
@@ -133,6 +135,9 @@ def rows(content: RunFile, name: str = "none", metric: str = "") -> list[dict[st
             row["target_rate"], row["target_rate_se"] = mean_and_error(evaluation.target_rate[:, stage])
         if evaluation.draw_spread.size:
             row["draw_spread"] = float(evaluation.draw_spread[:, stage].mean())
+        if name == "none" and content.rounding:
+            steps = content.rounding["test_error"][:, stage].mean(axis=0)
+            row["test_error_relaxed"], row["test_error_rounded"] = (float(value) for value in steps[:2])
         row["val_loss"] = float(evaluation.val_loss[:, stage].mean())
         row["log_lambda"] = [float(value) for value in log_lambda.mean(axis=0)]
         row["lambda"] = [math.exp(value) / n for value in row["log_lambda"]]

@@ -41,6 +41,9 @@ def stages(content: RunFile, table: Sequence[Row]) -> Table:
     if table[0]["measure"] == "least recall":
         for name in content.classes:
             columns[f"recall of {name}"] = lambda row, name=name: share(row["class_recall"][name])
+    if "test_error_relaxed" in table[0] and table[0]["measure"] in ("test error", "test NMSE"):
+        columns["unrounded"] = lambda row: percent({**row, **_as_it_was(row, "relaxed")})
+        columns["rounded, not exchanged"] = lambda row: percent({**row, **_as_it_was(row, "rounded")})
     if any(row["val_loss"] == row["val_loss"] for row in table):  # not NaN: there are validation rows
         columns["validation loss"] = lambda row: f"{row['val_loss']:.3f}"
     if penalized:
@@ -198,6 +201,11 @@ def percent(row: Row) -> str:
 def share(value: float) -> str:
     """A share in percent; a dash where it is not defined."""
     return "-" if value != value else f"{100 * value:.1f} %"
+
+
+def _as_it_was(row: Row, step: str) -> Row:
+    """The test error of a row before the poison was rounded, or exchanged; for comparison, without its spread."""
+    return {"value": row[f"test_error_{step}"], "repetitions": 1}
 
 
 def _decrease(row: Row) -> str:

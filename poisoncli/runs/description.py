@@ -27,6 +27,7 @@ TABLES: dict[str, dict[str, type]] = {
     "attack": ATTACKS,
 }
 MOST_REPETITIONS = 10_000
+RELATIVE = ("frozen", "only_up", "only_down", "columns_changed")  # limits relative to the row that poison replaces
 METHODS = {**TABLES, "defense": DEFENSES}  # a run has one method of each table; defenses come afterwards
 
 
@@ -54,6 +55,9 @@ class Run:
     targets, and 0.03 for added rows.
     n_train, n_val, n_test: rows; 0 means the data set's default.
     repetitions: random splits; seed: a non-negative integer.
+    frozen, only_up, only_down: columns of the user's table that poison rows keep from the clean row that they
+    replace, or move one way; columns_changed: in how many they may differ from it, at most, 0: in all.
+    ranges: of columns, as `age=18:99`; by default those of the clean training rows.
     """
 
     dataset: Choice = Choice("digits")
@@ -71,6 +75,11 @@ class Run:
     n_test: int = 0
     repetitions: int = 1
     seed: int = 0
+    frozen: tuple[str, ...] = ()
+    only_up: tuple[str, ...] = ()
+    only_down: tuple[str, ...] = ()
+    columns_changed: int = 0
+    ranges: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for kind in TABLES:
@@ -193,6 +202,23 @@ def _check(run: Run) -> None:
         if getattr(run, name) < 0:
             flag = name.replace("_", "-")
             raise PoisonError(f"--{flag} {getattr(run, name)} is negative: ask for at least one row")
+    _check_limits(run)
+
+
+def _check_limits(run: Run) -> None:
+    """Raise `PoisonError` where the attack cannot keep to limits on its rows."""
+    told, name = defaults.attack(run.attack.name), run.attack.name
+    if run.columns_changed < 0:
+        raise PoisonError(f"--columns-changed {run.columns_changed} is negative: give a number of columns")
+    relative = [f"--{field.replace('_', '-')}" for field in RELATIVE if getattr(run, field)]
+    if relative and not told.has_origin:
+        able = " or ".join(one for one in ATTACKS if defaults.attack(one).has_origin)
+        raise PoisonError(
+            f"attack {name} adds rows that start from none of yours, so that {relative[0]} says nothing of them: "
+            f"leave it out, or choose --method {able}"
+        )
+    if run.ranges and told.finished_by == "keep":
+        raise PoisonError(f"attack {name} changes no feature, so that it cannot keep to --range: leave it out")
 
 
 def check_penalty(run: Run) -> None:
@@ -269,6 +295,9 @@ def to_json(run: Run) -> str:
     for kind in TABLES:
         fields[kind] = {"name": fields[kind]["name"], **fields[kind]["options"]}
     fields["lambda"] = fields.pop("lambda_")
+    for name in (*RELATIVE, "ranges"):  # which most runs have not
+        if not fields[name]:
+            del fields[name]
     return json.dumps(_strict(fields), allow_nan=False)
 
 

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from poisoncli.core.data import FROM_ZERO, Dataset
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import description, run_file
+from poisoncli.runs import description, rounding, run_file
 from poisoncli.runs.prepare import Prepared, poisoned, restore
 from poisoncli.runs.run_file import RunFile
 from poisoncli.tables import read
@@ -81,6 +81,11 @@ def in_users_terms(
         return with_cells(table.frame.iloc[places], made, {}, table.columns), None
     own = feature_units(prepared, x[made], places[made], poison[made], repetition)
     cells = encoder.decode(own, repetition)
+    if prepared.domain is not None and not sp.issparse(own):  # cells that did not change stay, missing ones too
+        same = ~rounding.changed(prepared, prepared.domain, own, places[made], repetition)
+        for number, name in enumerate(prepared.domain.names):
+            former = table.frame[name].iloc[np.maximum(places[made], 0)].to_numpy(object)
+            cells[name] = np.where(same[:, number], former, np.asarray(cells[name], object))
     targets = target_units(prepared, y, places, poison, repetition)[made]
     cells[table.target] = labels(dataset)[targets.astype(int)] if dataset.class_names else targets
     return with_cells(table.frame.iloc[np.maximum(places, 0)], made, cells, table.columns), None
@@ -131,19 +136,16 @@ def _kept(content: RunFile, defense: str, repetition: int, stage: int) -> tuple[
 
 def feature_units(prepared: Prepared, x: Any, places: np.ndarray, poison: np.ndarray, repetition: int) -> Any:
     """Features [n, m] in the data set's units: those of clean rows as they were, of poison within its domain."""
-    dataset, encoder = prepared.dataset, prepared.encoder
+    dataset = prepared.dataset
     features = prepared.split.train.x.shape[::2]
-    scale, shift, low, high = (
-        np.broadcast_to(part, features)[repetition]
-        for part in (prepared.scale, prepared.shift, prepared.low, prepared.high)
-    )
+    scale, shift = (np.broadcast_to(part, features)[repetition] for part in (prepared.scale, prepared.shift))
     clean = ~poison & (places >= 0)
     if sp.issparse(x):
         return x if np.all(scale == 1) else sp.csr_matrix(x @ sp.diags_array(scale))
-    if encoder is not None:
-        found = np.clip(x.astype(float), low, high) * scale + shift
-        if clean.any():  # scikit-learn's encoders take no empty table
-            found[clean] = encoder.take(places[clean], repetition)
+    if prepared.domain is not None:
+        found = x * scale.astype(float) + shift
+        found[poison] = rounding.possible(prepared, prepared.domain, found[poison], places[poison], repetition)
+        found[clean] = prepared.own_rows(places[clean], repetition)
         return found
     found = np.clip(x * scale + shift, dataset.low, dataset.high).astype(dataset.x.dtype)
     found[clean] = dataset.x[places[clean]]

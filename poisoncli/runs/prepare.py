@@ -16,11 +16,12 @@ from poisoncli.core.attack import Poison
 from poisoncli.core.data import Data, Dataset, Sparse, Split, Task
 from poisoncli.core.declared import OfAttack, OfModel
 from poisoncli.core.defense import Learner
+from poisoncli.core.domain import Domain
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.split import default_sizes, draw
 from poisoncli.core.victim import Exact, Objective, Trainer
-from poisoncli.runs import defaults, description, plugins, say, targets
+from poisoncli.runs import defaults, description, limits, plugins, say, targets
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.run_file import RunFile
 from poisoncli.tables.encode import Encoder, scaled, stacked
@@ -41,6 +42,7 @@ class Prepared(NamedTuple):
     dataset: the data set as it was loaded, in its own units.
     target: the rows that the attack is about, see `targets`.
     encoder: what makes features of the rows of a user's table, fitted on `rows["train"]`; None for other data sets.
+    domain: what a poison row may be, where the data have a schema or the user sets limits.
     """
 
     run: Run
@@ -62,6 +64,20 @@ class Prepared(NamedTuple):
     target: Data
     dataset: Dataset
     encoder: Encoder | None = None
+    domain: Domain | None = None
+
+    def units(self, r: int) -> tuple[np.ndarray, np.ndarray]:
+        """Shift and scale of the features [m] of repetition r."""
+        shape = self.split.train.x.shape[::2]
+        shift, scale = (np.broadcast_to(part, shape)[r].astype(float) for part in (self.shift, self.scale))
+        return shift, scale
+
+    def own_rows(self, places: np.ndarray, r: int) -> np.ndarray:
+        """Rows of the data set by their places, as repetition r has them, in their own units [n, m]."""
+        if not len(places):  # scikit-learn's encoders take no empty tables
+            return np.zeros((0, self.split.train.x.shape[2]))
+        rows = self.dataset.x[places] if self.encoder is None else self.encoder.take(places, r)
+        return np.asarray(rows, float)
 
     def learner(self, log_lambda: Any) -> Learner:
         """The victim with log_lambda [h]."""
@@ -135,14 +151,16 @@ def _assemble(
 ) -> Prepared:
     """The chosen rows [repetitions, n] of a data set, scaled, and what the run names."""
     split = Split(*(_take(dataset, rows[name], scaler, encoder) for name in _PARTS))
+    domain = limits.domain_of(run, dataset, rows["train"], encoder)
+    low, high = (dataset.low, dataset.high) if domain is None else (domain.low, domain.high)
     model = description.build(run.model, "model")
-    low, high = _range(dataset, rows["train"], encoder)
     return Prepared(
         run=run,
         split=split,
         rows=rows,
         low=np.asarray((low - scaler["shift"]) / scaler["scale"], np.float32),
         high=np.asarray((high - scaler["shift"]) / scaler["scale"], np.float32),
+        domain=domain,
         y_low=np.asarray(split.train.y).min(1) if dataset.task == "real" else np.zeros(()),
         y_high=np.asarray(split.train.y).max(1) if dataset.task == "real" else np.ones(()),
         **scaler,
@@ -158,14 +176,6 @@ def _assemble(
         target=targets.target(run, split, lambda rows: _take(dataset, rows, scaler, encoder), dataset),
         encoder=encoder,
     )
-
-
-def _range(dataset: Dataset, train: np.ndarray, encoder: Encoder | None) -> tuple[Any, Any]:
-    """The range of each feature, in the data set's units: its own, or for a table that of the training rows."""
-    if encoder is None:
-        return dataset.low, dataset.high
-    domains = [encoder.domain(rows, r) for r, rows in enumerate(train)]
-    return np.stack([one.low for one in domains]), np.stack([one.high for one in domains])
 
 
 def _settled(prepared: Prepared) -> Prepared:

@@ -45,6 +45,7 @@ def problem(prepared: Prepared) -> Problem:
             prepared.y_low,
             prepared.y_high,
             prepared.integer,
+            prepared.domain,
         ),
         log_lambda=np.repeat(_fixed(prepared)[:, None], layers, axis=1),
         learn=np.array([run.learn_lambda]),

@@ -105,6 +105,8 @@ class RunFile:
     classes: what the user calls the classes 0, 1, ...; known once the victim was measured.
     plugins: where methods come from that are not the package's own, such as `attack shift`: `file mine.py`.
     victims: models from outside that were trained on the rows, see `runs.victims`.
+    rounding: where poison rows were rounded to possible ones, test_error, target_loss and target_error of the
+        victim [repetitions, stages, steps]: as they were optimized, rounded, and after exchange if there was one.
     """
 
     run: str
@@ -118,6 +120,7 @@ class RunFile:
     classes: tuple[str, ...] = ()
     victims: tuple[measured.Measured, ...] = ()
     plugins: dict[str, str] = dataclasses.field(default_factory=dict)
+    rounding: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def real(self) -> bool:
@@ -147,6 +150,8 @@ def write(path: Path, content: RunFile) -> None:
         for name, evaluation in content.evaluations.items():
             _put_evaluation(file.create_group(f"evaluate/{name}"), evaluation)
         measured.write(file, content, _put)
+        if content.rounding:
+            _put(file.create_group("rounding"), content.rounding)
         _scale_stages(file, attack["counts"])
         _put(file, {"timeline": content.timeline})
     replace(path, image.getvalue())
@@ -333,6 +338,7 @@ def _content(file: Any) -> RunFile:
         classes=measured.read_classes(file),
         victims=tuple(measured.read_victims(file, _array)),
         plugins={str(k): str(v) for k, v in json.loads(file.attrs.get("plugins", "{}")).items()},
+        rounding={name: _array(item, name) for name, item in file.get("rounding", {}).items()},
     )
     soundness.check(content)
     return content

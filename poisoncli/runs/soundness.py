@@ -11,6 +11,8 @@ import numpy as np
 from poisoncli.core.data import Sparse
 from poisoncli.runs import measured
 
+ROUNDING = {"test_error", "target_loss", "target_error"}
+
 
 def check(content: Any) -> None:
     """Raise `ValueError` unless the arrays of a `RunFile` have the types, sizes and ranges that belong together.
@@ -35,6 +37,10 @@ def check(content: Any) -> None:
         _demand(array.shape in shapes, name)
     stages = (repetitions * len(runs), len(content.poison.counts))
     points = content.poison.replaced.shape[1] * _added(content.poison)
+    for name, array in content.rounding.items():
+        _demand(array.ndim == 3 and array.shape[:2] == stages and array.shape[2] in (2, 3), name)
+        _kinds([array])
+    _demand(not content.rounding or set(content.rounding) == ROUNDING, "rounding")
     for name, found in content.defenses.items():
         _check_defended(found, (*stages, content.split["train"].shape[1] + points))
         _demand(json.loads(found.choice)["name"] == name, "defense")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import time
 import warnings
@@ -20,7 +21,7 @@ from poisoncli.core.defense import Clues
 from poisoncli.core.errors import FailedError, Interrupted, PoisonError
 from poisoncli.core.losses import ERROR
 from poisoncli.core.victim import Exact, predict
-from poisoncli.runs import defaults, description, plugins, run_file, targets, update
+from poisoncli.runs import defaults, description, plugins, rounding, run_file, targets, update
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import Prepared, class_names, named_by_rows, poisoned, prepare, restore
 from poisoncli.runs.problem import problem
@@ -88,12 +89,22 @@ def _attack(run: Run, path: Path, partial: Path, data_dir: str | None, resume: b
         found = run_file.read(partial, unfinished=True)
         same_run(found, content, partial)
         begun, content = found.poison, dataclasses.replace(content, timeline=found.timeline)
-    content = craft(prepared, problem(prepared), content, begun, partial, report)
+    task = problem(prepared)
+    content = craft(prepared, task, content, begun, partial, report)
+    if prepared.domain is not None:  # what follows takes time too
+        run_file.write(partial, content)
+    content = finished(prepared, task, content, report)
     with writing(path):
         if not (resume and path.exists()):  # a sweep in another process may have crafted it
             run_file.write(path, content)
     partial.unlink(missing_ok=True)
     return path
+
+
+def finished(prepared: Prepared, task: Problem, content: RunFile, report: Report) -> RunFile:
+    """`content`, crafted, with poison rows that the schema of the data allows, see `rounding.finish`."""
+    score = functools.partial(_score, prepared, weight=None)
+    return rounding.finish(prepared, task, content, score, report)
 
 
 def fresh(prepared: Prepared) -> RunFile:
@@ -151,6 +162,8 @@ def craft(
     Raises `FailedError` if it diverges, finds nothing, or is interrupted. The last checkpoint stays after an
     interruption, and where the disk is full; it goes where it would only lead to the same failure again.
     """
+    if begun is not None and begun.done == begun.total:
+        return dataclasses.replace(content, poison=begun)
     method = description.build(prepared.run.attack, "attack")
     what = f"crafting {prepared.run.attack.name} poison"
     key = jax.random.fold_in(jax.random.key(prepared.run.seed), _ATTACK)

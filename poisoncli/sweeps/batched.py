@@ -86,9 +86,12 @@ def _attack(
         poison = stages.craft(alike[0], joint, fresh, begun, partial, report).poison
         for number, path in enumerate(paths):
             own = _own(poison, joint.settings, number, layers[number])
+            content = dataclasses.replace(fresh, run=runs[number], poison=own)
+            if not path.exists():
+                content = stages.finished(alike[number], each[number], content, report)
             with writing(path):
                 if not path.exists():
-                    run_file.write(path, dataclasses.replace(fresh, run=runs[number], poison=own))
+                    run_file.write(path, content)
         partial.unlink(missing_ok=True)
 
 

@@ -97,7 +97,7 @@ def main() -> int:
     replaced = poison.replaced.to_numpy()
     clean = mine.iloc[replaced - 1] if np.all(replaced > 0) else None
     train = mine.iloc[exported.row[exported.row > 0].to_numpy() - 1]
-    lists = {
+    lists: dict[str, Any] = {
         key: [part for part in getattr(asked, key).split(",") if part] for key in ("frozen", "only_up", "only_down")
     }
     wrong = impossible(poison, clean, train, target=asked.target, columns_changed=asked.columns_changed, **lists)

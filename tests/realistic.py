@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+to_numeric: Any = pd.to_numeric
+
 
 def impossible(
     poison: Any,
@@ -43,7 +45,7 @@ def impossible(
         wrong += [f"frozen {name} moved in row {i}" for i in np.flatnonzero(~same[name])]
     for ways, sign in ((only_up, 1), (only_down, -1)):
         for name in ways:
-            way = sign * (pd.to_numeric(poison[name]).to_numpy(float) - pd.to_numeric(clean[name]).to_numpy(float))
+            way = sign * (to_numeric(poison[name]).to_numpy(float) - to_numeric(clean[name]).to_numpy(float))
             wrong += [f"{name} went the wrong way in row {i}" for i in np.flatnonzero(way < 0)]
     if columns_changed:
         count = np.sum([~one for one in same.values()], axis=0)
@@ -54,11 +56,11 @@ def impossible(
 def _cells(name: str, cells: Any, former: Any, seen: Any, given: tuple[float, float] | None) -> list[str]:
     """Cells that are no category seen, no whole number where all are whole, or beyond the range seen or given."""
     kept = np.zeros(len(cells), bool) if former is None else _same(cells, former)
-    numbers = pd.to_numeric(seen, errors="coerce")
+    numbers = to_numeric(seen, errors="coerce")
     if numbers.notna().sum() < seen.notna().sum() or seen.dtype == bool:
         strange = ~cells.isin(seen.dropna()).to_numpy() & ~(cells.isna().to_numpy() & seen.isna().any()) & ~kept
         return [f"{name} = {cells.iloc[i]!r} in row {i} was never seen" for i in np.flatnonzero(strange)]
-    found = pd.to_numeric(cells).to_numpy(float)
+    found = to_numeric(cells).to_numpy(float)
     low, high = given or (numbers.min(), numbers.max())
     slack = 1e-9 * max(abs(low), abs(high))
     bad = ~((found >= low - slack) & (found <= high + slack)) & ~kept
@@ -70,7 +72,7 @@ def _cells(name: str, cells: Any, former: Any, seen: Any, given: tuple[float, fl
 def _same(one: Any, other: Any) -> np.ndarray:
     """Which cells are equal, missing ones too."""
     one, other = one.reset_index(drop=True), other.reset_index(drop=True)
-    first, second = pd.to_numeric(one, errors="coerce"), pd.to_numeric(other, errors="coerce")
+    first, second = to_numeric(one, errors="coerce"), to_numeric(other, errors="coerce")
     if first.notna().sum() == one.notna().sum() and second.notna().sum() == other.notna().sum():
         return np.isclose(first.to_numpy(float), second.to_numpy(float), rtol=1e-12, atol=0, equal_nan=True)
     return ((one.astype(str) == other.astype(str)) | (one.isna() & other.isna())).to_numpy()

@@ -15,14 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from poisoncli.bilevel.ascent import OuterState, StageProblem
-from poisoncli.bilevel.hypergradient import reverse
+from poisoncli.bilevel.reverse import reverse
 from poisoncli.bilevel.schedule import Part, store_products
 from poisoncli.bilevel.stage import begin_stage, only_setting
 from poisoncli.core import domain
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Data
 from poisoncli.core.domain import DOWN, NOWHERE, UP, Domain
-from poisoncli.core.victim import Block
+from poisoncli.core.victim import Block, is_linear_first
 from poisoncli.core.victim import Rows as Layout
 from poisoncli.training.descent import fit
 from poisoncli.training.layout import replace_free
@@ -177,8 +177,10 @@ def sets(x: np.ndarray, moves: list[Move]) -> np.ndarray:
 
 
 def _width(problem: StageProblem, m: int) -> int:
-    """Outputs of the first layer."""
-    layers = jax.eval_shape(lambda: problem.objective.model.init(jax.random.key(0), m))
+    """Outputs of the first layer; where it is not linear, about as many numbers of a row as there are features."""
+    if not is_linear_first(problem.objective.model):
+        return m
+    layers = jax.eval_shape(lambda: problem.objective.init(jax.random.key(0), m))
     return layers[0]["w"].shape[0]
 
 

@@ -18,11 +18,10 @@ from poisoncli.core.data import Data, Params, Sparse
 from poisoncli.core.domain import Domain
 from poisoncli.core.errors import FailedError
 from poisoncli.core.losses import ERROR
-from poisoncli.core.victim import Exact
+from poisoncli.core.victim import Exact, predict
 from poisoncli.runs import defaults
 from poisoncli.runs.prepare import Prepared
 from poisoncli.runs.run_file import RunFile
-from poisoncli.training.layers import predict
 
 LOG = logging.getLogger(__name__)
 STEPS = ("as optimized", "rounded", "after exchange")
@@ -137,7 +136,8 @@ def _on_target(prepared: Prepared, task: Problem, score: Any) -> tuple[Any, Any]
         output = predict(task.objective.model, params, rows.x)
         return task.objective.clean_loss(params, rows), ERROR[prepared.task](output, rows.y, rows.weight)
 
-    return jax.tree.map(np.asarray, jax.vmap(one)(score.params, task.target))
+    params = task.objective.from_layers(score.params, task.train.x.shape[2])
+    return jax.tree.map(np.asarray, jax.vmap(one)(params, task.target))
 
 
 def _say(found: dict[str, np.ndarray]) -> None:

@@ -112,7 +112,8 @@ def survives_json(kind: str, choice: Choice) -> None:
         same = description.choice_from_json(description.choice_to_json(resolved)) == resolved
         _demand(same, "its options change on the way through JSON")
         return
-    run = description.resolve(Run(**{kind: choice}))
+    named: dict[str, Any] = {kind: choice}
+    run = description.resolve(Run(**named))
     again = description.from_json(description.to_json(run))
     built = [description.build(getattr(one, kind), kind) for one in (run, again)]
     _demand(again == run and built[0] == built[1], "its options change on the way through JSON: give fields types")
@@ -121,11 +122,12 @@ def survives_json(kind: str, choice: Choice) -> None:
 def refuses_unknown(kind: str, choice: Choice) -> None:
     """An option that is not there is refused with the ones that are."""
     odd = Choice(choice.name, {**choice.options, "unheard": 1})
+    named: dict[str, Any] = {kind: odd}
     try:
         if kind == "defense":
             description.resolve_defense(odd)
         else:
-            description.resolve(Run(**{kind: odd}))
+            description.resolve(Run(**named))
     except PoisonError as error:
         _demand("no option 'unheard'" in str(error), f"an unknown option is refused for another reason: {error}")
         return

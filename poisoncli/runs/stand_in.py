@@ -28,12 +28,13 @@ def check(content: RunFile, data_dir: str | None = None) -> list[str]:
     """
     surrogate = content.evaluations["none"].test_error[:, 0].astype(float)
     key = "nmse" if content.real else "error"
-    far = []
+    far, worse = [], False
     for victim in content.victims:
         if "none" not in victim.measures:
             continue
         error = float(victim.measures["none"][key][:, 0].mean())
         if _far(float(surrogate.mean()), error, content):
+            worse |= float(surrogate.mean()) > error
             far.append(f"{victim.name} has {_shown(error, content.real)}")
     if not far:
         return []
@@ -42,7 +43,7 @@ def check(content: RunFile, data_dir: str | None = None) -> list[str]:
         f"the surrogate {name} has {_shown(float(surrogate.mean()), content.real)} without poison, where "
         f"{' and '.join(far)}: it is a poor stand-in, and poison made for it may say little of these"
     )
-    return [said, *_training(content, data_dir)]
+    return [said, *(_training(content, data_dir) if worse else ())]
 
 
 def _far(one: float, other: float, content: RunFile) -> bool:

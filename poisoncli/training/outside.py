@@ -338,8 +338,9 @@ def _scores(made: Any, lesson: Lesson) -> tuple[np.ndarray | None, np.ndarray | 
         if name == "predict_proba":
             if found.shape != (n, len(order)):
                 raise ValueError(f"predict_proba gives shape {found.shape}, and not {(n, len(order))}")
-            every = np.zeros((n, k))
-            every[:, order] = found
+            every, total = np.zeros((n, k)), found.sum(axis=1, keepdims=True)
+            near = np.allclose(total, 1, atol=1e-3)  # but for the rounding of float32
+            every[:, order] = found / total if near else found
             return None, every
         if found.shape == (n,) and k == 2 == len(order):
             return found if order[1] == 1 else -found, None

@@ -100,10 +100,12 @@ class OfDefense(NamedTuple):
     usual_for: the targets for which `all` stands for it; whether it can weigh others, it says when it is asked.
     wants_penalty: whether it looks for rows that pull at the learner: those do not that a learner without a penalty
     fits exactly.
+    trains: whether it trains the learner.
     """
 
     usual_for: tuple[Task, ...] = TASKS
     wants_penalty: bool = False
+    trains: bool = True
 
 
 class OfDataset(NamedTuple):

@@ -19,6 +19,7 @@ class L2:
     """
 
     usual_for: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
+    trains: ClassVar[bool] = False
 
     remove: float = REMOVE
     rounds: int = ROUNDS

@@ -21,6 +21,7 @@ class Slab:
     """
 
     usual_for: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
+    trains: ClassVar[bool] = False
 
     remove: float = REMOVE
     rounds: int = ROUNDS

@@ -23,6 +23,7 @@ class SVD:
     """
 
     usual_for: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
+    trains: ClassVar[bool] = False
 
     remove: float = REMOVE
     rounds: int = ROUNDS

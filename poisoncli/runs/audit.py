@@ -12,6 +12,8 @@ import jax
 import numpy as np
 
 from poisoncli.core.data import Data, Dataset
+from poisoncli.core.declared import OfDefense
+from poisoncli.core.declared import read as read_declared
 from poisoncli.core.defense import Clues, Learner
 from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.core.losses import ROW_LOSS
@@ -93,7 +95,7 @@ def audit(
     encoder = data.table.fit(np.arange(len(data.y))[None]) if data.table is not None else None
     rows, shift, scale = _scaled(data, data, encoder)
     known = _trusted(run, trusted, data, encoder, data_dir)
-    learner = _learner(data, rows, lambda_)
+    learner = _learner(data, rows, lambda_, read_declared(OfDefense, type(method)).trains)
     if defaults.wants_penalty(choice.name) and learner.objective.reg == "none":
         LOG.info(
             "the learner has no penalty, so it can fit rows that share a column of their own exactly, and %s does "
@@ -172,8 +174,11 @@ def _trusted(run: Run, path: str, data: Dataset, encoder: Encoder | None, data_d
     return _scaled(found, data, encoder)[0]
 
 
-def _learner(data: Dataset, rows: Data, lambda_: float | None) -> Learner:
-    """Linear or logistic regression, trained until its loss on these rows has settled; an svm for sparse rows."""
+def _learner(data: Dataset, rows: Data, lambda_: float | None, trains: bool) -> Learner:
+    """Linear or logistic regression, trained until its loss on these rows has settled; an svm for sparse rows.
+
+    trains: whether the defense trains it; otherwise its rate is not looked for.
+    """
     if lambda_ is not None and not (lambda_ >= 0 and math.isfinite(lambda_)):
         raise PoisonError(f"--lambda {lambda_} is not a coefficient: give a number of at least 0")
     value = lambda_ or 0.0
@@ -193,8 +198,10 @@ def _learner(data: Dataset, rows: Data, lambda_: float | None) -> Learner:
     model = description.build(Choice("linear" if data.task == "real" else "logistic"), "model")
     objective = Objective(model, ROW_LOSS[data.task], "l2" if value else "none", float(len(rows.y)))
     log_lambda = np.full(1, np.log(value * len(rows.y)) if value else -np.inf, np.float32)
-    found = settle(jax.random.key(0), objective, Momentum(rate=0.0, epochs=0), rows, log_lambda)
-    return Learner(objective, found.trainer, log_lambda, data.task, value if value else math.nan)
+    trainer: Any = Momentum()
+    if trains:
+        trainer = settle(jax.random.key(0), objective, Momentum(rate=0.0, epochs=0), rows, log_lambda).trainer
+    return Learner(objective, trainer, log_lambda, data.task, value if value else math.nan)
 
 
 def write_kept(found: Audited, out: str | Path) -> Path:

@@ -8,7 +8,7 @@ import poisoncli
 from poisoncli import Choice, PoisonError, Run
 from poisoncli.cli import app
 from poisoncli.reports import summary
-from poisoncli.runs import run_file
+from poisoncli.runs import audit, run_file
 
 SMALL = Run(
     dataset=Choice("digits"),
@@ -133,3 +133,14 @@ def test_sparse_rows_are_judged_too(tmp_path, monkeypatch):
         assert found.weight.sum() == 76
         assert set(found.columns()["target"]) == {"0", "8"}
     assert np.mean(np.argsort(-poisoncli.audit(Choice("digits"), "loss").score)[:4] < 4) >= 0.75
+
+
+def test_no_rate_is_looked_for_where_nothing_is_trained(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("trained")
+
+    monkeypatch.setattr(audit, "settle", refuse)
+    data = Choice("breast-cancer")
+    assert audit.audit(data, "l2").weight.mean() == pytest.approx(0.95, abs=0.01)
+    with pytest.raises(RuntimeError, match="trained"):
+        audit.audit(data, "loss")

@@ -35,7 +35,7 @@ class Alfa(SearchOptions):
     finish: ClassVar[str] = "keep"
     copies: ClassVar[bool] = True
 
-    rounds: int = option(default=10, low=1)
+    rounds: int = option(default=10, low=1, high=1000)
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""

@@ -45,9 +45,9 @@ class Influence(SearchOptions):
     relaxation: bound the expected length after rounding instead of the length before (eqs. 6-8).
     """
 
-    steps: int = option(default=100, low=1)
+    steps: int = option(default=100, low=1, high=100_000)
     rates: tuple[float, ...] = option(default=(1.0, 2.0), above=0)
-    starts: int = option(default=4, low=1)
+    starts: int = option(default=4, low=1, high=1000)
     smooth: float = SMOOTH
     copies: int = COPIES
     relaxation: bool = True
@@ -92,7 +92,7 @@ class InfluenceBasic(SearchOptions):
     rates: lengths of a step, each tried.
     """
 
-    steps: int = option(default=40, low=1)
+    steps: int = option(default=40, low=1, high=100_000)
     rates: tuple[float, ...] = option(default=(1.0,), above=0)
     smooth: float = SMOOTH
 

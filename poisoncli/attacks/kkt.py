@@ -36,7 +36,7 @@ class KKT(SearchOptions):
 
     repeats: tuple[int, ...] = REPEATS
     quantiles: tuple[float, ...] = QUANTILES
-    splits: int = option(default=7, low=1)
+    splits: int = option(default=7, low=1, high=1000)
     copies: int = COPIES
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:

@@ -26,7 +26,10 @@ BURN_IN: Any = option(
     "poison rows a clean row (the code of KSL's authors).",
 )
 POINTS: Any = option(
-    90, low=1, doc="distinct poison points with more than two classes, at most; each stands for as many rows."
+    90,
+    low=1,
+    high=10_000,
+    doc="distinct poison points with more than two classes, at most; each stands for as many rows.",
 )
 
 

@@ -86,7 +86,7 @@ class RMD:
     tolerance: Fixed = option(1e-6, above=0)
     iterations: int = option(200, low=1)
     outer: str = option("plain", choices=OUTER)
-    restarts: int = option(0, low=0)
+    restarts: int = option(0, low=0, high=1000)
     target_loss: str = option("training", choices=("training", "margin"))
     log_lambda_start: float = 0.0
     warm: bool = False
@@ -106,7 +106,7 @@ class RMD:
         trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
         problem = _with_starts(problem, self.restarts + 1)
         n = problem.train.y.shape[1]
-        work = make_schedule(problem, steps_of(trainer, n), self.outer_steps, trainer.size)
+        work = make_schedule(problem, steps_of(trainer, n), self.outer_steps, trainer.size, self.last)
         check_memory(self.hypergradient, problem)
         method = HypergradientMethod(
             *(self.hypergradient, work.store, self.last, self.tolerance, self.iterations), segments=work.segments

@@ -12,7 +12,7 @@ import numpy as np
 from poisoncli.bilevel.ascent import NORMALIZE, StageProblem
 from poisoncli.bilevel.initial_poison import copies, flipped_copies
 from poisoncli.bilevel.region import regions
-from poisoncli.bilevel.schedule import Part, make_schedule
+from poisoncli.bilevel.schedule import Part, Schedule, make_schedule
 from poisoncli.bilevel.stage import begin_stage, only_setting, stage_keys
 from poisoncli.bilevel.stealth import CleanFit, StealthyAscent, Tradeoff, fit_clean, hyperiterations, risk
 from poisoncli.core.attack import Poison, Problem
@@ -67,7 +67,7 @@ class Stealthy:
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`; where a first attack with alpha = 1 sets the scale, it is half of the work."""
-        work = make_schedule(problem, self.inner_steps, self.outer_steps)
+        work = self._schedule(problem)
         passes = [_Pass(self.alpha, False)]
         if self.normalize == "objectives" and self.alpha < 1:
             passes = [_Pass(1.0, False), _Pass(self.alpha, True)]
@@ -85,11 +85,15 @@ class Stealthy:
                     poison = state
                     yield poison
 
+    def _schedule(self, problem: Problem) -> Schedule:
+        trail = problem.train.x.shape[2] + 1
+        return make_schedule(problem, self.inner_steps, self.outer_steps, trail=trail)
+
     def _batch(
         self, key: Array, problem: Problem, poison: Poison, part: Part, one: _Pass, clean_fit: CleanFit
     ) -> Iterator[Poison]:
         """Optimize one batch, from outer step `part.first` on."""
-        work = make_schedule(problem, self.inner_steps, self.outer_steps)
+        work = self._schedule(problem)
         outer_state, slot = begin_stage(problem, poison, part)
         outer_state, batch, free = only_setting(outer_state), slot.batch, slot.free
         own, target = (

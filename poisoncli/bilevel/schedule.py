@@ -12,6 +12,7 @@ import numpy as np
 from poisoncli.core.attack import Problem
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.victim import is_linear_first
+from poisoncli.tables import memory
 
 CPU_MEMORY = 2**30  # bytes that the arrays of one group of repetitions may take, roughly
 CALL_SECONDS = 1.0  # aim for one compiled call
@@ -54,23 +55,33 @@ class Schedule(NamedTuple):
             first = 0
 
 
-def make_schedule(problem: Problem, inner_steps: int, outer_steps: int, size: int = 0) -> Schedule:
+def make_schedule(
+    problem: Problem, inner_steps: int, outer_steps: int, size: int = 0, last: int = 0, trail: int = 0
+) -> Schedule:
     """Divide the work; sizes are estimates, and the result depends on the problem and the device alone.
 
-    size: rows of a training step, 0 for all.
+    size: rows of a training step, 0 for all. last: training steps to differentiate through, 0 for all.
+    trail: numbers that are kept of each outer step, beside the loss.
+    Raises `PoisonError` where a single repetition would need more memory than there is.
     """
-    if not is_linear_first(problem.objective.model):
-        return _of_any_model(problem, inner_steps, outer_steps, size)
     counts = problem.threat.counts
     repetitions, n, m = problem.train.x.shape
+    kept = 3 * repetitions * (counts[-1] * m + len(counts) * outer_steps * (1 + trail))  # of the poison, and copies
+    if not is_linear_first(problem.objective.model):
+        _check_room(problem.train.x.dtype.itemsize * problem.settings * kept)
+        return _of_any_model(problem, inner_steps, outer_steps, size)
     layers = jax.eval_shape(lambda: problem.objective.init(jax.random.key(0), m))
     width, number = layers[0]["w"].shape[0], problem.train.x.dtype.itemsize
-    memory = _memory()
+    room = _memory()
+    differentiated = min(last or inner_steps, inner_steps)
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(layers))
+    least = 6 * n * m + differentiated * (3 * parameters + 2 * width * counts[1])
+    _check_room(number * problem.settings * (kept + least))
     store = store_products(inner_steps, n, m, width, counts[1], size)
     seen = size or n
     each = number * (6 * n * m + 2 * inner_steps * width * (m + counts[1]) + inner_steps * seen * width * store)
     each *= problem.settings
-    size = max(d for d in _divisors(repetitions) if d == 1 or d * each <= memory)
+    size = max(d for d in _divisors(repetitions) if d == 1 or d * each <= room)
     both = size * problem.settings
     seconds = inner_steps * both * seen * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
     span = max(d for d in _divisors(outer_steps) if d == 1 or d * seconds <= CALL_SECONDS)
@@ -93,6 +104,15 @@ def _of_any_model(problem: Problem, inner_steps: int, outer_steps: int, size: in
     groups = tuple(slice(r, r + 1) for r in range(len(x)))
     stages = tuple(range(0 if np.any(problem.learn) else 1, len(problem.threat.counts)))
     return Schedule(groups, stages, outer_steps, 1, False, segments)
+
+
+def _check_room(needed: int) -> None:
+    """Raise `PoisonError` where an attack needs more bytes than this device has for it."""
+    cure = "take fewer -o inner_steps, -o outer_steps or rows, or a smaller model"
+    if jax.devices()[0].platform == "cpu":
+        memory.check(needed, "the attack", cure)
+    elif needed > 4 * _memory():
+        raise PoisonError(f"the attack needs about {needed / 2**30:,.3g} GiB on the accelerator: {cure}")
 
 
 def settings_that_fit(problem: Problem, inner_steps: int) -> int:
@@ -128,7 +148,8 @@ def store_products(inner_steps: int, n: int, m: int, width: int, free: int, size
 
 
 def _divisors(number: int) -> list[int]:
-    return [d for d in range(1, number + 1) if number % d == 0]
+    low = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
+    return sorted({*low, *(number // d for d in low)})
 
 
 def _memory() -> int:

@@ -116,7 +116,7 @@ def _verdict(error: BaseException, verb: str, number: int) -> tuple[str, int]:
         return f"interrupted: {cure}", 128 + (number or signal.SIGINT)
     if isinstance(error, PoisonError):
         return str(error), 1 if isinstance(error, FailedError) else 2
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # as XLA calls it
         return "there is not enough memory: take fewer rows, columns or repetitions", 1
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot use {error.filename} ({error.strerror}): check the path", 2

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 _AGAIN = 0.1  # seconds until an interruption that got lost comes again
+PATIENCE = 5.0  # seconds that compiled code, which hears no signal, may go on after one
 
 
 class Received:
@@ -54,12 +55,44 @@ def raising() -> Iterator[Received]:
         if handler not in (signal.SIG_IGN, None):
             signal.signal(number, interrupt)
     try:
-        yield received
+        with _watched(received, numbers):
+            yield received
     finally:
         for number, handler in former.items():
             if handler is not None:
                 signal.signal(number, handler)
         sys.unraisablehook = ignored
+
+
+@contextlib.contextmanager
+def _watched(received: Received, numbers: list[int]) -> Iterator[None]:
+    """Let a second thread end the process where a signal has come, and the main thread does not hear it.
+
+    Python handles signals between two of its own instructions, and a training is one call of compiled code. While
+    that lasts the main thread writes no file.
+    """
+    if os.name != "posix":
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def watch() -> None:
+        for (number,) in iter(lambda: os.read(reader, 1), b""):
+            if number in numbers and not ended.wait(PATIENCE) and not received.number:
+                os.write(2, b"poison: interrupted in the middle of a long computation: repeat the command\n")
+                os._exit(128 + number)
+        os.close(reader)
+
+    ended = threading.Event()
+    threading.Thread(target=watch, daemon=True).start()
+    former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(former, warn_on_full_buffer=False)
+        ended.set()
+        os.close(writer)
 
 
 def check() -> None:

@@ -36,7 +36,7 @@ class Duti:
     penalty: float = option(0.1, above=0)
     confidence: float = option(100.0, above=0)
     trusted: int = option(0, low=0)
-    steps: int = option(50, low=1)
+    steps: int = option(50, low=1, high=10_000)
     told: bool = False
 
     def knows(self) -> str:

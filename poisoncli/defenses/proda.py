@@ -16,6 +16,7 @@ from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
 from poisoncli.core.victim import Objective, Trainer, predict
 from poisoncli.defenses.rejection import dense, rejected, share
+from poisoncli.tables import memory
 from poisoncli.training.descent import fit
 from poisoncli.training.layout import lay_out
 from poisoncli.training.trainers import SGD
@@ -50,6 +51,8 @@ class Proda:
         n = len(data.y)
         keep = n - rejected(n, self.fraction, self.told, clues)
         size, count = min(self.size, n), self.groups(keep / n)
+        needed = 16.0 * count * (n + size * (data.x.shape[1] + 2))
+        memory.check(needed, f"proda with {count:,} groups", "choose a smaller -o size or -o fraction")
         draw, start = jax.random.split(key)
         picked = jnp.argsort(jax.random.uniform(draw, (count, n)), axis=1)[:, :size]
         rows = Data(jnp.asarray(dense(data.x)), jnp.asarray(data.y), jnp.asarray(data.weight))

@@ -39,7 +39,7 @@ class Sever:
     wants_penalty: ClassVar[bool] = True
 
     fraction: float = option(0.4, low=0, high=1)
-    rounds: int = option(4, low=1)
+    rounds: int = option(4, low=1, high=1000)
     told: bool = False
 
     def knows(self) -> str:

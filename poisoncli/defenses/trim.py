@@ -14,6 +14,7 @@ from poisoncli.core.defense import Clues, Learner, Verdict
 from poisoncli.core.method import method, option
 from poisoncli.core.victim import Objective, Trainer, predict
 from poisoncli.defenses.rejection import canonical_order, rejected, share
+from poisoncli.tables import memory
 from poisoncli.training.descent import fit
 from poisoncli.training.layout import lay_out
 
@@ -34,8 +35,8 @@ class Trim:
     usual_for: ClassVar[tuple[Task, ...]] = ("real",)
 
     fraction: float = option(0.4, low=0, high=1)
-    starts: int = option(4, low=1)
-    rounds: int = option(50, low=1)
+    starts: int = option(4, low=1, high=1000)
+    rounds: int = option(50, low=1, high=10_000)
     told: bool = False
 
     def knows(self) -> str:
@@ -45,6 +46,7 @@ class Trim:
         """See `Defense.weigh`; the score is the row's loss under the last model."""
         n = len(data.y)
         keep = n - rejected(n, self.fraction, self.told, clues)
+        memory.check(32.0 * self.starts * n, f"trim with {self.starts:,} starts", "choose fewer -o starts")
         order = canonical_order(data.x, data.y)
         x = data.x[order] if isinstance(data.x, np.ndarray) else data.x[order].toarray()
         ordered = Data(jnp.asarray(x), jnp.asarray(data.y[order]), jnp.asarray(data.weight[order]))

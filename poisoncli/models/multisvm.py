@@ -35,10 +35,10 @@ class MultiSVM:
     penalized_with: ClassVar[Mapping[str, Any]] = {"passes": 0}
     settings: ClassVar[Mapping[str, Any]] = {"lambda": None}  # it regularizes by stopping early
 
-    passes: int = option(3, low=0)
+    passes: int = option(3, low=0, high=10_000)
     rate: float = option(0.02, above=0)
     batch: int = option(20, low=1)
-    steps: int = option(1000, low=0)
+    steps: int = option(1000, low=0, high=1_000_000)
 
     loss: ClassVar[str] = "hinge"
     bias: ClassVar[str] = "penalized"

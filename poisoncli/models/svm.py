@@ -33,8 +33,8 @@ class SVM:
 
     loss: str = option("hinge", choices=LOSSES)
     bias: str = option("free", choices=BIASES)
-    passes: int = option(0, low=0)
-    draws: int = option(10, low=1)
+    passes: int = option(0, low=0, high=10_000)
+    draws: int = option(10, low=1, high=1000)
 
     def init(self, key: Array, m: int, outputs: int = 1) -> Params:
         return zeros(m, outputs)

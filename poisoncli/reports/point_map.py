@@ -48,10 +48,12 @@ def draw(content: RunFile, data_dir: str | None = None, side: int = SIDE) -> Map
     Raises `PoisonError` unless the run has two features, classes, one lambda and a bounded domain.
     """
     prepared = restore(content, data_dir)
-    low, high = (np.broadcast_to(np.asarray(end, float), 2) for end in (prepared.low, prepared.high))
-    two_features = content.poison.x.shape[2] == 2 and prepared.task == "binary"
-    if not (two_features and np.all(np.isfinite([low, high]))) or prepared.run.per_layer:
+    m = content.poison.x.shape[2]
+    ends = [np.asarray(end, float) for end in (prepared.low, prepared.high)]
+    bounded = m == 2 and prepared.task == "binary" and all(np.all(np.isfinite(end)) for end in ends)
+    if not bounded or prepared.run.per_layer:
         raise PoisonError("a map needs two features with bounds, two classes and one lambda, such as gaussians has")
+    low, high = (np.broadcast_to(end, m) for end in ends)
     stage = len(content.poison.counts) - 1
     moved = content.poison.replaced[0, content.poison.counts[stage] - 1]
     whole, _, _ = poisoned(prepared.split.train, content.poison, stage)

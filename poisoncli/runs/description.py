@@ -7,7 +7,6 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from poisoncli.attacks import ATTACKS
@@ -17,7 +16,8 @@ from poisoncli.datasets import DATASETS
 from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
 from poisoncli.runs import defaults, plugins
-from poisoncli.runs.options import read_value
+from poisoncli.runs.options import LARGEST, read_value
+from poisoncli.tables.text import read_text
 from poisoncli.training.trainers import TRAINERS
 
 TABLES: dict[str, dict[str, type]] = {
@@ -199,17 +199,21 @@ def _check(run: Run) -> None:
     if not 0 <= run.seed < 2**32:  # JAX cuts longer seeds
         raise PoisonError(f"--seed {run.seed} is outside [0, 2^32): give a whole number of at most 4294967295")
     for name in ("n_train", "n_val", "n_test"):
-        if getattr(run, name) < 0:
-            flag = name.replace("_", "-")
-            raise PoisonError(f"--{flag} {getattr(run, name)} is negative: ask for at least one row")
+        flag, asked = name.replace("_", "-"), getattr(run, name)
+        if asked < 0:
+            raise PoisonError(f"--{flag} {asked} is negative: ask for at least one row")
+        if asked > LARGEST:
+            raise PoisonError(f"--{flag} {asked} is more than {LARGEST}: ask for fewer rows")
     _check_limits(run)
 
 
 def _check_limits(run: Run) -> None:
     """Raise `PoisonError` where the attack cannot keep to limits on its rows."""
     told, name = defaults.attack(run.attack.name), run.attack.name
-    if run.columns_changed < 0:
-        raise PoisonError(f"--columns-changed {run.columns_changed} is negative: give a number of columns")
+    if not 0 <= run.columns_changed <= LARGEST:
+        raise PoisonError(
+            f"--columns-changed {run.columns_changed} is outside [0, {LARGEST}]: give a number of columns"
+        )
     relative = [f"--{field.replace('_', '-')}" for field in RELATIVE if getattr(run, field)]
     if relative and not told.has_origin:
         able = " or ".join(one for one in ATTACKS if defaults.attack(one).has_origin)
@@ -371,7 +375,7 @@ def same(one: str, other: str) -> bool:
 def from_toml(path: str) -> Run:
     """The run that a TOML file describes, unresolved. Raises `PoisonError` if it does not describe one."""
     try:
-        return from_mapping(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+        return from_mapping(tomllib.loads(read_text(path)))
     except OSError as error:
         raise PoisonError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

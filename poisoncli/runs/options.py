@@ -37,10 +37,15 @@ def read_value(what: str, made: type, name: str, value: Any) -> Any:
         within = f" in {range_of(field)}" if range_of(field) else ""
         wanted = _in_words(_hints(made)[name])
         raise PoisonError(f"{what} is {str(value)[:99]!r}: give {wanted}{within}") from None
-    if isinstance(found, int) and found > LARGEST:
-        most = first.get("ctx", {}).get("le", LARGEST)
-        raise PoisonError(f"{what} is {str(found)[:99]}: it must be at most {most}") from None
-    raise PoisonError(f"{what} is {found}: it must lie in {range_of(field)}") from None
+    whole = int in (_hints(made)[name], *get_args(_hints(made)[name]))
+    broken, said = first.get("ctx", {}), str(found)[:99]
+    beyond = isinstance(found, int) and found > LARGEST
+    if "le" in broken and (beyond or not range_of(field)):
+        raise PoisonError(f"{what} is {said}: it must be at most {broken['le']}") from None
+    if not range_of(field):
+        raise PoisonError(f"{what} is {said}: it must be at least {broken.get('ge')}") from None
+    within = range_of(field, LARGEST if whole else math.inf)
+    raise PoisonError(f"{what} is {said}: it must lie in {within}") from None
 
 
 @functools.cache
@@ -137,13 +142,13 @@ def _limits(field: dataclasses.Field) -> dict[str, Any]:
     return {name: field.metadata.get(name, usual) for name, usual in _LIMITS.items()}
 
 
-def range_of(field: dataclasses.Field) -> str:
-    """The range of a method's field, in words; empty if it has none."""
+def range_of(field: dataclasses.Field, most: float = math.inf) -> str:
+    """The range of a method's field, in words; empty if it has none. most: what a number of its type can be."""
     limits = _limits(field)
     if limits == _LIMITS:
         return ""
     if limits["choices"]:
         return ", ".join(limits["choices"])
     low = f"({limits['above']:g}" if limits["above"] > limits["low"] else f"[{limits['low']:g}"
-    high = "inf)" if limits["high"] == math.inf else f"{limits['high']:g}]"
+    high = "inf)" if limits["high"] == most == math.inf else f"{min(limits['high'], most):.10g}]"
     return f"{low}, {high}"

@@ -24,6 +24,7 @@ from poisoncli.core.victim import Exact, Objective, Trainer
 from poisoncli.runs import defaults, description, limits, plugins, say, targets
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.run_file import RunFile
+from poisoncli.tables import memory
 from poisoncli.tables.encode import Encoder, scaled, stacked
 from poisoncli.training.settle import settle
 
@@ -150,6 +151,7 @@ def _assemble(
     encoder: Encoder | None,
 ) -> Prepared:
     """The chosen rows [repetitions, n] of a data set, scaled, and what the run names."""
+    _check_memory(run, dataset, rows, encoder)
     split = Split(*(_take(dataset, rows[name], scaler, encoder) for name in _PARTS))
     domain = limits.domain_of(run, dataset, rows["train"], encoder)
     low, high = (dataset.low, dataset.high) if domain is None else (domain.low, domain.high)
@@ -176,6 +178,28 @@ def _assemble(
         target=targets.target(run, split, lambda rows: _take(dataset, rows, scaler, encoder), dataset),
         encoder=encoder,
     )
+
+
+def _check_memory(run: Run, dataset: Dataset, rows: dict[str, np.ndarray], encoder: Encoder | None) -> None:
+    """Raise `PoisonError` where the rows of all repetitions, or training on them, would need too much memory."""
+    repetitions, n = rows["train"].shape
+    count = sum(part.size for part in rows.values())
+    m = encoder.m if encoder is not None else dataset.x.shape[1]
+    each = 20.0 * m  # as they are, scaled, and rounded
+    if dataset.sparse:  # numbers and their columns; what words make of a table is not known before
+        each = 0.0 if encoder is not None else 12 * dataset.x.nnz / dataset.x.shape[0]
+    memory.check(count * each, f"{count:,} rows of {m:,} features", "ask for fewer --n-train or --reps")
+    if run.model.name not in description.MODELS:
+        return
+    model = description.build(run.model, "model")
+    if isinstance(model, Exact):
+        return
+    layers = jax.eval_shape(lambda: model.init(jax.random.key(0), m))
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(layers))
+    outputs = sum(math.prod(layer["b"].shape) for layer in layers)
+    needed = 4 * repetitions * (4 * parameters + 3 * n * outputs)  # with gradients and momentum
+    cure = "choose a smaller one, or fewer --n-train or --reps"
+    memory.check(needed, f"training model {run.model.name} of {parameters:,} parameters", cure)
 
 
 def _settled(prepared: Prepared) -> Prepared:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ from poisoncli.core.losses import TARGET_LOSSES, error_rate
 from poisoncli.core.victim import Objective, predict
 from poisoncli.runs import defaults
 from poisoncli.runs.description import Choice, Run
+from poisoncli.tables.text import read_text
 
 
 def read_rows(run: Run) -> Run:
@@ -26,7 +26,7 @@ def read_rows(run: Run) -> Run:
     if kind != "rows" or _numbers(place):
         return run
     try:
-        found = _numbers(",".join(Path(place).read_text(encoding="utf-8").split()))
+        found = _numbers(",".join(read_text(place).split()))
     except (OSError, UnicodeDecodeError):
         found = ()
     if not found:

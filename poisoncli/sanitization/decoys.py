@@ -14,6 +14,7 @@ from poisoncli.training.linear import Linear, error, margins, row_loss
 REPEATS: Any = option(
     (1, 2, 3, 5, 8, 12, 18, 25, 33),
     low=1,
+    high=1000,
     doc="how often the flipped target rows that make a decoy are added, each tried (Algorithm 3, Appendix B.2).",
 )
 QUANTILES: Any = option(

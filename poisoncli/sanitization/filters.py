@@ -21,7 +21,7 @@ SANITIZERS = ("l2", "slab", "loss", "svd", "knn")
 _FIRST = 128  # singular vectors that are tried first
 _LARGE = 10_000  # rows and columns, beyond which they are found by random projection
 REMOVE: Any = option(0.05, low=0, high=0.5)
-ROUNDS: Any = option(1, low=1)
+ROUNDS: Any = option(1, low=1, high=1000)
 
 
 def keep(scores: np.ndarray, y: Array, remove: float) -> np.ndarray:

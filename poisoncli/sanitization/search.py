@@ -22,7 +22,7 @@ from poisoncli.sanitization.filters import SANITIZERS
 
 _LARGE = 10_000  # rows, beyond which the svd defense is too slow to be asked in a search
 QUICK_FIRST = ("loss", "l2", "slab", "knn", "svd")
-COPIES: Any = option(2, low=1, doc="rows that stand for each rounded point (section 3.3).")
+COPIES: Any = option(2, low=1, high=1000, doc="rows that stand for each rounded point (section 3.3).")
 Plan = Callable[[LinearProblem], tuple[int, Any]]  # number of candidates, and what they share
 Candidate = Callable[[LinearProblem, FeasibleSet, Any, int, np.random.Generator], Rows]
 
@@ -44,7 +44,10 @@ class SearchOptions:
         default=0.9, low=0, high=1, doc="of the clean rows' scores under L2 and slab; poison keeps below it."
     )
     refits: int = option(
-        default=0, low=0, doc="how often the feasible set is fitted again, on clean rows and poison (Algorithm 1)."
+        default=0,
+        low=0,
+        high=100,
+        doc="how often the feasible set is fitted again, on clean rows and poison (Algorithm 1).",
     )
     remove: float = option(default=0.05, low=0, high=0.5, doc="share of each class that the defender drops.")
     behind: tuple[str, ...] = option(

@@ -19,6 +19,7 @@ from poisoncli.runs import description, run_file, stages
 from poisoncli.runs.description import Choice, Run
 from poisoncli.sweeps import batched, shape
 from poisoncli.tables.lock import writing
+from poisoncli.tables.text import read_text
 
 LOG = logging.getLogger(__name__)
 PRESETS = importlib.resources.files("poisoncli.sweeps") / "presets"
@@ -81,7 +82,7 @@ def preset(name: str) -> Sweep:
 def load(path: str | Path, crafted: bool = False) -> Sweep:
     """The sweep that a TOML file describes; crafted: see `parse`. Raises `PoisonError` if it describes none."""
     try:
-        return parse(Path(path).read_text(encoding="utf-8"), str(path), crafted)
+        return parse(read_text(path), str(path), crafted)
     except (OSError, UnicodeDecodeError) as error:
         raise PoisonError(f"cannot read {path}: give the TOML file of a sweep ({error})") from None
 

@@ -30,13 +30,13 @@ def limit() -> int:
     return int(wanted * 2**30)
 
 
-def check(needed: float, what: object) -> None:
-    """Raise `PoisonError` if `what`, a file, needs more bytes than the limit."""
+def check(needed: float, what: object, cure: str = "take fewer rows or columns") -> None:
+    """Raise `PoisonError` if `what`, such as a file, needs more bytes than the limit; `cure` is what to do then."""
     most = limit()
     if needed > most:
         raise PoisonError(
             f"{what} needs about {_gib(needed)} GiB of memory, and the limit is {_gib(most)} GiB, half of what is "
-            f"free: take fewer rows or columns, or raise the limit with {VARIABLE}=GIB"
+            f"free: {cure}, or raise the limit with {VARIABLE}=GIB"
         )
 
 

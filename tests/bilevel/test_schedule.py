@@ -80,10 +80,29 @@ def test_memory_of_the_device_counts(monkeypatch):
         platform = "gpu"
 
         def memory_stats(self):
-            return {"bytes_limit": 4}
+            return {"bytes_limit": size}
 
+    size = 40_000
     monkeypatch.setattr(jax, "devices", lambda: [Device()])
     assert len(make_schedule(problem(3), 10, 7).groups) == 3
+    size = 9_000  # of the 9,404 that a single repetition needs beside the poison of all
+    with pytest.raises(PoisonError, match="on the accelerator: take fewer -o inner_steps"):
+        make_schedule(problem(3), 10, 7)
+
+
+@pytest.mark.parametrize(
+    "how", [{"inner_steps": 10**9}, {"outer_steps": 10**8}, {"outer_steps": 10**6, "trail": 100}]
+)
+def test_an_attack_that_cannot_fit_is_refused(monkeypatch, how):
+    monkeypatch.setenv("POISON_MEMORY", "1")
+    make_schedule(problem(), 1000, 1000)
+    with pytest.raises(PoisonError, match=r"the attack needs about .* GiB of memory"):
+        make_schedule(problem(), **{"inner_steps": 10, "outer_steps": 10, **how})
+
+
+def test_steps_that_are_not_differentiated_through_keep_nothing(monkeypatch):
+    monkeypatch.setenv("POISON_MEMORY", "1")
+    make_schedule(problem(), 10**9, 10, last=100)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,29 @@ def test_a_signal_during_an_attack_names_the_checkpoint(tmp_path, number):
     assert run_file.read(tmp_path / "run.h5.partial", unfinished=True).poison.done
 
 
+IN_COMPILED_CODE = """
+import hashlib, sys
+from poisoncli.cli import signals
+from poisoncli.cli.common import guarded
+signals.PATIENCE = 0.3
+def verb():
+    print("begun", file=sys.stderr, flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", 10**9)  # hears nothing, as a training
+guarded(verb)()
+"""
+
+
+@pytest.mark.parametrize("number", STATUS, ids=lambda number: signal.Signals(number).name)
+def test_compiled_code_that_hears_no_signal_is_ended(number):
+    command = [sys.executable, "-c", IN_COMPILED_CODE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "begun\n"
+        process.send_signal(number)
+        said = one_sentence(process, number)
+    assert said == "poison: interrupted in the middle of a long computation: repeat the command\n"
+
+
 def test_what_is_ignored_stays_ignored(tmp_path):
     code = (
         "import os, signal, sys\nfrom poisoncli.__main__ import main\n"

@@ -2,8 +2,10 @@
 
 import jax
 import numpy as np
+import pytest
 from planes import NOBODY, learner, plane, weighted_line
 
+from poisoncli.core.errors import PoisonError
 from poisoncli.defenses.proda import Proda
 
 
@@ -30,3 +32,9 @@ def test_a_group_on_which_the_steps_are_too_long_takes_shorter_ones():
     stretched = case.data._replace(x=case.data.x * 30)
     weight = Proda(fraction=0.2).weigh(jax.random.key(0), stretched, learner(), NOBODY).weight
     assert np.sum(weight == 0) == 24
+
+
+def test_groups_that_would_fill_the_memory_are_refused(monkeypatch):
+    monkeypatch.setenv("POISON_MEMORY", "0.001")
+    with pytest.raises(PoisonError, match=r"proda with .* groups needs about .*: choose a smaller -o size"):
+        Proda(size=100).weigh(jax.random.key(0), plane().data, learner(), NOBODY)

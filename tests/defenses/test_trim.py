@@ -78,3 +78,9 @@ def test_the_score_is_half_the_squared_residual_to_the_line_through_the_rows_kep
     assert verdict.score[verdict.weight == 0].min() >= verdict.score[verdict.weight > 0].max()
     worst = np.argsort(-verdict.score)[:12]
     assert np.mean(case.bad[worst]) > 0.9
+
+
+def test_starts_that_would_fill_the_memory_are_refused(monkeypatch):
+    monkeypatch.setenv("POISON_MEMORY", "0.001")
+    with pytest.raises(PoisonError, match=r"trim with 1,000 starts needs about .*: choose fewer -o starts"):
+        Trim(starts=1000).weigh(KEY, plane().data, learner(), NOBODY)

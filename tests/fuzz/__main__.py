@@ -16,7 +16,7 @@ from fuzz import generate, pool
 from fuzz.case import ALLOWED, MEMORY, SECONDS, Case, Outcome
 from fuzz.minimize import minimized
 from fuzz.pool import Zygote
-from fuzz.signals import Interruptions
+from fuzz.signals import Interruptions, shares
 from fuzz.templates import Templates
 
 SEEDS = Path(__file__).parent / "seeds"
@@ -47,8 +47,9 @@ def main() -> int:
         tried = generate.cases(asked.cases, asked.seed, made)
         for case, outcome, complaint in pool.run(tried, asked.workers, Path(asked.cache or place)):
             note(case, outcome, complaint)
-        for found in Interruptions(zygote, made).draw(random.Random(asked.seed), asked.signals):
-            note(*found)
+        if asked.signals:
+            for found in Interruptions(zygote, made).draw(random.Random(asked.seed), shares(asked.signals)):
+                note(*found)
         for complaint, (path, case) in wrong.items():
             if asked.minimize and not case.signal:
                 path.unlink(missing_ok=True)
@@ -63,7 +64,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
-    parser.add_argument("--signals", type=int, default=140, help="jobs that are killed or interrupted")
+    parser.add_argument("--signals", type=int, default=140, help="kills and signals that hit a job at work")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--cache", help="folder for compiled programs; by default a temporary one")
@@ -109,7 +110,7 @@ def table(rows: dict, seconds: float, cpu: float, most: int, asked: argparse.Nam
 
 def insert(path: Path, text: str) -> None:
     """Replace the section of the Markdown file, or append it."""
-    old = path.read_text(encoding="utf-8")
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
     section = f"{_BEGIN}\n## Hostile input\n\n{text}\n{_END}"
     if _BEGIN in old:
         before, rest = old.split(_BEGIN)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
+import typing
 from typing import Any
 
 from fuzz import templates
@@ -106,6 +108,22 @@ def _verbs() -> dict[str, list[tuple[str, bool]]]:
         ]
         for name, verb in found.commands.items()
     }
+
+
+def verbs_with_counts() -> list[tuple[str, str]]:
+    """Each verb with each of its options that is a whole number."""
+    import typer.main
+
+    from poisoncli.cli import app
+
+    found: Any = typer.main.get_command(app)
+    return [
+        (name, max(item.opts, key=len))
+        for name, verb in sorted(found.commands.items())
+        for hints in [typing.get_type_hints(inspect.unwrap(verb.callback))]
+        for item in verb.params
+        if int in (hints.get(item.name), *typing.get_args(hints.get(item.name)))
+    ]
 
 
 @functools.cache

@@ -135,7 +135,7 @@ def _unreadable(case: Case, folder: Path) -> str:
         name = str(path.relative_to(folder))
         if path.is_file() and name not in case.files:
             try:
-                run_file.read(path)
+                run_file.read(path, unfinished=path.suffix == ".partial")
             except PoisonError as error:
                 return f"half-written {path.suffix}: {error}"[:160]
     return ""

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 
 import hypothesis
-from fuzz import archives, arguments, configs, places, run_files, tables
+from fuzz import archives, arguments, configs, counts, places, run_files, tables
 from fuzz.case import Case
 from fuzz.templates import Templates
 from hypothesis import strategies as st
@@ -57,3 +57,4 @@ def cases(count: int, seed: int, made: Templates, few: bool = False) -> Iterator
         left = again
     if not few:
         yield from archives.cases(made)
+        yield from counts.cases(made)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +29,15 @@ attack = {name = "rmd", outer_steps = 10, inner_steps = 5}
 lambda = 0.1
 """
 VERBS = ("attack", "defend", "evaluate", "sweep")
-NAMES = ("SIGKILL", "SIGINT", "SIGTERM")
-WEIGHTS = (100, 20, 20)
+SIGNALS = {"SIGKILL": 100, "SIGINT": 20, "SIGTERM": 20}  # how often each hits
+_KINDS = {"SIGKILL": "kills", "SIGINT": "Ctrl-C"}
+_ENDS = (-signal.SIGKILL, 130, 143)  # statuses of a job that was hit
+_TRIES = 10  # for each hit
+
+
+def shares(count: int) -> dict[str, int]:
+    """`count` hits, divided as `SIGNALS` are."""
+    return {name: round(count * share / sum(SIGNALS.values())) for name, share in SIGNALS.items()}
 
 
 def jobs(made: Templates) -> list[tuple[Case, tuple[str, ...]]]:
@@ -69,26 +77,40 @@ class Interruptions:
         self._whole = [self._undisturbed(case) for case, _ in self._jobs]
 
     def _undisturbed(self, case: Case) -> tuple[float, dict[str, np.ndarray]]:
-        with tempfile.TemporaryDirectory() as place:
-            case.lay_out(Path(place))
-            assert self._zygote.run(case, Path(place)).status == 0, case  # and what is compiled is kept
-        with tempfile.TemporaryDirectory() as place:
-            case.lay_out(Path(place))
-            outcome = self._zygote.run(case, Path(place))
-            return outcome.seconds, arrays(Path(place))
+        """The shortest of some runs, of which the first compiles, and what it leaves."""
+        seconds, left = [], {}
+        for _ in range(3):
+            with tempfile.TemporaryDirectory() as place:
+                case.lay_out(Path(place))
+                outcome = self._zygote.run(case, Path(place))
+                assert outcome.status == 0, (case, outcome)
+                seconds.append(outcome.seconds)
+                left = arrays(Path(place))
+        return min(seconds), left
 
-    def draw(
-        self, rng: random.Random, count: int, weights: tuple[int, ...] = WEIGHTS
-    ) -> Iterator[tuple[Case, Outcome, str]]:
-        """Disturbed jobs with their outcomes, and what is wrong with them; weights: of the signals `NAMES`."""
-        for _ in range(count):
-            number = rng.randrange(len(self._jobs))
-            case, again = self._jobs[number]
-            seconds, whole = self._whole[number]
-            name = rng.choices(NAMES, weights)[0]
-            kind = {"SIGKILL": "kills", "SIGINT": "Ctrl-C"}.get(name, name)
-            case = dataclasses.replace(case, kind=kind, signal=name, after=rng.uniform(0.0, 1.05 * seconds))
-            yield case, *self.judge(case, again, whole)
+    def draw(self, rng: random.Random, wanted: dict[str, int]) -> Iterator[tuple[Case, Outcome, str]]:
+        """Disturbed jobs with their outcomes, and what is wrong with them, until each signal has hit so often.
+
+        The moment is uniform within the job. Where the job ended before, its length is known better, and the moment
+        is drawn again: only what was hit counts.
+        """
+        for name, count in wanted.items():
+            hits = tries = 0
+            while hits < count:
+                tries += 1
+                assert tries <= _TRIES * count, f"{name} came too late in {tries - hits} of {tries} tries"
+                number = hits % len(self._jobs)  # all of them in turn
+                case, again = self._jobs[number]
+                seconds, whole = self._whole[number]
+                moment = rng.uniform(0.0, seconds)
+                case = dataclasses.replace(case, kind=_KINDS.get(name, name), signal=name, after=moment)
+                outcome, wrong = self.judge(case, again, whole)
+                hit = outcome.status in _ENDS
+                hits += hit
+                if not hit:
+                    self._whole[number] = min(seconds, outcome.seconds), whole
+                if hit or wrong:
+                    yield case, outcome, wrong
 
     def judge(self, case: Case, again: tuple[str, ...], whole: dict[str, np.ndarray]) -> tuple[Outcome, str]:
         """Disturb, repeat, compare."""

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from fuzz import generate
+from fuzz.__main__ import insert, keep
 from fuzz.case import Case
+from fuzz.minimize import minimized
 from fuzz.pool import Zygote
-from fuzz.signals import Interruptions
+from fuzz.signals import SIGNALS, Interruptions, shares
 from fuzz.templates import Templates
 
 SEEDS = sorted((Path(__file__).parent / "seeds").glob("*.json"))
@@ -47,9 +49,42 @@ def test_a_short_part(zygote, made):
         fine(zygote, case)
 
 
-def test_a_killed_evaluation_can_be_repeated(zygote, made):
-    found = list(Interruptions(zygote, made, ("evaluate",)).draw(random.Random(0), 2, (1, 0, 0)))
-    assert [complaint for _, _, complaint in found] == ["", ""]
+def test_an_evaluation_that_is_killed_or_interrupted_can_be_repeated(zygote, made):
+    found = list(Interruptions(zygote, made, ("evaluate",)).draw(random.Random(0), dict.fromkeys(SIGNALS, 1)))
+    assert [(outcome.status, complaint) for _, outcome, complaint in found] == [(-9, ""), (130, ""), (143, "")]
+
+
+def test_hits_are_divided_as_they_are_to_be():
+    assert shares(140) == SIGNALS == {"SIGKILL": 100, "SIGINT": 20, "SIGTERM": 20}
+
+
+def test_a_planted_failure_is_made_small(zygote):
+    """What fails is a script that meets one line in one of its files; all else can go."""
+    code = (
+        "import sys\nfor name in ('a', 'b'):\n    if 'bad' in open(name).read():\n        raise ValueError('found')"
+    )
+    lines = b"".join(b"%d\n" % number for number in range(40))
+    files = {"a": lines, "b": lines + b"bad\n" + lines, "c": b"idle"}
+    case = Case("planted", ("-c", code, "--some", "words", "that", "do", "nothing"), files, "in", streams="python")
+    wrong = zygote.judge(case)[1]
+    assert wrong == "Traceback (most recent call last): ValueError: found"
+    small = minimized(zygote, case, wrong)
+    assert small.args == ("-c", code)
+    assert small.stdin == ""
+    assert set(small.files) == {"a", "b"}
+    assert len(small.files["a"]) < len(lines)
+    assert small.files["b"].count(b"\n") < 20
+    assert b"bad\n" in small.files["b"]
+    assert zygote.judge(small)[1] == wrong
+
+
+def test_a_failure_is_kept_at_once_and_the_table_made(tmp_path):
+    case = Case("kind of case", ("evaluate", "x"), {"x": b"1"})
+    path = keep(case, tmp_path / "seeds")
+    assert Case.from_json(path.read_text()) == case
+    for _ in range(2):
+        insert(tmp_path / "TABLE.md", "so many")
+    assert (tmp_path / "TABLE.md").read_text().count("so many") == 1
 
 
 @pytest.mark.parametrize(

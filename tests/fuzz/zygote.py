@@ -87,6 +87,9 @@ def _become(asked: dict[str, Any]) -> None:
     """The child: limits, folder, streams; then the command line. Does not return."""
     try:
         os.setpgid(0, 0)
+        _end_with_parent()
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # heard, also where the harness was started to ignore them
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
         os.chdir(asked["folder"])
         os.environ.update(asked["environment"])
         resource.setrlimit(resource.RLIMIT_DATA, (2 * asked["memory"], 2 * asked["memory"]))
@@ -114,6 +117,13 @@ def _become(asked: dict[str, Any]) -> None:
         os.execv(sys.executable, [sys.executable, *command])
     finally:
         os._exit(99)
+
+
+def _end_with_parent() -> None:
+    """Let no child outlive a zygote that is killed."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _command(args: list[str]) -> None:

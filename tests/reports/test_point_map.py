@@ -57,6 +57,7 @@ def test_the_preset_draws_its_figure(folder):
     "fields",
     [
         {"dataset": Choice("digits")},
+        {"dataset": Choice("breast-cancer")},  # each feature has bounds of its own
         {"dataset": Choice("gaussians"), "model": Choice("mlp"), "learn_lambda": True, "per_layer": True},
     ],
 )

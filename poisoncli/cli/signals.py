@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 _AGAIN = 0.1  # seconds until an interruption that got lost comes again
-PATIENCE = 5.0  # seconds that compiled code, which hears no signal, may go on after one
+PATIENCE = 20.0  # seconds that compiled code, which hears no signal, may go on after one
 
 
 class Received:
@@ -69,7 +71,7 @@ def _watched(received: Received, numbers: list[int]) -> Iterator[None]:
     """Let a second thread end the process where a signal has come, and the main thread does not hear it.
 
     Python handles signals between two of its own instructions, and a training is one call of compiled code. While
-    that lasts the main thread writes no file.
+    that lasts the main thread writes no file. It has `PATIENCE` to end; a second signal takes it away.
     """
     if os.name != "posix":
         yield
@@ -79,19 +81,23 @@ def _watched(received: Received, numbers: list[int]) -> Iterator[None]:
 
     def watch() -> None:
         for (number,) in iter(lambda: os.read(reader, 1), b""):
-            if number in numbers and not ended.wait(PATIENCE) and not received.number:
+            if number not in numbers:
+                continue
+            time.sleep(_AGAIN)  # which is enough to hear it, outside of compiled code
+            select.select([reader], [], [], PATIENCE)  # until a second signal, or the end of the verb
+            if not received.number and not ended:
                 os.write(2, b"poison: interrupted in the middle of a long computation: repeat the command\n")
                 os._exit(128 + number)
         os.close(reader)
 
-    ended = threading.Event()
+    ended: list[bool] = []
     threading.Thread(target=watch, daemon=True).start()
     former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield
     finally:
         signal.set_wakeup_fd(former, warn_on_full_buffer=False)
-        ended.set()
+        ended.append(True)
         os.close(writer)
 
 

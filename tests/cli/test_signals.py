@@ -93,7 +93,7 @@ IN_COMPILED_CODE = """
 import hashlib, sys
 from poisoncli.cli import signals
 from poisoncli.cli.common import guarded
-signals.PATIENCE = 0.3
+signals.PATIENCE = float(sys.argv[1])
 def verb():
     print("begun", file=sys.stderr, flush=True)
     hashlib.pbkdf2_hmac("sha256", b"x", b"y", 10**9)  # hears nothing, as a training
@@ -102,12 +102,16 @@ guarded(verb)()
 
 
 @pytest.mark.parametrize("number", STATUS, ids=lambda number: signal.Signals(number).name)
-def test_compiled_code_that_hears_no_signal_is_ended(number):
-    command = [sys.executable, "-c", IN_COMPILED_CODE]
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+def test_compiled_code_that_hears_no_signal_is_ended(number, again):
+    command = [sys.executable, "-c", IN_COMPILED_CODE, "50" if again else "0.3"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "begun\n"
         process.send_signal(number)
+        if again:
+            time.sleep(1)  # else the two are one
+            process.send_signal(number)
         said = one_sentence(process, number)
     assert said == "poison: interrupted in the middle of a long computation: repeat the command\n"
 

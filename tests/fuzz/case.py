@@ -13,6 +13,7 @@ from typing import Any
 MEMORY = 3 * 2**30  # bytes that a child may fill
 SECONDS = 60.0  # that it may take
 ALLOWED = {0, 1, 2, 3, 130, 143}
+_ENDED = "in the middle of a long computation"  # nothing is tidied then, and locks are nobody's any more
 _FORBIDDEN = (
     "Traceback (most recent call last)",
     "failed unexpectedly",
@@ -119,7 +120,7 @@ def complaint(case: Case, outcome: Outcome, folder: Path) -> str:
         return f"exit status {outcome.status}"
     if outcome.status in (1, 2) and not outcome.stderr.strip() and case.streams in ("files", "ascii", "python"):
         return "refused without a word"
-    if case.signal != "SIGKILL":
+    if case.signal != "SIGKILL" and _ENDED not in outcome.stderr:
         left = [path for ending in ("writing", "lock") for path in sorted(folder.rglob(f"*.{ending}"))]
         if left:
             return f"left {left[0].suffix} behind"

@@ -15,7 +15,7 @@ from fuzz.templates import SHORT, SIZES, Templates
 
 LARGE = (2**31 - 1, 10**6)
 BEYOND = ("100000000000000000000", "1e308", "-100000000000000000000", "inf", "nan")
-AFTER = 5.0  # seconds until the interruption
+AFTER = 4.0  # seconds until the interruption
 _SEARCH = ("--dataset", "breast-cancer", *SIZES[:6], "--fraction", "0.2", "--lambda", "0.1")
 _ATTACKS = {  # what an attack is tried on, if not on the digits
     "statp": ("--dataset", "diabetes", *SIZES),

@@ -30,13 +30,18 @@ def test_no_option_takes_a_count_beyond_all_bounds(option, value):
     assert str(error.value)[-1] not in ": "
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("counts")
+    (place / "own.csv").write_text("a,y\n1,0\n2,1\n3,0\n4,1\n")
+    poisoncli.attack(dataclasses.replace(SMALL, attack=Choice("flip")), place / "flip.h5")
+    return place
+
+
 @pytest.mark.parametrize("flag", arguments.verbs_with_counts(), ids=" ".join)
 @pytest.mark.parametrize("value", counts.BEYOND)
-def test_no_verb_takes_a_count_beyond_all_bounds(tmp_path, monkeypatch, flag, value):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "own.csv").write_text("a,y\n1,0\n2,1\n3,0\n4,1\n")
-    if flag[0] not in ("attack", "sweep"):
-        poisoncli.attack(dataclasses.replace(SMALL, attack=Choice("flip")), "flip.h5")
+def test_no_verb_takes_a_count_beyond_all_bounds(folder, monkeypatch, flag, value):
+    monkeypatch.chdir(folder)
     said = CliRunner().invoke(app, counts.flag_command(*flag, value))
     assert said.exit_code == 2, said.output
     assert "Traceback" not in said.output

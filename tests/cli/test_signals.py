@@ -108,6 +108,7 @@ def test_compiled_code_that_hears_no_signal_is_ended(number, again):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "begun\n"
+        time.sleep(1)  # until it is in there
         process.send_signal(number)
         if again:
             time.sleep(1)  # else the two are one

@@ -20,7 +20,7 @@ from poisoncli.core.domain import Domain
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.split import default_sizes, draw
-from poisoncli.core.victim import Exact, Objective, Trainer
+from poisoncli.core.victim import Exact, Objective, Trainer, is_linear_first
 from poisoncli.runs import defaults, description, limits, plugins, say, targets
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.run_file import RunFile
@@ -189,10 +189,8 @@ def _check_memory(run: Run, dataset: Dataset, rows: dict[str, np.ndarray], encod
     if dataset.sparse:  # numbers and their columns; what words make of a table is not known before
         each = 0.0 if encoder is not None else 12 * dataset.x.nnz / dataset.x.shape[0]
     memory.check(count * each, f"{count:,} rows of {m:,} features", "ask for fewer --n-train or --reps")
-    if run.model.name not in description.MODELS:
-        return
     model = description.build(run.model, "model")
-    if isinstance(model, Exact):
+    if not is_linear_first(model) or isinstance(model, Exact):
         return
     layers = jax.eval_shape(lambda: model.init(jax.random.key(0), m))
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(layers))

@@ -27,7 +27,7 @@ ROUNDS = 4
 def main() -> None:
     """Measure all and print tables.
 
-    `--quick` leaves out the long ones, `methods` all but Table II, `--regression` all but that part.
+    `--quick` leaves out the long ones, `methods` all but Table II, `--regression` and `--searches` all but these.
     """
     from benchmarks import methods
 
@@ -39,6 +39,9 @@ def main() -> None:
     if "--regression" in sys.argv:
         _regression(quick)
         return
+    if "--searches" in sys.argv:
+        _searches()
+        return
     rate = _child("matmul")["gflops"]
     print(f"a large float32 matrix product: {rate:.0f} GFLOP/s\n")
     print(f"{'one hypergradient':18} {'rival':12} {'least s':>8} {'peak MB':>8} {'x poison':>9} {'GFLOP/s':>8}")
@@ -48,6 +51,7 @@ def main() -> None:
         _compare(name, hidden, steps, rate)
     if not quick:
         _whole_attack()
+        _searches()
     _regression(quick)
     print()
     methods.main(quick)
@@ -59,6 +63,12 @@ def _regression(quick: bool) -> None:
     regression.defenses(_child)
     if not quick:
         regression.curves(_child)
+
+
+def _searches() -> None:
+    from benchmarks import searches
+
+    searches.searches(_child)
 
 
 def _compare(name: str, hidden: tuple[int, ...], steps: int, rate: float) -> None:
@@ -108,6 +118,10 @@ def child(what: str, *arguments: str) -> dict[str, Any]:
         from benchmarks import regression
 
         return getattr(regression, what)(*arguments)
+    if what == "search":
+        from benchmarks import searches
+
+        return searches.search(*arguments)
     found = _attack(arguments[0]) if what == "attack" else {"seconds": _one(what, arguments[0])}
     scale = 1 if sys.platform == "darwin" else 1024
     return {**found, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6}

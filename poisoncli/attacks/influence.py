@@ -29,6 +29,12 @@ from poisoncli.training.linear import Linear, margins
 
 CHECK = 5  # steps between two judgements of the poison on the way
 SMOOTH: Any = option(0.001, above=0, doc="temperature of the smoothed hinge (Appendix B.1).")
+NORMALIZE: Any = option(
+    "point",
+    choices=("point", "none"),
+    doc="divide the gradient of each point by its length, so that rates are the lengths of steps, or not: `none` "
+    "(Algorithm 2; give a range of -o rates, of which the best wins, Appendix B.1).",
+)
 
 
 @method
@@ -36,7 +42,7 @@ class Influence(SearchOptions):
     """Moves two points, one of each class, along the influence of their features on the target loss.
 
     Each step trains the victim, finds the inverse-Hessian-vector product of the smoothed hinge,
-    moves each point by `rate` along its normalized gradient and projects it back onto the feasible set. The points
+    moves each point by each of `rates` along its gradient and projects it back onto the feasible set. The points
     weigh inversely to the class balance. The best poison on the way wins, over all rates and starts.
 
     steps: of ascent.
@@ -49,6 +55,7 @@ class Influence(SearchOptions):
     rates: tuple[float, ...] = option(default=(1.0, 2.0), above=0)
     starts: int = option(default=4, low=1, high=1000)
     smooth: float = SMOOTH
+    normalize: str = NORMALIZE
     copies: int = COPIES
     relaxation: bool = True
 
@@ -75,7 +82,7 @@ class Influence(SearchOptions):
                 worst = damage(problem, poison, quick, best[0])
                 best = max(best, (worst, poison), key=lambda pair: pair[0])
             exact = like_clean(problem, np.repeat(x, copies, axis=0), np.repeat(SIGNS, copies))
-            gradient = influence(problem, exact, x, SIGNS, self.smooth)
+            gradient = influence(problem, exact, x, SIGNS, self.smooth, self.normalize)
             found = project(feasible, x + rate * gradient, z)
             x, z = found.x, found.multipliers
         assert best[1] is not None
@@ -95,6 +102,7 @@ class InfluenceBasic(SearchOptions):
     steps: int = option(default=40, low=1, high=100_000)
     rates: tuple[float, ...] = option(default=(1.0,), above=0)
     smooth: float = SMOOTH
+    normalize: str = NORMALIZE
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
@@ -110,7 +118,7 @@ class InfluenceBasic(SearchOptions):
         each = feasible.pick((y > 0).astype(int))
         x, z = dense_rows(problem, rows), None
         for _ in range(self.steps):
-            gradient = influence(problem, like_clean(problem, x, y), x, y, self.smooth)
+            gradient = influence(problem, like_clean(problem, x, y), x, y, self.smooth, self.normalize)
             found = project(each, x + self.rates[number] * gradient, z)
             x, z = found.x, found.multipliers
         return rounded_poison(problem, x, y, [1] * len(y), 1, rng)
@@ -140,8 +148,10 @@ def dense_rows(problem: LinearProblem, rows: np.ndarray) -> np.ndarray:
     return np.asarray(x.toarray() if hasattr(x, "toarray") else x, float)
 
 
-def influence(problem: LinearProblem, poison: Rows, x: np.ndarray, y: np.ndarray, smooth: float) -> np.ndarray:
-    """The gradient of the target loss by points x [p, d] with labels y [p], each scaled to length 1 (eq. 10)."""
+def influence(
+    problem: LinearProblem, poison: Rows, x: np.ndarray, y: np.ndarray, smooth: float, normalize: str = "point"
+) -> np.ndarray:
+    """The gradient of the target loss by points x [p, d] with labels y [p] (eq. 10), scaled as `normalize` says."""
     seen = stack(problem.clean, poison)
     theta = problem.train(seen)
     push, by_bias = _gradient(problem.target, theta, smooth)
@@ -150,6 +160,8 @@ def influence(problem: LinearProblem, poison: Rows, x: np.ndarray, y: np.ndarray
     slope = _sigmoid((1 - margin) / smooth)
     bend = slope * (1 - slope) / smooth
     gradient = (slope * y)[:, None] * w - (bend * (x @ w + b))[:, None] * theta.w
+    if normalize == "none":
+        return gradient
     return gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-300)
 
 

@@ -14,7 +14,15 @@ import numpy as np
 
 from poisoncli.bilevel.ascent import NORMALIZE, Ascent, OuterState, StageProblem, Step, hyperiterations
 from poisoncli.bilevel.hypergradient import NAMES, HypergradientMethod
-from poisoncli.bilevel.initial_poison import flipped_copies, other_class
+from poisoncli.bilevel.initial_poison import (
+    as_added,
+    filled,
+    flipped_copies,
+    flipped_validation,
+    other_class,
+    room,
+    with_room,
+)
 from poisoncli.bilevel.outer_rules import OUTER, REMEMBERED
 from poisoncli.bilevel.region import regions
 from poisoncli.bilevel.schedule import Part, check_memory, make_schedule, settings_that_fit
@@ -24,7 +32,7 @@ from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.method import Fixed, method, option
 from poisoncli.core.random import generator
 from poisoncli.core.victim import Trainer
-from poisoncli.training.trainers import steps_of
+from poisoncli.training.trainers import TRAINERS, steps_of, surrogate
 
 
 @method
@@ -41,7 +49,12 @@ class RMD:
     settles; `constant`: it does not, as in the paper, and log_lambda ends where the last step leaves it.
     inner_steps: training steps that are differentiated through (T); 0 means as many as the victim takes.
     inner_rate: step size of these training steps, at most 100 (eta); 0 means that of the victim.
+    inner_trainer: the trainer of these steps: `sgd`, `momentum` or `adam`, or the `victim`'s own.
+    inner_size: rows of a mini-batch in these steps; 0 means all rows (RCH Appendix C.2), -1 as many as the victim.
     batch: points optimized together, at most; 0 means 7 % of the training rows.
+    place: points `replace` training rows, whose flipped copies they start as (HLP III-C), or are added (`append`)
+    and start as flipped copies of validation rows (HLP Appendix A).
+    start_class: class of the rows that the points are copies of, 0 or 1; -1 means either.
     normalize: divide the hypergradient by the L2 norm of each `point` or of the `batch`, or not: `none`.
     hypergradient: `reverse`, `forward`, `cg` or `exact` (HLP Table II); the last two want a converged training.
     last: differentiate through the last so many training steps only (`reverse`); 0 means all.
@@ -70,7 +83,13 @@ class RMD:
     tuned: ClassVar[tuple[str, ...]] = (
         *("outer_steps", "outer_rate", "inner_steps", "inner_rate", "batch", "log_lambda_max"),
     )
-    in_label: ClassVar[Mapping[str, Any]] = {"normalize": "point", "poison_label": "other"}
+    in_label: ClassVar[Mapping[str, Any]] = {
+        "normalize": "point",
+        "inner_trainer": "victim",
+        "inner_size": -1,
+        "place": "replace",
+        "poison_label": "other",
+    }
     before: ClassVar[Mapping[str, Any]] = {"lambda_schedule": "constant"}
 
     outer_steps: int = option(140, low=1)
@@ -79,7 +98,11 @@ class RMD:
     lambda_schedule: str = option("linear", choices=("linear", "constant"))
     inner_steps: int = option(140, low=0)
     inner_rate: float = option(0.1, low=0, high=100)
+    inner_trainer: str = option("victim", choices=("victim", *TRAINERS))
+    inner_size: int = option(-1, low=-1)
     batch: int = option(0, low=0)
+    place: str = option("replace", choices=("replace", "append"))
+    start_class: int = option(-1, low=-1, high=1)
     normalize: str = option("point", choices=NORMALIZE)
     hypergradient: str = option("reverse", choices=NAMES)
     last: int = option(0, low=0)
@@ -102,9 +125,11 @@ class RMD:
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`; stage 0 learns lambda on the clean rows, stage s adds the s-th batch."""
-        inner = {"rate": self.inner_rate, "epochs": self.inner_steps}
-        trainer = dataclasses.replace(problem.trainer, **inner)  # type: ignore[type-var]
+        trainer = surrogate(problem.trainer, self.inner_trainer, self.inner_rate, self.inner_steps, self.inner_size)
         problem = _with_starts(problem, self.restarts + 1)
+        if self.place == "append":
+            problem = with_room(problem)
+            resume = resume._replace(replaced=room(problem)) if resume else None
         n = problem.train.y.shape[1]
         work = make_schedule(problem, steps_of(trainer, n), self.outer_steps, trainer.size, self.last)
         check_memory(self.hypergradient, problem)
@@ -116,7 +141,8 @@ class RMD:
         for part in work.parts(poison.done):
             if part.first == 0:
                 poison = self._begun(jax.random.fold_in(key, 2), problem, poison, part)
-            outer_state, slot = begin_stage(problem, poison, part)
+            there = problem if self.place == "replace" else filled(problem, poison.counts[part.stage])
+            outer_state, slot = begin_stage(there, poison, part)
             outer_state = outer_state._replace(memory=self._memory(problem, poison, part, slot))
             region = regions(problem, poison, part.group, slot.batch)
             stage_problem = dataclasses.replace(_stage_problem(problem, trainer, part, slot.free), region=region)
@@ -130,7 +156,8 @@ class RMD:
                 self._check(residual)
                 if t + work.span == self.outer_steps:
                     poison = self._best(poison, slot, part.stage)
-                yield poison if poison.done < poison.total else _first_starts(poison, self.restarts + 1)
+                found = poison if poison.done < poison.total else _first_starts(poison, self.restarts + 1)
+                yield found if self.place == "replace" else as_added(found)
 
     def _check(self, residual: Array) -> None:
         """Warn where conjugate gradients stopped early."""
@@ -143,7 +170,10 @@ class RMD:
             )
 
     def _start(self, key: Array, problem: Problem) -> Poison:
-        poison = flipped_copies(key, problem, self.outer_steps)
+        if self.place == "append":
+            poison = flipped_validation(key, problem, _seen(problem), self.outer_steps, self.start_class)
+        else:
+            poison = flipped_copies(key, problem, self.outer_steps, self.start_class)
         learn = np.tile(problem.learn, problem.train.y.shape[0])
         poison.log_lambda[learn] = self.log_lambda_start
         x, y = (np.repeat(leaf, problem.settings, axis=0) for leaf in (poison.x, poison.y))
@@ -192,7 +222,7 @@ class RMD:
         return jnp.zeros((*slot.entries.shape, REMEMBERED[self.outer], numbers), problem.train.x.dtype)
 
     def _bound(self, problem: Problem) -> float:
-        return float(np.log(problem.train.y.shape[1])) if np.isinf(self.log_lambda_max) else self.log_lambda_max
+        return float(np.log(problem.objective.n_train)) if np.isinf(self.log_lambda_max) else self.log_lambda_max
 
     def _step(self, problem: Problem, stage: int, slot: StageSlot) -> Step:
         x_rate = self.outer_rate if stage > 0 else 0.0

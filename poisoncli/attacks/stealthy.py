@@ -13,8 +13,8 @@ from poisoncli.bilevel.ascent import NORMALIZE, StageProblem
 from poisoncli.bilevel.initial_poison import copies, flipped_copies
 from poisoncli.bilevel.region import regions
 from poisoncli.bilevel.schedule import Part, Schedule, make_schedule
-from poisoncli.bilevel.stage import begin_stage, only_setting, stage_keys
-from poisoncli.bilevel.stealth import CleanFit, StealthyAscent, Tradeoff, fit_clean, hyperiterations, risk
+from poisoncli.bilevel.stage import begin_stage, only_setting, poisoned_before, stage_keys
+from poisoncli.bilevel.stealth import CleanFit, StealthyAscent, Tradeoff, damage, fit_clean, hyperiterations, risk
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Task
 from poisoncli.core.method import method, option
@@ -99,14 +99,19 @@ class Stealthy:
         own, target = (
             jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), whole) for whole in (clean_fit, problem.target)
         )
-        tradeoff = self._tradeoff(problem, poison, part, one)
         keys = stage_keys(jax.random.fold_in(key, 1), part)
-        region = regions(problem, poison, part.group, batch)
         trainer = SGD(self.inner_rate, self.inner_steps)
+        if one.relative and part.first == 0:  # what `poison.scales` remembers afterwards
+            before = poisoned_before(problem, poison, part)
+            reference = damage(keys, problem.objective, trainer, before, outer_state.log_lambda, target)
+            poison = poison._replace(scales=poison.scales.copy())
+            poison.scales[part.group, part.stage, 0] = reference
+        tradeoff = self._tradeoff(problem, poison, part, one)
+        region = regions(problem, poison, part.group, batch)
         stage_problem = StageProblem(problem.objective, trainer, target, free, region=region)
-        ascent = StealthyAscent(self.gradient, one.relative, work.store, work.span)
+        ascent = StealthyAscent(self.gradient, work.store, work.span)
         for t in range(part.first, self.outer_steps, work.span):
-            outer_state, tradeoff, loss, trail = hyperiterations(
+            outer_state, loss, trail = hyperiterations(
                 keys, stage_problem, outer_state, own, tradeoff, jnp.asarray(t), ascent=ascent
             )
             x, y = outer_state.rows.blocks[-1].x[:, -free:], outer_state.rows.y[:, -free:]
@@ -117,9 +122,7 @@ class Stealthy:
             poison.x[part.group, batch], poison.y[part.group, batch] = x, y
             poison.loss[part.group, part.stage, t : t + work.span] = loss
             poison.trail[part.group, part.stage, t : t + work.span] = trail
-            if one.relative:
-                poison.scales[part.group, part.stage, 0] = tradeoff.damage_ref
-            elif t + work.span == self.outer_steps:
+            if not one.relative and t + work.span == self.outer_steps:
                 risks = jax.vmap(lambda b, x, y: risk(problem.objective, b, x, y))(own, x, y)
                 poison.scales[part.group, part.stage, 1] = risks
             poison = poison._replace(done=poison.done + work.span)

@@ -18,14 +18,16 @@ _LABELS_KEY = 2**31 - 1  # what the key is folded with; repetitions take 0, 1, .
 LABELS = ("other", "nearest", "least-likely")  # of poison among more than two classes, see `Problem`
 
 
-def copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
-    """Rows drawn without replacement, as they are (SPR Appendix C, `initDp`).
+def copies(key: Array, problem: Problem, outer_steps: int, start_class: int = -1) -> Poison:
+    """Rows drawn without replacement, of one class or of either (-1), as they are (SPR Appendix C, `initDp`).
 
     Returns a `Poison` with none of its steps done and room for `outer_steps` target losses a stage.
     """
     x, y = np.asarray(problem.train.x), np.asarray(problem.train.y)
     counts = np.asarray(problem.threat.counts)
-    index = np.stack([_drawn(jax.random.fold_in(key, r), problem, one, counts[-1]) for r, one in enumerate(y)])
+    index = np.stack(
+        [_drawn(jax.random.fold_in(key, r), problem, one, counts[-1], start_class) for r, one in enumerate(y)]
+    )
     stages = len(counts)
     return Poison(
         x=np.take_along_axis(x, index[:, :, None], axis=1),
@@ -39,8 +41,11 @@ def copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
     )
 
 
-def _drawn(key: Array, problem: Problem, y: np.ndarray, count: int) -> np.ndarray:
-    """`count` rows of those with targets y [n], none of the class that all poison has."""
+def _drawn(key: Array, problem: Problem, y: np.ndarray, count: int, start_class: int = -1) -> np.ndarray:
+    """`count` rows of those with targets y [n], none of the class that all poison has.
+
+    start_class: the class that they are of; -1 for any.
+    """
     order = generator(key).permutation(len(y))
     if isinstance(problem.poison_label, int):
         order = order[y[order] != problem.poison_label]
@@ -49,12 +54,70 @@ def _drawn(key: Array, problem: Problem, y: np.ndarray, count: int) -> np.ndarra
                 f"{count} rows would be poisoned, but only {len(order)} are not of the class that poison shall "
                 "have: lower --fraction, or name another --poison-label"
             )
+    order = order if start_class < 0 else order[y[order] == start_class]
+    if len(order) < count:
+        raise PoisonError(
+            f"{count} points cannot start as copies of {len(order)} rows: choose a smaller --fraction, or leave "
+            "out -o start_class"
+        )
     return order[:count]
 
 
-def flipped_copies(key: Array, problem: Problem, outer_steps: int) -> Poison:
-    """`copies` with another label (HLP III-C), or with real targets at the bound farther from them."""
+def flipped_validation(key: Array, problem: Problem, rows: Data, outer_steps: int, start_class: int) -> Poison:
+    """Points that are added, copies of `rows` with the other label (HLP Appendix A); see `with_room`."""
+    if problem.objective.outputs > 1:
+        raise PoisonError(
+            "-o place=append is for two classes: use -o place=replace, or pick two with --classes a,b"
+        )
+    if problem.threat.domain is not None:
+        raise PoisonError("-o place=append has no clean row that limits on columns are about: use -o place=replace")
+    x, y = np.asarray(rows.x), np.asarray(rows.y)
     poison = copies(key, problem, outer_steps)
+    index = np.stack(
+        [
+            _drawn(jax.random.fold_in(key, r), problem, one, poison.counts[-1], start_class)
+            for r, one in enumerate(y)
+        ]
+    )
+    return poison._replace(
+        x=np.take_along_axis(x, index[:, :, None], axis=1),
+        y=1 - np.take_along_axis(y, index, axis=1),
+        replaced=room(problem),
+    )
+
+
+def with_room(problem: Problem) -> Problem:
+    """`problem` with training rows of weight 0 behind the others, one for each point that is to be added."""
+    points = problem.threat.counts[-1]
+
+    def wider(leaf: np.ndarray) -> np.ndarray:
+        return np.pad(leaf, ((0, 0), (0, points), *((0, 0),) * (leaf.ndim - 2)))
+
+    return problem._replace(train=Data(*(wider(np.asarray(leaf)) for leaf in problem.train)))
+
+
+def filled(problem: Problem, count: int) -> Problem:
+    """`with_room` of a problem where the first `count` points are there."""
+    weight = np.array(problem.train.weight)
+    weight[:, room(problem)[0, :count]] = 1
+    return problem._replace(train=problem.train._replace(weight=weight))
+
+
+def room(problem: Problem) -> np.ndarray:
+    """The rows of `with_room` that points take [repetitions, points]."""
+    repetitions, n = problem.train.y.shape
+    points = problem.threat.counts[-1]
+    return np.tile(np.arange(n - points, n), (repetitions, 1))
+
+
+def as_added(poison: Poison) -> Poison:
+    """`poison` for the rows without that room: it replaces none."""
+    return poison._replace(replaced=np.full_like(poison.replaced, -1))
+
+
+def flipped_copies(key: Array, problem: Problem, outer_steps: int, start_class: int = -1) -> Poison:
+    """`copies` with another label (HLP III-C), or with real targets at the bound farther from them."""
+    poison = copies(key, problem, outer_steps, start_class)
     if problem.task == "real":
         return poison._replace(y=opposite(poison.y, problem))
     if problem.objective.outputs == 1:

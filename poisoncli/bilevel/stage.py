@@ -11,7 +11,7 @@ import numpy as np
 from poisoncli.bilevel.ascent import OuterState
 from poisoncli.bilevel.schedule import Part
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array
+from poisoncli.core.data import Array, Data
 from poisoncli.core.victim import Block, Rows
 from poisoncli.training.layout import compress
 
@@ -65,6 +65,15 @@ def begin_stage(problem: Problem, poison: Poison, part: Part) -> tuple[OuterStat
         jnp.asarray(_for_each(weights, len(settings))),
     )
     return OuterState(rows, jnp.asarray(poison.log_lambda[entries, part.stage])), slot
+
+
+def poisoned_before(problem: Problem, poison: Poison, part: Part) -> Data:
+    """The training rows [repetitions, n, ...] with the poison of the earlier stages, for one setting."""
+    x, y, weight = (np.array(leaf)[part.group] for leaf in problem.train)
+    finished = slice(0, int(poison.counts[part.stage - 1]))
+    places = (np.arange(len(x))[:, None], poison.replaced[part.group, finished])
+    x[places], y[places] = poison.x[part.group, finished], poison.y[part.group, finished]
+    return Data(x, y, weight)
 
 
 def _for_each(values: np.ndarray, settings: int) -> np.ndarray:

@@ -27,8 +27,7 @@ class CleanFit(NamedTuple):
 class Tradeoff(NamedTuple):
     """What a hyperiteration climbs: alpha * damage / damage_ref - (1 - alpha) * risk / risk_ref (SPR eq. 4).
 
-    alpha: in [0, 1]; risk_ref: positive; damage_ref: NaN before the first hyperiteration of a batch, whose
-    damage it becomes where `relative` is set (SPR Algorithm 2, line 8).
+    alpha: in [0, 1]; damage_ref: positive, see `damage`; risk_ref: positive.
     rate: step size gamma; low, high [m] and y_low, y_high: the box.
     """
 
@@ -46,12 +45,11 @@ class Tradeoff(NamedTuple):
 class StealthyAscent:
     """How hyperiterations are computed; each is compiled on its own.
 
-    gradient: how it is normalized, see `ascent.direction`. relative: see `Tradeoff`. store: see
-    `hypergradient.reverse`. count: how many there are.
+    gradient: how it is normalized, see `ascent.direction`. store: see `hypergradient.reverse`. count: how many
+    there are.
     """
 
     gradient: str
-    relative: bool
     store: bool
     count: int
 
@@ -73,6 +71,22 @@ def fit_clean(keys: Array, objective: Objective, trainer: Trainer, train: Data, 
     return jax.vmap(one)(keys, train, log_lambda)
 
 
+@jax.jit
+def damage(
+    keys: Array, objective: Objective, trainer: Trainer, train: Data, log_lambda: Array, target: Data
+) -> Array:
+    """Target loss of a model trained on `train`, for each repetition [repetitions] (SPR Algorithm 2, lines 3-8).
+
+    On the rows before a batch, finished batches in them, it is L_ref: what that batch's damage is divided by.
+    """
+
+    def one(key: Array, train: Data, log_lambda: Array, target: Data) -> Array:
+        start = objective.init(key, train.x.shape[1], train.x.dtype)
+        return objective.clean_loss(fit(objective, trainer, start, log_lambda, lay_out(train)), target)
+
+    return jax.vmap(one)(keys, train, log_lambda, target)
+
+
 def risk(objective: Objective, clean_fit: CleanFit, x: Array, y: Array) -> Array:
     """Detectability risk of the points x [k, m], y [k]: the product of two mean losses (SPR eq. 5).
 
@@ -92,14 +106,10 @@ def _climb(
     clean_fit: CleanFit,
     tradeoff: Tradeoff,
     ascent: StealthyAscent,
-) -> tuple[OuterState, Tradeoff, Array, Array]:
+) -> tuple[OuterState, Array, Array]:
     rows = outer_state.rows
     x, y = free_rows(rows, problem.free), rows.y[-problem.free :]
     found = reverse(problem.at(key, outer_state), ascent.store, with_y=True)
-    if ascent.relative:
-        tradeoff = tradeoff._replace(
-            damage_ref=jnp.where(jnp.isnan(tradeoff.damage_ref), found.loss, tradeoff.damage_ref)
-        )
     risk_x, risk_y = jax.grad(lambda x, y: risk(problem.objective, clean_fit, x, y), argnums=(0, 1))(x, y)
     up, down = tradeoff.alpha / tradeoff.damage_ref, (1 - tradeoff.alpha) / tradeoff.risk_ref
     by_x, by_y = up * found.x - down * risk_x, up * found.y - down * risk_y
@@ -112,7 +122,7 @@ def _climb(
     y = jnp.clip(y + moved[:, -1], tradeoff.y_low, tradeoff.y_high)
     rows = replace_free(rows, x)
     rows = rows._replace(y=rows.y.at[-problem.free :].set(y))
-    return outer_state._replace(rows=rows), tradeoff, found.loss, place
+    return outer_state._replace(rows=rows), found.loss, place
 
 
 @functools.partial(jax.jit, static_argnames="ascent")
@@ -125,31 +135,26 @@ def hyperiterations(
     first: Array,
     *,
     ascent: StealthyAscent,
-) -> tuple[OuterState, Tradeoff, Array, Array]:
+) -> tuple[OuterState, Array, Array]:
     """`ascent.count` hyperiterations, numbers `first` ... for each repetition; see `ascent.hyperiterations`.
 
-    clean_fit, tradeoff: arrays with a leading repetition axis. Returns the new state, the tradeoff with its
-    reference, and before each step the target loss [repetitions, count] and the first free row
-    [repetitions, count, m + 1].
+    clean_fit, tradeoff: arrays with a leading repetition axis. Returns the new state, and before each step the
+    target loss [repetitions, count] and the first free row [repetitions, count, m + 1].
     """
 
     def one(
         key: Array, problem: StageProblem, outer_state: OuterState, clean_fit: CleanFit, tradeoff: Tradeoff
-    ) -> tuple[OuterState, Tradeoff, Array, Array]:
-        def body(
-            state: tuple[OuterState, Tradeoff], t: Array
-        ) -> tuple[tuple[OuterState, Tradeoff], tuple[Array, Array]]:
+    ) -> tuple[OuterState, Array, Array]:
+        def body(outer_state: OuterState, t: Array) -> tuple[OuterState, tuple[Array, Array]]:
             at = jax.random.fold_in(key, t)
-            outer_state, tradeoff, loss, place = _climb(at, problem, state[0], clean_fit, state[1], ascent)
-            return (outer_state, tradeoff), (loss, place)
+            outer_state, loss, place = _climb(at, problem, outer_state, clean_fit, tradeoff, ascent)
+            return outer_state, (loss, place)
 
-        (outer_state, tradeoff), (losses, trail) = jax.lax.scan(
-            body, (outer_state, tradeoff), first + jnp.arange(ascent.count)
-        )
-        return outer_state, tradeoff, losses, trail
+        outer_state, (losses, trail) = jax.lax.scan(body, outer_state, first + jnp.arange(ascent.count))
+        return outer_state, losses, trail
 
     axes = OuterState(repetition_axes(outer_state.rows), 0)  # type: ignore[arg-type]
-    return jax.vmap(one, in_axes=(0, problem.axes(), axes, 0, 0), out_axes=(axes, 0, 0, 0))(
+    return jax.vmap(one, in_axes=(0, problem.axes(), axes, 0, 0), out_axes=(axes, 0, 0))(
         keys, problem, outer_state, clean_fit, tradeoff
     )
 

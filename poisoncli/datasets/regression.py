@@ -79,10 +79,11 @@ class _Filed:
     file: ClassVar[str]
     target: ClassVar[int] = 0
     class_names: ClassVar[tuple[str, ...]] = ()
+    origin: ClassVar[str] = ""  # where the file is to be had, if that needs saying
 
     def load(self, data_dir: str | None = None) -> Dataset:
         """All rows. Raises `PoisonError` if the file is missing or damaged."""
-        path = _find(self.file, data_dir)
+        path = _find(self.file, data_dir, self.origin)
         values = (_read_npy if path.suffix == ".npy" else _read_csv)(path)
         shape = values.shape
         if len(shape) != 2 or shape[1] != self.features + 1 or self.rows not in (None, shape[0]):
@@ -192,6 +193,10 @@ class Loan(_Filed):
     rows: ClassVar[int | None] = None
     features: ClassVar[int] = 88
     file: ClassVar[str] = "loan/loan-processed.csv"
+    origin: ClassVar[str] = (
+        "it came with the code of Jagielski et al. 2018, github.com/jagielski/manip-ml, which does not hold it any "
+        "more: ask its authors"
+    )
 
 
 def _real(x: np.ndarray, y: np.ndarray) -> Dataset:
@@ -200,12 +205,12 @@ def _real(x: np.ndarray, y: np.ndarray) -> Dataset:
     return Dataset(x, y, x.min(0), x.max(0), "real", fingerprint(x, y))
 
 
-def _find(name: str, data_dir: str | None) -> Path:
+def _find(name: str, data_dir: str | None, origin: str = "") -> Path:
     path = locate.find(name, data_dir)
     if path is None:
         raise MissingDataError(
             f"{Path(name).name} was not found: put it into {locate.place(name, data_dir).parent}, or name the "
-            f"folder that holds {name} with --data-dir or POISON_DATA_DIR"
+            f"folder that holds {name} with --data-dir or POISON_DATA_DIR{origin and f' ({origin})'}"
         )
     return path
 

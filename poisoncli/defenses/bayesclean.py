@@ -17,12 +17,13 @@ class BayesClean:
     """Accepts rows near the predictive mean (I1), flags those farther out (I2) and rejects the rest (I3).
 
     With the `printed` rule row i is in I1 if |y_i| <= |mu_i + c1 sigma_i| (Algorithm 5, standardized targets);
-    with the `interval` rule if |y_i - mu_i| <= c1 sigma_i, as the paper's text says. c2 parts I2 from I3.
-    The filter is linear whatever the model. The score is positive outside I1.
+    with the `magnitude` rule if |y_i| <= |mu_i| + c1 sigma_i, which treats mu and -mu alike where the printed one
+    narrows I1 for a negative mu; with the `interval` rule if |y_i - mu_i| <= c1 sigma_i, as the paper's text says.
+    c2 parts I2 from I3. The filter is linear whatever the model. The score is positive outside I1.
 
     c1, c2: widths in standard deviations, c1 at least 0; c2 below c1 counts as c1.
     flagged: `reject` the rows of I2 too, as the paper does, or `keep` them.
-    rule: `printed` or `interval`.
+    rule: `magnitude`, which costs least of the two that hold against much poison, `printed` or `interval`.
     rounds: updates of the hyperparameters, at most; at least 1 (T_EM).
     """
 
@@ -31,7 +32,7 @@ class BayesClean:
     c1: float = option(0.5, low=0)
     c2: float = option(1.5, low=0)
     flagged: str = option("reject", choices=("reject", "keep"))
-    rule: str = option("printed", choices=("printed", "interval"))
+    rule: str = option("magnitude", choices=("printed", "magnitude", "interval"))
     rounds: int = option(300, low=1)
 
     def knows(self) -> str:
@@ -63,6 +64,8 @@ class BayesClean:
         widths = [c * std for c in (self.c1, max(self.c1, self.c2))]
         if self.rule == "printed":
             return [(-np.abs(mean + width), np.abs(mean + width)) for width in widths]
+        if self.rule == "magnitude":
+            return [(-np.abs(mean) - width, np.abs(mean) + width) for width in widths]
         return [(mean - width, mean + width) for width in widths]
 
     def _excess(self, y: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -55,9 +55,9 @@ def draw(content: RunFile, data_dir: str | None = None, side: int = SIDE) -> Map
         raise PoisonError("a map needs two features with bounds, two classes and one lambda, such as gaussians has")
     low, high = (np.broadcast_to(end, m) for end in ends)
     stage = len(content.poison.counts) - 1
-    moved = content.poison.replaced[0, content.poison.counts[stage] - 1]
-    whole, _, _ = poisoned(prepared.split.train, content.poison, stage)
-    order = np.r_[np.delete(np.arange(prepared.run.n_train), moved), moved]  # the row that moves is the last
+    whole, _, number = poisoned(prepared.split.train, content.poison, stage)
+    moved = np.flatnonzero(number[0] == content.poison.counts[stage] - 1)
+    order = np.r_[np.delete(np.arange(whole.y.shape[1]), moved), moved]  # the row that moves is the last
     train = Data(*(jnp.asarray(leaf[0][order]) for leaf in whole))
     val = Data(*(jnp.asarray(leaf[0]) for leaf in prepared.split.val))
     across, up = (np.linspace(low[axis], high[axis], side) for axis in range(2))

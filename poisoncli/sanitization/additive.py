@@ -25,6 +25,7 @@ _TOLERANCE = 1e-3  # of liblinear; the victim itself is trained to 1e-5
 SLOW = ("svd",)  # defenses that are asked last
 # candidates judged against the same best so far, 2 where there are few; fixed, so that cores do not change results
 BATCH = 8
+_GROUPS = 4  # of candidates that are crafted as one array, before they are judged
 _ROWS = 64  # rounded at a time
 
 
@@ -230,13 +231,14 @@ class BestSoFar(NamedTuple):
 def best_candidates(
     problem: LinearProblem,
     count: int,
-    candidate: Callable[[int], Rows],
+    craft: Callable[[Sequence[int]], list[Rows | None]],
     begun: BestSoFar | None = None,
+    at_once: int = 1,
 ) -> Iterator[BestSoFar]:
     """Craft and judge candidates 0 ... count - 1 on all cores, and yield the best so far after every few.
 
-    candidate: the poison of one number; it raises `FailedError` where its set is empty. begun: go on from there.
-    The result does not depend on the number of cores. Raises `FailedError` if no candidate could be crafted.
+    craft: the poison of some numbers, `at_once` of them or fewer; None where a set is empty. begun: go on from
+    there. The result does not depend on the number of cores. Raises `FailedError` if none could be crafted.
     """
     best = begun or BestSoFar(None, -1.0, np.full(count, np.nan))
     first = int(np.sum(~np.isnan(best.trace)))
@@ -244,24 +246,31 @@ def best_candidates(
     quick = [name for name in problem.defenses if name not in SLOW]
     slow = [name for name in problem.defenses if name in SLOW]
 
-    def judge(number: int) -> tuple[Rows | None, float]:
+    def judge(poison: Rows | None) -> float:
         try:
-            poison = candidate(number)
-            return poison, damage(problem, poison, quick, best.error)
+            return -1.0 if poison is None else damage(problem, poison, quick, best.error)
         except FailedError:
-            return None, -1.0
+            return -1.0
 
     cores = usable_cores()  # each thread takes one: BLAS with threads of its own would ask for their square
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
         size = BATCH if count > 2 * BATCH else 2
+        crafted: dict[int, Rows | None] = {}
         for start in range(first, count, size):
             numbers = range(start, min(count, start + size))
+            if numbers[-1] not in crafted:
+                ahead = [
+                    n for n in range(start, min(count, start + max(size, _GROUPS * at_once))) if n not in crafted
+                ]
+                groups = [ahead[i : i + at_once] for i in range(0, len(ahead), at_once)]
+                for group, made in zip(groups, pool.map(craft, groups), strict=True):
+                    crafted.update(zip(group, made, strict=True))
+            here = {number: crafted.pop(number) for number in numbers}
             trace = best.trace.copy()
-            judged = list(pool.map(judge, numbers))
-            trace[numbers] = [worst for _, worst in judged]
+            trace[numbers] = list(pool.map(judge, here.values()))
             found = best
             for number in sorted(numbers, key=lambda i: (-trace[i], i)):
-                poison = judged[number - start][0]
+                poison = here[number]
                 if poison is None or trace[number] <= found.error:
                     break
                 trace[number] = min(trace[number], damage(problem, poison, slow, found.error))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from poisoncli.core.errors import FailedError
 from poisoncli.core.method import option
 from poisoncli.sanitization.additive import LinearProblem, Rows, stack
+from poisoncli.training.cores import usable_cores
 from poisoncli.training.linear import Linear, error, margins, row_loss
 
 REPEATS: Any = option(
@@ -42,14 +46,16 @@ def decoys(problem: LinearProblem, repeats: tuple[int, ...], quantiles: tuple[fl
     """
     clean, target = problem.clean, problem.target
     margin = margins(problem.train(clean), *target)
-    found = []
-    for q in quantiles:
+
+    def decoy(q: float, r: int) -> Decoy:
         worst = np.flatnonzero(margin <= np.quantile(margin, q))
         flipped = Rows(target.x[worst], -target.y[worst])
-        for r in repeats:
-            theta = problem.train(stack(clean, *[flipped] * r))
-            loss = float(row_loss(margins(theta, *clean), problem.loss).mean())
-            found.append(Decoy(theta, error(theta, *target), loss))
+        theta = problem.train(stack(clean, *[flipped] * r))
+        loss = float(row_loss(margins(theta, *clean), problem.loss).mean())
+        return Decoy(theta, error(theta, *target), loss)
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(usable_cores()) as pool:
+        found = list(pool.map(lambda one: decoy(*one), itertools.product(quantiles, repeats)))
     front = pareto(found)
     if not front:
         raise FailedError("no decoy parameters were found: give more -o repeats or -o quantiles")

@@ -1,7 +1,8 @@
-"""The dual of a quadratic problem on a feasible set, by Newton's method with projection onto z >= 0.
+"""The dual of projection onto a feasible set, for many points at once.
 
-It has one multiplier for the ball and one for each row, five scalars at most. For given multipliers the best x is
-known coordinate by coordinate.
+One multiplier for the ball and one for each row, five scalars at most, by Newton's method with projection onto
+z >= 0. For given multipliers the best x is known coordinate by coordinate. Points do not know of each other: what
+is found for one does not depend on which others are there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from poisoncli.core.errors import FailedError
-from poisoncli.sanitization.feasible_set import FeasibleSet, products, squared_distances
+from poisoncli.sanitization.feasible_set import FeasibleSet, apply_rows, rounded_energy, squared_distance
 
 TOLERANCE = 1e-8  # of multipliers' gradients, relative to the scale of the set
 _NEWTON = 80  # steps for one problem, at most
@@ -21,18 +22,22 @@ class DualProblem(NamedTuple):
     """min rho/2 |x - anchor|^2 + <cost, x> over a region whose constraints have unit scale; m = 1 + j of them.
 
     weight [p]: 1 / (2 radius), the scale of the ball's constraint. on [p, m]: which constraints there are.
+    offset [p]: |center|^2; of all columns, also where the problem is about some of them.
     """
 
     feasible: FeasibleSet
     cost: np.ndarray
     weight: np.ndarray
     on: np.ndarray
+    offset: np.ndarray
 
     def pick(self, points: np.ndarray) -> DualProblem:
-        return DualProblem(self.feasible.pick(points), self.cost[points], self.weight[points], self.on[points])
+        return DualProblem(
+            self.feasible.pick(points), self.cost[points], self.weight[points], self.on[points], self.offset[points]
+        )
 
 
-class DualPoint(NamedTuple):
+class _Point(NamedTuple):
     """The dual at multipliers z: value [p], gradient [p, m], minimizer x [p, d], which coordinates move [p, d]."""
 
     value: np.ndarray
@@ -42,6 +47,7 @@ class DualPoint(NamedTuple):
 
 
 def dual_problem(feasible: FeasibleSet, cost: np.ndarray) -> DualProblem:
+    """The problem over a feasible set, its half-spaces scaled to unit normals."""
     ball = np.isfinite(feasible.radius)
     norms = np.maximum(np.linalg.norm(feasible.rows, axis=2), 1e-300)
     rows = np.isfinite(feasible.bounds)
@@ -49,24 +55,33 @@ def dual_problem(feasible: FeasibleSet, cost: np.ndarray) -> DualProblem:
         rows=feasible.rows / norms[:, :, None], bounds=np.where(rows, feasible.bounds, 0) / norms
     )
     weight = np.where(ball, 0.5 / np.where(ball, np.maximum(feasible.radius, 1e-12), 1), 0)
-    return DualProblem(unit, cost, weight, np.concatenate([ball[:, None], rows], axis=1))
+    offset = np.einsum("pd,pd->p", feasible.center, feasible.center)
+    return DualProblem(unit, cost, weight, np.concatenate([ball[:, None], rows], axis=1), offset)
 
 
-def first_multipliers(problem: DualProblem, start: np.ndarray | None) -> np.ndarray:
+def start_from(problem: DualProblem, start: np.ndarray | None) -> np.ndarray:
+    """Multipliers [p, m] to start from: `start`, or zeros; 0 where there is no constraint."""
     z = np.zeros(problem.on.shape) if start is None else np.array(start, float)
     return np.where(problem.on, z, 0.0)
+
+
+def _squared(problem: DualProblem, x: np.ndarray) -> np.ndarray:
+    """Squared distance to the center, see `feasible_set.squared_distance` [p]."""
+    if not problem.feasible.integer:
+        return squared_distance(problem.feasible, x)
+    return rounded_energy(x) - 2 * np.einsum("pd,pd->p", x, problem.feasible.center) + problem.offset
 
 
 def _constraints(problem: DualProblem, x: np.ndarray) -> np.ndarray:
     """Left side minus right side of every constraint [p, m], 0 where there is none."""
     feasible = problem.feasible
     radius = np.where(np.isfinite(feasible.radius), feasible.radius, 0)
-    ball = problem.weight * (squared_distances(feasible, x) - radius**2)
-    rows = products(feasible.rows, x) - feasible.bounds
+    ball = problem.weight * (_squared(problem, x) - radius**2)
+    rows = apply_rows(feasible.rows, x) - feasible.bounds
     return np.where(problem.on, np.concatenate([ball[:, None], rows], axis=1), 0.0)
 
 
-def _pull(problem: DualProblem, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pull(problem: DualProblem, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Multiplier of the squared distance [p, 1], and the linear term that z adds to -cost [p, d]."""
     feasible = problem.feasible
     nu = (z[:, 0] * problem.weight)[:, None]
@@ -77,9 +92,10 @@ def _pull(problem: DualProblem, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return nu, q
 
 
-def evaluate(problem: DualProblem, anchor: np.ndarray, rho: np.ndarray, z: np.ndarray) -> DualPoint:
+def evaluate(problem: DualProblem, anchor: np.ndarray, rho: np.ndarray, z: np.ndarray) -> _Point:
+    """The dual of min rho/2 |x - anchor|^2 + <cost, x> at the multipliers z [p, m]."""
     feasible = problem.feasible
-    nu, q = _pull(problem, z)
+    nu, q = pull(problem, z)
     stiff = rho[:, None]
     q += stiff * anchor
     if feasible.integer:
@@ -100,10 +116,10 @@ def evaluate(problem: DualProblem, anchor: np.ndarray, rho: np.ndarray, z: np.nd
         + np.einsum("pd,pd->p", problem.cost, x)
         + np.sum(z * gradient, axis=1)
     )
-    return DualPoint(value, gradient, x, free)
+    return _Point(value, gradient, x, free)
 
 
-def _curvature(problem: DualProblem, rho: np.ndarray, z: np.ndarray, at: DualPoint) -> np.ndarray:
+def _curvature(problem: DualProblem, rho: np.ndarray, z: np.ndarray, at: _Point) -> np.ndarray:
     """Minus the generalized Hessian of the dual [p, m, m]."""
     feasible = problem.feasible
     nu = z[:, 0] * problem.weight
@@ -118,9 +134,12 @@ def _curvature(problem: DualProblem, rho: np.ndarray, z: np.ndarray, at: DualPoi
 
 
 def ascend(
-    problem: DualProblem, anchor: np.ndarray, rho: np.ndarray, z: np.ndarray, what: str
+    problem: DualProblem, anchor: np.ndarray, rho: np.ndarray, z: np.ndarray, what: str, lenient: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Maximize the dual from z [p, m]; returns the multipliers and x [p, d]."""
+    """Maximize the dual from z [p, m]; returns the multipliers and x [p, d].
+
+    Raises `FailedError` where a set is empty or Newton does not converge; if `lenient`, x is NaN there.
+    """
     z = z.copy()
     x = np.empty_like(anchor)
     left = np.arange(len(z))
@@ -138,29 +157,56 @@ def ascend(
             if not going.any():
                 return z, x
             left, push, held, size = left[going], push[going], held[going], size[going]
-            at, part = DualPoint(*(a[going] for a in at)), problem.pick(left)
-        h = _curvature(part, rho[left], z[left], at)
-        h = np.where(held[:, :, None] | held[:, None, :], 0.0, h)
-        ridge = damping[left] * (1 / rho[left])
-        eye = np.eye(h.shape[1])
-        step = np.linalg.solve(h + (ridge[:, None] + held)[:, :, None] * eye, push[:, :, None])[:, :, 0]
-        limit = 1e3 * size / np.maximum(np.abs(step).max(axis=1), 1e-300)
-        step *= np.minimum(1, limit)[:, None]
+            at, part = _Point(*(a[going] for a in at)), problem.pick(left)
+        step = _newton_step(part, rho[left], z[left], at, damping[left], held, push, size)
         z[left], at, worked = _search(part, anchor[left], rho[left], z[left], at, step)
         damping[left] = np.where(
             worked, np.maximum(damping[left] / 10, 1e-12), np.minimum(damping[left] * 100, 1e3)
         )
-        _check_empty(part, z[left])
+        empty = _empty(part, z[left])
+        if empty.any():
+            if not lenient:
+                raise FailedError(
+                    "the feasible set is empty (its ball, slab, loss and box have no point in common): raise the "
+                    "radius or the loss cap, or give up a defense"
+                )
+            x[left[empty]] = np.nan
+            left, at = left[~empty], _Point(*(a[~empty] for a in at))
+            if not len(left):
+                return z, x
+            part = problem.pick(left)
     x[left] = at.x
-    excess = np.abs(np.where((z[left] <= 0) & (at.gradient <= 0), 0.0, at.gradient)).max()
-    if excess > 1e-5 * (1 + np.linalg.norm(at.x, axis=1).max()):
-        raise FailedError(f"the {what} on the feasible set did not converge (excess {excess:.2g}): widen the set")
+    excess = np.abs(np.where((z[left] <= 0) & (at.gradient <= 0), 0.0, at.gradient)).max(axis=1)
+    far = excess > 1e-5 * (1 + np.linalg.norm(at.x, axis=1))
+    if far.any() and not lenient:
+        worst = excess.max()
+        raise FailedError(f"the {what} on the feasible set did not converge (excess {worst:.2g}): widen the set")
+    x[left[far]] = np.nan
     return z, x
 
 
+def _newton_step(
+    problem: DualProblem,
+    rho: np.ndarray,
+    z: np.ndarray,
+    at: _Point,
+    damping: np.ndarray,
+    held: np.ndarray,
+    push: np.ndarray,
+    size: np.ndarray,
+) -> np.ndarray:
+    """The damped step [p, m]; multipliers that are `held` at 0 stay there."""
+    h = _curvature(problem, rho, z, at)
+    h = np.where(held[:, :, None] | held[:, None, :], 0.0, h)
+    ridge = damping * (1 / rho)
+    step = np.linalg.solve(h + (ridge[:, None] + held)[:, :, None] * np.eye(h.shape[1]), push[:, :, None])[:, :, 0]
+    limit = 1e3 * size / np.maximum(np.abs(step).max(axis=1), 1e-300)
+    return step * np.minimum(1, limit)[:, None]
+
+
 def _search(
-    problem: DualProblem, anchor: np.ndarray, rho: np.ndarray, z: np.ndarray, at: DualPoint, step: np.ndarray
-) -> tuple[np.ndarray, DualPoint, np.ndarray]:
+    problem: DualProblem, anchor: np.ndarray, rho: np.ndarray, z: np.ndarray, at: _Point, step: np.ndarray
+) -> tuple[np.ndarray, _Point, np.ndarray]:
     """Backtrack along `step` until the dual rises enough; where it never does, stay. Third: where soon."""
     best, point = z, at
     length, left, worked = np.ones(len(z)), np.arange(len(z)), np.zeros(len(z), bool)
@@ -174,7 +220,7 @@ def _search(
         if attempt == 0:
             if good.all():
                 return trial, found, ~worked
-            best, point = z.copy(), DualPoint(*(a.copy() for a in at))
+            best, point = z.copy(), _Point(*(a.copy() for a in at))
         taken = left[good]
         best[taken] = trial[good]
         for mine, new in zip(point, found, strict=True):
@@ -190,7 +236,7 @@ def _search(
 
 def linear_bound(problem: DualProblem, z: np.ndarray) -> np.ndarray:
     """The dual of min <cost, x> at z [p]: no point of the set is lower."""
-    nu, q = _pull(problem, z)
+    nu, q = pull(problem, z)
     x = _vertex(problem.feasible, nu, q)
     return np.sum(problem.cost * x, axis=1) + np.sum(z * _constraints(problem, x), axis=1)
 
@@ -206,20 +252,15 @@ def _vertex(feasible: FeasibleSet, nu: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(x), x, np.sign(x) * 1e12)
 
 
-def _check_empty(problem: DualProblem, z: np.ndarray) -> None:
-    """Raise `FailedError` where z proves that no x satisfies all constraints (Farkas)."""
+def _empty(problem: DualProblem, z: np.ndarray) -> np.ndarray:
+    """Where z proves that no x satisfies all constraints (Farkas) [p]."""
     size = np.abs(z).max(axis=1)
     large = np.flatnonzero(size > 1e2)
-    if not len(large):
-        return
-    part = problem.pick(large)
-    ray = z[large] / size[large, None]
-    least = -_linear_ray(part, ray)
-    if np.any(least > 1e-9):
-        raise FailedError(
-            "the feasible set is empty (its ball, slab, loss and box have no point in common): raise the radius "
-            "or the loss cap, or give up a defense"
-        )
+    found = np.zeros(len(z), bool)
+    if len(large):
+        ray = z[large] / size[large, None]
+        found[large] = -_linear_ray(problem.pick(large), ray) > 1e-9
+    return found
 
 
 def _linear_ray(problem: DualProblem, z: np.ndarray) -> np.ndarray:

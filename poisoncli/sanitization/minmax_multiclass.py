@@ -25,17 +25,17 @@ from poisoncli.sanitization.search import SearchOptions, blank, put
 from poisoncli.training.multiclass import MulticlassLinear, gradient, outputs, rivals
 
 JUDGES = ("l2", "slab", "loss")  # defenses behind which candidates are compared; the others take too long here
-_SOME = 3000  # clean rows that the learner trains on in the attack, drawn at random
 _FIRST = 1e-8
 
 
 class MinMaxSettings(NamedTuple):
-    """How the learner is followed: see `attacks.minmax.MinMax`; points: distinct poison points, at most."""
+    """How the learner is followed: see `attacks.minmax.MinMax`; decoys: repeats and quantile of each."""
 
     cap: float
     rate: float
     burn_in: float
     points: int
+    learner_rows: int
     decoys: tuple[tuple[int, float], ...]
 
 
@@ -183,7 +183,7 @@ def minmax_points(
 ) -> Rows:
     """The feasible points with the highest loss under a learner of AdaGrad, in its last steps (Algorithm 5)."""
     x, y = problem.clean
-    chosen = rng.permutation(len(y))[:_SOME]
+    chosen = rng.permutation(len(y))[: settings.learner_rows or None]
     x, y, epsilon = x[chosen], y[chosen], problem.size / len(y)
     feasible, label, rival = _attainable(feasible, *pairs(problem.k))
     machine = MulticlassLinear(np.zeros((problem.k, x.shape[1])), np.zeros(problem.k))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ import scipy.sparse as sp
 
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Sparse, Task
-from poisoncli.core.errors import PoisonError
+from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.core.method import method, option
 from poisoncli.core.random import generator
 from poisoncli.core.victim import Exact
@@ -25,6 +26,16 @@ QUICK_FIRST = ("loss", "l2", "slab", "knn", "svd")
 COPIES: Any = option(2, low=1, high=1000, doc="rows that stand for each rounded point (section 3.3).")
 Plan = Callable[[LinearProblem], tuple[int, Any]]  # number of candidates, and what they share
 Candidate = Callable[[LinearProblem, FeasibleSet, Any, int, np.random.Generator], Rows]
+Candidates = Callable[
+    [LinearProblem, FeasibleSet, Any, Sequence[int], Sequence[np.random.Generator]], list[Rows | None]
+]
+_NUMBERS = 120_000  # features of the candidates that are crafted as one array, which then stay in a core's cache
+
+
+class Together(NamedTuple):
+    """Candidates that are crafted as one array: `craft` takes several numbers; None where a set is empty."""
+
+    craft: Candidates
 
 
 @method
@@ -96,16 +107,24 @@ def _of_repetition(bound: Array, r: int) -> Array:
 
 
 def search(
-    key: Array, problem: Problem, resume: Poison | None, options: SearchOptions, plan: Plan, candidate: Candidate
+    key: Array,
+    problem: Problem,
+    resume: Poison | None,
+    options: SearchOptions,
+    plan: Plan,
+    candidate: Candidate | Together,
 ) -> Iterator[Poison]:
     """Search the best candidate of every repetition, and yield the best so far as poison.
 
-    plan: the number of candidates and what they share; candidate: the poison of one number within a feasible set.
+    plan: the number of candidates and what they share; candidate: the poison of one number within a feasible set,
+    for which it raises `FailedError` where it is empty, or that of several `Together`.
     options.refits: after all candidates, the set is fitted on clean rows and the best poison, and all are tried
     again (KSL Algorithm 1). The trace of `Poison.loss` holds each candidate's target error behind the defenses,
     or, once it could not win, an upper bound of it; -1 where its feasible set is empty.
     """
     linears = additions(problem, options)
+    candidates = candidate.craft if isinstance(candidate, Together) else functools.partial(_each, candidate)
+    at_once = max(1, _NUMBERS // linears[0].clean.x.shape[1]) if isinstance(candidate, Together) else 1
     plans = [plan(linear) for linear in linears]
     rounds = options.refits + 1
     total = rounds * sum(count for count, _ in plans)
@@ -129,15 +148,16 @@ def search(
             draws = jax.random.fold_in(jax.random.fold_in(key, r), turn)
 
             def craft(
-                number: int,
+                numbers: Sequence[int],
                 linear: LinearProblem = linear,
                 feasible: FeasibleSet = feasible,
                 shared: Any = shared,
                 draws: Array = draws,
-            ) -> Rows:
-                return candidate(linear, feasible, shared, number, generator(jax.random.fold_in(draws, number)))
+            ) -> list[Rows | None]:
+                own = [generator(jax.random.fold_in(draws, number)) for number in numbers]
+                return candidates(linear, feasible, shared, numbers, own)
 
-            for best in best_candidates(linear, count, craft, start):
+            for best in best_candidates(linear, count, craft, start, at_once):
                 finished = int(np.sum(~np.isnan(best.trace)))
                 loss = poison.loss.copy()
                 loss[r, 1, turn * count : turn * count + count] = best.trace
@@ -146,6 +166,24 @@ def search(
                 )
                 yield poison
         done += rounds * count
+
+
+def _each(
+    candidate: Candidate,
+    problem: LinearProblem,
+    feasible: FeasibleSet,
+    shared: Any,
+    numbers: Sequence[int],
+    draws: Sequence[np.random.Generator],
+) -> list[Rows | None]:
+    """One candidate after another."""
+    found: list[Rows | None] = []
+    for number, rng in zip(numbers, draws, strict=True):
+        try:
+            found.append(candidate(problem, feasible, shared, number, rng))
+        except FailedError:
+            found.append(None)
+    return found
 
 
 def blank(problem: Problem, clean: list[Array], most: int, total: int) -> Poison:

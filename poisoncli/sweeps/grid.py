@@ -15,7 +15,7 @@ from typing import Any
 from poisoncli.core.errors import Interrupted, MissingDataError, PoisonError
 from poisoncli.reports.defenses import PICTURES
 from poisoncli.reports.figures import Layout
-from poisoncli.runs import description, run_file, stages
+from poisoncli.runs import description, replay, run_file, stages
 from poisoncli.runs.description import Choice, Run
 from poisoncli.sweeps import batched, shape
 from poisoncli.tables.lock import writing
@@ -45,6 +45,8 @@ class Sweep:
     title: what they show; layout: how they are drawn; cells: the runs; text: the TOML that describes them;
     defend: names of defenses that each run is tried with, or `all` that fit it; options: of these, by name.
     picture: what is drawn instead of curves, see `defenses.draw_panels`; empty for curves.
+    defenders: by name, in what their victims differ from the one that the attacker expects, see
+    `replay.reevaluate`; where there are any, each is a panel.
     """
 
     title: str
@@ -54,6 +56,7 @@ class Sweep:
     defend: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     picture: str = ""
+    defenders: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +100,13 @@ def parse(text: str, source: str, crafted: bool = False) -> Sweep:
     """Expand a sweep and check every run in it.
 
     The TOML has a `title`, optionally `draw` and `columns` (see `Layout`), `defend` (a list of defenses by name,
-    or all), tables `defense.NAME` with options of a defense, and `picture` (see `Sweep`), a table `base` with the
-    fields of a run (see `description.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields replace
-    those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is about one
-    pair, and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the layout. crafted: it was
-    checked before, and is read for its run files alone: the code of plug-ins need not be at hand.
+    or all), tables `defense.NAME` with options of a defense, tables `defender.NAME` with the `lambda`, `loss`,
+    `passes` or `bias` of a defender whom the attacker does not expect, and `picture` (see `Sweep`), a table `base`
+    with the fields of a run (see `description.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields
+    replace those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is
+    about one pair, and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the
+    layout. crafted: it was checked before, and is read for its run files alone: the code of plug-ins need not be at
+    hand.
     Raises `PoisonError` for anything else.
     """
     try:
@@ -128,7 +133,8 @@ def parse(text: str, source: str, crafted: bool = False) -> Sweep:
     if picture:
         description.known(picture, dict.fromkeys(PICTURES), "picture")
     title = plan.get("title", source)
-    return Sweep(title, _layout(plan, panels), tuple(cells), text, defend, options, picture)
+    defenders = plan.get("defender", {})
+    return Sweep(title, _layout(plan, panels), tuple(cells), text, defend, options, picture, defenders)
 
 
 def _check_defenses(defend: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
@@ -259,11 +265,22 @@ def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, repo
         )  # refuses a file of another run
         content = run_file.read(path)
         names = description.defenses(sweep.defend, content.real)
-        if finished and {"none", *names} <= set(content.evaluations):
+        others = {name: _file(cell, folder, name) for name in sweep.defenders}
+        judged = all(other.exists() for other in others.values())
+        if finished and judged and {"none", *names} <= set(content.evaluations):
             return Outcome(cell, "skipped")
         for name in names:
             stages.defend(path, Choice(name, sweep.options.get(name, {})), data_dir=data_dir, report=report)
-        stages.evaluate(path, data_dir=data_dir, report=report)
+        content = stages.evaluate(path, data_dir=data_dir, report=report)
+        choices = [description.resolve_defense(Choice(name, sweep.options.get(name, {}))) for name in names]
+        for name, other in others.items():
+            if not other.exists():
+                changes = {
+                    ("lambda_" if key == "lambda" else key): value for key, value in sweep.defenders[name].items()
+                }
+                run_file.write(
+                    other, replay.reevaluate(content, choices, **changes, data_dir=data_dir, report=report)
+                )
     except Interrupted:
         raise
     except MissingDataError as error:
@@ -271,6 +288,11 @@ def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, repo
     except PoisonError as error:
         return Outcome(cell, "failed", str(error))
     return Outcome(cell, "done")
+
+
+def _file(cell: Cell, folder: Path, defender: str = "") -> Path:
+    """The run file of a cell, or of the same poison before another defender."""
+    return folder / (f"{cell.name}--{_slug(defender)}.h5" if defender else f"{cell.name}.h5")
 
 
 def _labeled(report: stages.Report, label: str) -> stages.Report:
@@ -284,9 +306,10 @@ def contents(folder: str | Path) -> tuple[Sweep, dict[str, dict[str, run_file.Ru
         raise PoisonError(f"{folder} holds no sweep: fill it with `poison sweep --preset NAME --out {folder}`")
     sweep = load(plan, crafted=True)
     found: dict[str, dict[str, run_file.RunFile]] = {}
-    for cell in sweep.cells:
-        path = Path(folder) / f"{cell.name}.h5"
-        content = run_file.read(path) if path.exists() else None
-        if content and "none" in content.evaluations:
-            found.setdefault(cell.panel, {})[cell.line] = content
+    for defender in sweep.defenders or [""]:
+        for cell in sweep.cells:
+            path = _file(cell, Path(folder), defender)
+            content = run_file.read(path) if path.exists() else None
+            if content and "none" in content.evaluations:
+                found.setdefault(f"{cell.panel} {defender}".strip(), {})[cell.line] = content
     return sweep, found

@@ -29,6 +29,17 @@ class _Line(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
+class _Defender(BaseModel):
+    """Where a defender's victim differs from the one that the attacker expects, see `replay.reevaluate`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
+
+    lambda_: float | None = Field(None, alias="lambda", gt=0)
+    loss: str = ""
+    passes: int | None = None
+    bias: str = ""
+
+
 class _Sweep(BaseModel):
     """See `grid.parse`."""
 
@@ -40,6 +51,7 @@ class _Sweep(BaseModel):
     picture: str = ""
     defend: list[str] = []
     defense: dict[str, Table] = {}
+    defender: dict[str, _Defender] = {}
     base: Table = {}
     panel: dict[str, _Panel] = {}
     line: dict[str, _Line] = {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -91,6 +92,21 @@ class Adam:
 
 
 TRAINERS: dict[str, type] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+
+
+def surrogate(victim: Trainer, name: str, rate: float, epochs: int, size: int) -> Trainer:
+    """How an attacker takes the victim to be trained, who need not know it.
+
+    name: of the trainer, or `victim` for the victim's; rate, epochs: 0 for the victim's; size: -1 for the victim's.
+    """
+    fields: Any = {
+        "rate": rate or victim.rate,
+        "epochs": epochs or victim.epochs,
+        "size": victim.size if size < 0 else size,
+    }
+    if name == "victim" or isinstance(victim, TRAINERS[name]):
+        return dataclasses.replace(victim, **fields)  # type: ignore[type-var]
+    return TRAINERS[name](**fields)
 
 
 def _scheduled(trainer: Trainer, steps: int) -> Array | Callable[[Array], Array]:

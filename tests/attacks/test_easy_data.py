@@ -53,7 +53,8 @@ def test_kkt_keeps_its_points_where_classes_can_be_separated():
     theta = linear.train(rows)
     assert np.quantile(1 - y * (rows.x @ theta.w + theta.b), 0.9) < 0
     found = [Decoy(theta, 0.0, 0.0)]
-    poison = KKT(splits=3)._candidate(linear, evading_set(linear, ()), found, 0, rng)
+    (poison,) = KKT(splits=3)._candidates(linear, evading_set(linear, ()), found, [0], [rng])
+    assert poison is not None
     assert len(poison.y) == 6
     margin = poison.y * (poison.x @ theta.w + theta.b)
     np.testing.assert_allclose(margin, 1, atol=1e-4)

@@ -44,8 +44,11 @@ def test_influence_is_the_gradient_through_the_smoothed_optimum():
                 return Linear(theta[:6], float(theta[6]))
 
         found = influence(Fixed(*problem), Rows(point, label), point, label, smooth)[0]
+        (raw,) = influence(Fixed(*problem), Rows(point, label), point, label, smooth, "none")
         steps = [(target(point + 1e-4 * e) - target(point - 1e-4 * e)) / 2e-4 for e in np.eye(6)]
     np.testing.assert_allclose(found, np.array(steps) / np.linalg.norm(steps), atol=2e-3)
+    np.testing.assert_allclose(found, raw / np.linalg.norm(raw), rtol=1e-12)
+    assert not np.isclose(np.linalg.norm(raw), 1)
 
 
 def test_its_points_are_feasible_and_do_more_damage_than_where_they_started():

@@ -114,7 +114,7 @@ def test_kkt_points_make_an_attainable_decoy_optimal():
     wide = evading_set(problem, (), 1.0)
     margin = SIGNS * (goal @ theta.w + theta.b)
     feasible = capped(wide, theta, np.full(2, 5.0), support=True)
-    x, value = two_points(problem, decoy, feasible, gradient, np.array([20, 40]) / 200)
+    (x,), (value,) = two_points(problem, [decoy], feasible, gradient[None], np.array([[20, 40]]) / 200)
     found = problem.train(stack(problem.clean, Rows(np.repeat(x, [20, 40], axis=0), poison.y)))
     assert np.all(margin <= 1)
     assert value < 0.05 * gradient @ gradient

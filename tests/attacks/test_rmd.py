@@ -9,9 +9,16 @@ from settings_of_lambda import ATTACK, LEARN, STARTS, problem
 
 from poisoncli.attacks.rmd import RMD
 from poisoncli.bilevel import schedule
+from poisoncli.bilevel.initial_poison import flipped_validation, with_room
 from poisoncli.bilevel.outer_rules import OUTER
+from poisoncli.core.attack import Threat
+from poisoncli.core.data import Data
+from poisoncli.core.errors import PoisonError
 from poisoncli.models.logistic import Logistic
 from poisoncli.models.mlp import MLP
+from poisoncli.training.descent import fit
+from poisoncli.training.layout import lay_out
+from poisoncli.training.trainers import SGD, Momentum
 
 
 @pytest.mark.parametrize("rule", OUTER)
@@ -119,3 +126,62 @@ def test_restarts_go_on_from_any_step_to_the_same_bits(strict):
         *_, end = attack.craft(jax.random.key(3), whole, begun)
         for one, other in zip(end, history[-1], strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_the_attackers_trainer_may_be_another_than_the_victims(strict):
+    def points(victim, **inner):
+        attack = dataclasses.replace(ATTACK, **inner)
+        whole = problem(Logistic(), STARTS[:1], LEARN[:1])._replace(trainer=victim)
+        *_, end = attack.craft(jax.random.key(3), whole)
+        return end.x
+
+    rate = np.float64(0.1)
+    small, whole = SGD(rate, size=5), SGD(rate)
+    np.testing.assert_array_equal(points(small, inner_size=0), points(whole))  # RCH Appendix C.2
+    assert not np.array_equal(points(small), points(whole))
+    np.testing.assert_array_equal(points(whole, inner_size=5), points(small))
+    np.testing.assert_array_equal(points(whole, inner_trainer="sgd"), points(whole))
+    momentum = Momentum(rate, np.float64(0.9))
+    np.testing.assert_array_equal(points(momentum, inner_trainer="sgd"), points(whole))
+
+
+@pytest.mark.parametrize("learn", [False, True])
+def test_points_are_added_to_rows_that_all_stay(strict, monkeypatch, learn):
+    monkeypatch.setattr(schedule, "CALL_SECONDS", 0)
+    attack = dataclasses.replace(ATTACK, place="append", start_class=0, outer_steps=2)
+    whole = problem(Logistic(), STARTS[2:], np.array([learn]))
+    steps = list(attack.craft(jax.random.key(3), whole))
+    for begun in steps[:-1]:
+        *_, end = attack.craft(jax.random.key(3), whole, begun)
+        for name, left, right in zip(end._fields, end, steps[-1], strict=True):
+            np.testing.assert_array_equal(left, right, err_msg=name)
+    assert np.all(end.replaced == -1)
+    assert np.all(end.y == 1)  # flipped
+    begin = flipped_validation(
+        jax.random.fold_in(jax.random.key(3), 0), with_room(whole), whole.target, attack.outer_steps, 0
+    )
+    for r in range(2):
+        rows = {tuple(row) for row in whole.target.x[r][whole.target.y[r] == 0]}
+        assert {tuple(row) for row in begin.x[r]} <= rows  # copies of validation rows of that class
+        assert len({tuple(row) for row in begin.x[r]}) == len(begin.x[r])
+    # the loss before the first step is that of a training on all clean rows and the first points as they start
+    free = int(end.counts[1])
+    x = np.concatenate([whole.train.x[0], begin.x[0, :free]])
+    y = np.concatenate([whole.train.y[0], begin.y[0, :free]])
+    start = [{"w": np.zeros((1, x.shape[1])), "b": np.zeros(1)}]
+    trainer, value = SGD(np.float64(0.1), attack.inner_steps), whole.log_lambda[0]
+    params = fit(
+        whole.objective, trainer, start, value, lay_out(Data(x, y, np.append(whole.train.weight[0], np.ones(free))))
+    )
+    target = Data(*(leaf[0] for leaf in whole.target))
+    np.testing.assert_allclose(end.loss[0, 1, 0], whole.objective.clean_loss(params, target), rtol=1e-9)
+
+
+def test_points_that_replace_rows_of_one_class(strict):
+    attack = dataclasses.replace(ATTACK, start_class=1, outer_steps=1)
+    whole = problem(Logistic(), STARTS[:1], LEARN[:1])
+    *_, end = attack.craft(jax.random.key(3), whole)
+    assert np.all(np.take_along_axis(whole.train.y, end.replaced, axis=1) == 1)
+    assert np.all(end.y == 0)
+    with pytest.raises(PoisonError, match="start_class"):
+        list(attack.craft(jax.random.key(3), whole._replace(threat=Threat((0, 19), 0.0, 1.0))))

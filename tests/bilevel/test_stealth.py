@@ -102,8 +102,8 @@ def test_a_step_climbs_the_whole_objective_by_its_finite_differences(name):
         half = {"alpha": jnp.full(1, 0.4), "damage_ref": jnp.full(1, 2.0), "risk_ref": jnp.full(1, 3.0)}
         tradeoff = Tradeoff(**half, rate=jnp.ones(1), low=-far[:, None], high=far[:, None], y_low=-far, y_high=far)
         outer_state = OuterState(jax.vmap(lay_out)(one[0]), log_lambda)
-        problem, ascent = StageProblem(objective, trainer, one[1], FREE), StealthyAscent("none", False, True, 1)
-        moved, _, _, trail = hyperiterations(
+        problem, ascent = StageProblem(objective, trainer, one[1], FREE), StealthyAscent("none", True, 1)
+        moved, _, trail = hyperiterations(
             key[None], problem, outer_state, clean_fit, tradeoff, jnp.asarray(0), ascent=ascent
         )
         x, y = train.x[-FREE:], train.y[-FREE:]
@@ -121,6 +121,30 @@ def test_a_step_climbs_the_whole_objective_by_its_finite_differences(name):
             np.testing.assert_allclose(slopes[i], (found[:3] - found[3:]) / (2 * eps), rtol=1e-6, atol=1e-8)
 
 
+def descended(x, y, target, rate, steps):
+    """Mean halved squared error on the target rows after plain gradient descent from zero."""
+    rows, weight = np.hstack([x, np.ones((len(x), 1))]), np.zeros(x.shape[1] + 1)
+    for _ in range(steps):
+        weight -= rate * rows.T @ (rows @ weight - y) / len(y)
+    return np.mean((np.hstack([target.x, np.ones((len(target.x), 1))]) @ weight - target.y) ** 2) / 2
+
+
+def test_the_damage_is_divided_by_that_of_the_set_before_the_batch():
+    train, target = (Data(*(np.asarray(leaf, np.float32)[None] for leaf in real_rows(n, 2, n))) for n in (20, 9))
+    problem = Problem(
+        train, target, Objective(MODELS["linear"](), squared, "none", 20.0), SGD(),
+        Threat((0, 3, 6, 8), np.float32(-9), np.float32(9)), np.full((1, 1), -np.inf, np.float32),
+        np.array([False]),
+    )  # fmt: skip
+    attack = Stealthy(alpha=0.3, outer_steps=3, inner_steps=5, inner_rate=0.1)
+    *_, end = attack.craft(jax.random.key(0), problem)
+    goal = jax.tree.map(lambda leaf: leaf[0].astype(float), target)
+    for stage in (1, 2, 3):  # SPR Algorithm 2, lines 3 to 8: the first is the loss of clean training
+        x, y, finished = np.array(train.x[0], float), np.array(train.y[0], float), end.counts[stage - 1]
+        x[end.replaced[0, :finished]], y[end.replaced[0, :finished]] = end.x[0, :finished], end.y[0, :finished]
+        assert end.scales[0, stage, 0] == pytest.approx(descended(x, y, goal, 0.1, 5), rel=1e-5)
+
+
 def test_one_compilation_serves_other_numbers():
     model, key = MODELS["linear"](), jax.random.key(0)
     train, target = (jax.tree.map(lambda leaf: leaf[None], real_rows(n, 2, n)) for n in (12, 7))
@@ -131,7 +155,7 @@ def test_one_compilation_serves_other_numbers():
         clean_fit = fit_clean(key[None], objective, trainer, train, jnp.zeros((1, 1)))
         box = {"low": -9 * jnp.ones((1, 2)), "high": 9 * jnp.ones((1, 2)), "y_low": -9 * one, "y_high": 9 * one}
         tradeoff = Tradeoff(alpha * one, one, one, rate=one, **box)
-        ascent = StealthyAscent("batch", True, True, 2)
+        ascent = StealthyAscent("batch", True, 2)
         problem = StageProblem(objective, trainer, target, FREE)
         return hyperiterations(
             key[None], problem, outer_state, clean_fit, tradeoff, jnp.asarray(first), ascent=ascent

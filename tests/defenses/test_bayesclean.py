@@ -10,7 +10,7 @@ from poisoncli.defenses.bayesclean import BayesClean
 KEY = jax.random.key(0)
 
 
-@pytest.mark.parametrize("rule", ["printed", "interval"])
+@pytest.mark.parametrize("rule", ["printed", "magnitude", "interval"])
 def test_bayesclean_follows_its_rule(rule):
     case = plane()
     defense = BayesClean(rule=rule)
@@ -19,6 +19,8 @@ def test_bayesclean_follows_its_rule(rule):
     for number, (a, b) in enumerate([(-1, 0.5), (0.5, 1.5), (1.5, np.inf)], 1):
         if rule == "printed":
             inside = (np.abs(y) <= np.abs(mean + b * std)) & ((a < 0) | (np.abs(y) > np.abs(mean + a * std)))
+        elif rule == "magnitude":
+            inside = (np.abs(y) <= np.abs(mean) + b * std) & ((a < 0) | (np.abs(y) > np.abs(mean) + a * std))
         else:
             inside = (np.abs(y - mean) <= b * std) & (np.abs(y - mean) > a * std)
         assert np.all(verdict.why["set"][inside] <= number)
@@ -27,6 +29,15 @@ def test_bayesclean_follows_its_rule(rule):
     keep = BayesClean(rule=rule, flagged="keep").weigh(KEY, case.data, learner(), NOBODY)
     np.testing.assert_array_equal(keep.weight == 1, verdict.why["set"] <= 2)
     assert np.mean(verdict.weight[case.bad]) == 0
+
+
+def test_bayesclean_by_magnitudes_keeps_what_the_printed_rule_does_above_a_mean_of_zero():
+    mean, std = np.array([2.0, 0.0, -2.0]), np.ones(3)
+    (_, printed), _ = BayesClean(rule="printed").regions(mean, std)
+    (low, high), _ = BayesClean(rule="magnitude").regions(mean, std)
+    np.testing.assert_array_equal(high, [2.5, 0.5, 2.5])
+    np.testing.assert_array_equal(low, -high)
+    np.testing.assert_array_equal(printed, [2.5, 0.5, 1.5])  # narrower where the mean is negative
 
 
 def test_bayesclean_predicts_the_line_and_its_noise_also_with_collinear_columns():

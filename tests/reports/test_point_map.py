@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import poisoncli
 from poisoncli import Choice, PoisonError, Run
 from poisoncli.cli import app
-from poisoncli.reports import point_map
+from poisoncli.reports import point_map, summary
 from poisoncli.sweeps import grid
 
 
@@ -38,6 +38,14 @@ def test_one_row_does_harm_in_some_places_and_a_penalty_takes_it_away(folder):
         assert one.values.shape == one.clean.shape == one.poisoned.shape == (15, 15)
         assert len(one.rows.y) == 32
         assert np.all(np.abs(one.point) <= 9.5)
+
+
+def test_the_row_is_added_to_those_of_training(folder):
+    for run in contents(folder):
+        assert run.split["train"].shape == (1, 32)
+        assert run.poison.replaced.tolist() == [[-1]]
+        assert run.poison.y.tolist() == [[1.0]]  # a validation row of the first class, its label flipped
+        assert "place=append" in summary.label(run)
 
 
 def test_the_attack_finds_a_harmful_place(folder):

@@ -21,31 +21,31 @@ from poisoncli.training.linear import margins, row_loss
 
 
 def test_an_unreachable_set_is_said(words):
-    def candidate(number):
-        raise FailedError("the feasible set is empty")
+    def craft(numbers):
+        return [None for _ in numbers]
 
     rows = Rows(np.ones((4, 2)), np.array([-1.0, 1, -1, 1]))
     linear_problem = LinearProblem(rows, rows, 2, 0.1, "hinge", "free", np.array(0.0), np.array(1.0), False)
     with pytest.raises(FailedError, match="within the feasible set"):
-        list(best_candidates(linear_problem, 3, candidate))
+        list(best_candidates(linear_problem, 3, craft))
 
 
 def test_candidates_are_crafted_with_one_blas_thread_each():
     def threads():
         return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
-    def candidate(number):
+    def craft(numbers):
         seen.append(threads())
-        raise FailedError("none")
+        return [None for _ in numbers]
 
     seen: list[set[int]] = []
     rows = Rows(np.eye(4), np.array([-1.0, -1.0, 1.0, 1.0]))
     linear = LinearProblem(rows, rows, 1, 0.1, "hinge", "free", -np.inf, np.inf, False)
     with threadpool_limits(2, user_api="blas"):
         with pytest.raises(FailedError, match="no decoy"):
-            list(best_candidates(linear, 2, candidate))
+            list(best_candidates(linear, 2, craft))
         assert threads() == {2}
-    assert seen == [{1}, {1}]
+    assert seen == [{1}, {1}]  # two groups of one
 
 
 def test_rounding_keeps_the_mean_repeats_and_is_seeded():

@@ -6,7 +6,7 @@ from feasible_regions import D, region
 
 from poisoncli.core.errors import FailedError
 from poisoncli.sanitization import dual
-from poisoncli.sanitization.dual import ascend, dual_problem, evaluate
+from poisoncli.sanitization.dual import ascend, dual_problem, evaluate, linear_bound, start_from
 from poisoncli.sanitization.feasible_set import violation
 from poisoncli.sanitization.projection import maximize, project
 
@@ -54,3 +54,36 @@ def test_what_it_finds_is_where_no_multiplier_can_rise():
     assert np.all(gradient <= 1e-6)
     np.testing.assert_allclose(gradient[z > 0], 0, atol=1e-6)  # complementary slackness
     assert violation(sets, x).max() <= 1e-6
+
+
+def test_a_point_is_found_alike_whatever_others_are_there():
+    sets, anchor = region(2, "all", True), np.random.default_rng(0).normal(size=(2, D)) * 3
+    problem, rho = dual_problem(sets, np.zeros((2, D))), np.ones(2)
+    z, x = ascend(problem, anchor, rho, start_from(problem, None), "projection")
+    for i in (0, 1):
+        one = problem.pick(np.array([i]))
+        alone = ascend(one, anchor[i : i + 1], rho[i : i + 1], start_from(one, None), "projection")
+        np.testing.assert_array_equal(z[i : i + 1], alone[0])
+        np.testing.assert_array_equal(x[i : i + 1], alone[1])
+
+
+def test_the_dual_is_no_higher_than_the_objective():
+    sets, rng = region(4, "all", False), np.random.default_rng(1)
+    cost, inside = rng.normal(size=(2, D)), project(sets, rng.normal(size=(2, D))).x
+    problem = dual_problem(sets, cost)
+    for _ in range(5):
+        z = start_from(problem, rng.random(problem.on.shape))
+        assert np.all(linear_bound(problem, z) <= np.sum(cost * inside, axis=1) + 1e-9)
+        anchor, rho = rng.normal(size=(2, D)), np.full(2, 0.7)
+        objective = np.sum(cost * inside, axis=1) + 0.35 * np.sum((inside - anchor) ** 2, axis=1)
+        assert np.all(evaluate(problem, anchor, rho, z).value <= objective + 1e-9)
+
+
+def test_sets_that_are_empty_can_be_told_apart_from_others():
+    sets = region(1, "ball", False)
+    apart = sets.cut(np.ones((2, 1, D)), np.array([[1e3], [-1e3]]))  # the box starts at 0
+    with pytest.raises(FailedError, match="empty"):
+        project(apart, apart.center)
+    for found in (project(apart, apart.center, lenient=True), maximize(apart, np.ones((2, D)), lenient=True)):
+        assert found.found.tolist() == [True, False]
+        assert np.all(found.violation[:1] < 1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from feasible_regions import D, region
 
-from poisoncli.sanitization.feasible_set import rounded_energy, violation
+from poisoncli.sanitization.feasible_set import joined, rounded_energy, squared_distance, violation
 
 
 def test_the_envelope_is_the_mean_energy_after_rounding():
@@ -34,3 +34,21 @@ def test_a_cut_is_one_more_bound():
     inside = np.zeros((2, D))
     assert np.all(violation(cut, inside + 1.0) >= (D - 3) / np.sqrt(D) - 1e-9)
     np.testing.assert_array_equal(violation(cut, inside), violation(sets, inside))
+
+
+def test_sets_are_picked_and_joined():
+    one, other = region(0, "all", True), region(1, "all", True)._replace(high=region(0, "all", True).high)
+    both, x = joined([one, other]), np.random.default_rng(0).random((4, D)) * 6
+    apart = np.concatenate([violation(one, x[:2]), violation(other, x[2:])])
+    np.testing.assert_array_equal(violation(both, x), apart)
+    some = np.array([3, 0])
+    np.testing.assert_array_equal(violation(both.pick(some), x[some]), apart[some])
+    own = both._replace(high=np.broadcast_to(both.high, (4, D)))  # a box for each point
+    np.testing.assert_array_equal(violation(own.pick(some), x[some]), apart[some])
+
+
+def test_the_way_out_of_a_ball_is_its_excess():
+    ball = region(0, "ball", False)._replace(low=np.array(-np.inf), high=np.array(np.inf))
+    far = ball.center + 5 / np.sqrt(D)
+    np.testing.assert_allclose(squared_distance(ball, far), 25)
+    np.testing.assert_allclose(violation(ball, far), 1)  # radius 4

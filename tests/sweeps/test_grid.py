@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from poisoncli import PoisonError
+from poisoncli import Choice, PoisonError
 from poisoncli.cli import app
-from poisoncli.runs import description, run_file
+from poisoncli.runs import description, replay, run_file
 from poisoncli.sweeps import grid
 
 SMALL = {"outer_steps": 3, "inner_steps": 10, "batch": 8}
@@ -84,6 +84,44 @@ attack = { name = "stealthy", outer_steps = 2, inner_steps = 5, batch = 8 }
 [line.flips]
 attack = "flip"
 """
+
+
+DEFENDERS = """
+defend = ["l2"]
+draw = ["defenses"]
+[base]
+dataset = "breast-cancer"
+model = "svm"
+lambda = 0.05
+n_train = 100
+n_test = 100
+[line.basic]
+attack = { name = "minmax-basic", burn_in = 0.5 }
+[line.flips]
+attack = "alfa"
+[defender."lambda = 0.5"]
+lambda = 0.5
+[defender.logistic]
+loss = "logistic"
+"""
+
+
+def test_other_defenders_are_panels_of_the_figure(tmp_path):
+    plan = grid.parse(DEFENDERS, "here")
+    assert [outcome.status for outcome in grid.execute(plan, tmp_path)] == ["done", "done"]
+    assert [outcome.status for outcome in grid.execute(plan, tmp_path)] == ["skipped", "skipped"]
+    _, panels = grid.contents(tmp_path)
+    assert {panel: list(lines) for panel, lines in panels.items()} == {
+        "lambda = 0.5": ["basic", "flips"], "logistic": ["basic", "flips"],
+    }  # fmt: skip
+    crafted = run_file.read(tmp_path / "basic.h5")
+    wanted = replay.reevaluate(crafted, [description.resolve_defense(Choice("l2"))], loss="logistic")
+    for name in ("none", "l2"):
+        found = panels["logistic"]["basic"].evaluations[name].test_error
+        np.testing.assert_array_equal(found, wanted.evaluations[name].test_error)
+    assert poison("report", tmp_path, "-q").exit_code == 0
+    with pytest.raises(PoisonError, match="defender"):
+        grid.parse(DEFENDERS.replace('loss = "logistic"', "temper = 1"), "here")
 
 
 def test_gains_are_drawn_as_a_grid_and_a_missing_run_leaves_a_gap(tmp_path):
@@ -165,3 +203,21 @@ def test_a_sweep_defends_and_draws_every_run(tmp_path):
     assert [outcome.status for outcome in grid.execute(plan, folder)] == ["skipped"]
     assert CliRunner().invoke(app, ["report", str(folder)]).exit_code == 0
     assert (folder / "alpha-1.png").stat().st_size > 10_000
+
+
+def test_a_sweep_without_loans_file_skips_it_and_says_where_it_is_to_be_had(tmp_path):
+    text = """
+    [base]
+    model = "linear"
+    n_train = 40
+    fraction = 0.2
+    attack = { name = "stealthy", outer_steps = 2, inner_steps = 5, batch = 8 }
+    [panel."Loan"]
+    dataset = "loan"
+    [panel."Line"]
+    dataset = "line"
+    """
+    outcomes = grid.execute(grid.parse(text, "here"), tmp_path / "out", data_dir=str(tmp_path))
+    assert [outcome.status for outcome in outcomes] == ["skipped", "done"]
+    assert "loan-processed.csv" in outcomes[0].reason
+    assert "Jagielski" in outcomes[0].reason

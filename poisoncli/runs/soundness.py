@@ -14,6 +14,9 @@ from poisoncli.runs import measured
 ROUNDING = {"test_error", "target_loss", "target_error"}
 
 
+LARGEST_LOG = 88.0  # of lambda * n: beyond, it is no float32 number
+
+
 def check(content: Any) -> None:
     """Raise `ValueError` unless the arrays of a `RunFile` have the types, sizes and ranges that belong together.
 
@@ -86,7 +89,7 @@ def _check_poison(poison: Any, entries: int, repetitions: int, rows: int) -> Non
     _floats([poison.y] if isinstance(x, Sparse) else [x, poison.y])
     _kinds([poison.log_lambda, poison.loss, poison.scales, poison.memory, poison.trail])
     if poison.done == poison.total:  # -inf is no penalty
-        _demand(not np.any(np.isnan(poison.log_lambda) | (poison.log_lambda == np.inf)), "log_lambda")
+        _demand(bool(np.all(poison.log_lambda < LARGEST_LOG)), "log_lambda")  # no NaN either
 
 
 def _check_defended(found: Any, shape: tuple[int, ...]) -> None:

@@ -23,12 +23,14 @@ DAMAGED = {
     "more points than there are": lambda file: replaced(file, "attack/counts", np.array([0, 3])),
     "row numbers beyond the rows": lambda file: replaced(file, "attack/replaced", np.array([[4, 1]])),
     "lambda of no stage": lambda file: replaced(file, "attack/log_lambda", np.zeros(3, np.float32)),
+    "a lambda beyond all numbers": lambda file: replaced(
+        file, "attack/log_lambda", np.full((1, 2, 1), 1e4, np.float32)
+    ),
     "an empty description": lambda file: file.attrs.__setitem__("run", "{}"),
     "a description that is a list": lambda file: file.attrs.__setitem__("run", "[]"),
     "a defense that is no JSON": lambda file: defended(file, "trim", 1.0),
     "a defense with another name": lambda file: defended(file, '{"name": "l2"}', 1.0),
     "weights above 1": lambda file: defended(file, '{"name": "trim"}', 2.0),
-    "a victim without weights": lambda file: evaluated(file, {"v": np.ones((1, 2, 1, 3)), "b": np.ones((1, 2, 1))}),
     "a victim of other features": lambda file: evaluated(
         file, {"w": np.ones((1, 2, 1, 2)), "b": np.ones((1, 2, 1))}
     ),

@@ -66,7 +66,9 @@ def test_what_breaks_the_contract_ends_with_status_1(own) -> None:
     assert (
         "FAILED defense far-rows weighs every row, by its key alone: weight has shape (39,), and not (40,)" in out
     )
-    undocumented = own(example("defense").replace("remove: share", "Share"), "bare.py")
+    undocumented = own(
+        example("defense").replace("remove: share", "Share").replace("class FarRows", "class Bare"), "bare.py"
+    )
     found = [json.loads(line) for line in check(undocumented, "--json", status=1).splitlines()]
     breaches = [point["breach"] for point in found if point["breach"]]
     assert breaches == ["its docstring lacks a line for remove: write `name: what it is`"]

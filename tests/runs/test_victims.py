@@ -104,25 +104,26 @@ def test_errors_are_those_of_training_by_hand(run: Path, tmp_path: Path) -> None
 def test_results_are_kept_and_read_without_the_code(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "own_model.py").write_text(FRAGILE.replace("> 42", "> 99"))
+    (tmp_path / "kept_model.py").write_text(FRAGILE.replace("> 42", "> 99"))
     monkeypatch.chdir(tmp_path)
     first = poison(
-        "evaluate", run, "--victim", "own_model.py:Fragile", "--victim", "own_model:Fragile", "-o", "victim.C=3"
+        "evaluate", run, "--victim", "kept_model.py:Fragile", "--victim", "kept_model:Fragile", "-o", "victim.C=3"
     )
     assert "Transfer: test error of each victim" in first[0]
-    (tmp_path / "own_model.py").unlink()
-    sys.modules.pop("own_model")
+    (tmp_path / "kept_model.py").unlink()
+    sys.modules.pop("kept_model")
     again = poison("evaluate", run)[0]
-    assert "own_model.py:Fragile" in again  # two of one name are called by their sources
+    assert "kept_model.py:Fragile" in again  # two of one name are called by their sources
     assert again.split("Transfer")[1] == first[0].split("Transfer")[1]
     assert "AUC of each victim" in poison("evaluate", run, "--metric", "auc")[0]
     lines = poison("evaluate", run, "--csv")[0].splitlines()
     assert len(lines) == 1 + 6 + 12
     poison("report", run, "-o", tmp_path / "a.svg")
-    assert "own_model" not in sys.modules
+    assert "kept_model" not in sys.modules
     assert "behind l2" in (tmp_path / "a.svg").read_text()
     assert (
-        "there is no file own_model.py" in poison("evaluate", run, "--victim", "own_model.py:Fragile", status=2)[1]
+        "there is no file kept_model.py"
+        in poison("evaluate", run, "--victim", "kept_model.py:Fragile", status=2)[1]
     )
 
 

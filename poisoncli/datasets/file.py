@@ -198,8 +198,9 @@ def _times(series: Any, name: str) -> np.ndarray:
 
 def _fingerprint(table: Table | None, x: Any, y: np.ndarray) -> str:
     """The hash of the rows; of numbers alone it is the same in every format."""
-    from pandas.util import hash_pandas_object
+    import pandas
 
+    util: Any = pandas.util
     if table is None:
         return fingerprint_sparse(x, y.astype(np.float32))
     numeric = np.ascontiguousarray(table.numbers, np.float32)
@@ -209,7 +210,7 @@ def _fingerprint(table: Table | None, x: Any, y: np.ndarray) -> str:
         return known
     digest = hashlib.sha256(known.encode())
     for name in words:
-        hashes: Any = hash_pandas_object(table.frame[name].astype(str), index=False)
+        hashes = util.hash_pandas_object(table.frame[name].astype(str), index=False)
         digest.update(np.ascontiguousarray(hashes).data)
     return digest.hexdigest()
 

@@ -198,7 +198,7 @@ def _learner(data: Dataset, rows: Data, lambda_: float | None, trains: bool) -> 
     model = description.build(Choice("linear" if data.task == "real" else "logistic"), "model")
     objective = Objective(model, ROW_LOSS[data.task], "l2" if value else "none", float(len(rows.y)))
     log_lambda = np.full(1, np.log(value * len(rows.y)) if value else -np.inf, np.float32)
-    trainer: Any = Momentum()
+    trainer: Any = Momentum(rate=0.01)
     if trains:
         trainer = settle(jax.random.key(0), objective, Momentum(rate=0.0, epochs=0), rows, log_lambda).trainer
     return Learner(objective, trainer, log_lambda, data.task, value if value else math.nan)

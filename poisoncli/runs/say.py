@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 
@@ -64,9 +65,10 @@ def encoded(encoder: Encoder) -> str:
 
 def repeated(encoder: Encoder, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> int:
     """How many test rows are equal to a training row, target included."""
-    from pandas.util import hash_array, hash_pandas_object
+    import pandas
 
+    util: Any = pandas.util
     names = [column.name for column in encoder.table.columns]
-    hashes = hash_pandas_object(encoder.table.frame[names], index=False).to_numpy()
-    hashes = hashes ^ hash_array(np.asarray(y, float))
+    hashes = util.hash_pandas_object(encoder.table.frame[names], index=False).to_numpy()
+    hashes = hashes ^ util.hash_array(np.asarray(y, float))
     return int(np.isin(hashes[test], hashes[train]).sum())

@@ -198,7 +198,7 @@ def _times(series: Any, name: str) -> np.ndarray:
 
 def _fingerprint(table: Table | None, x: Any, y: np.ndarray) -> str:
     """The hash of the rows; of numbers alone it is the same in every format."""
-    import pandas
+    import pandas.util
 
     util: Any = pandas.util
     if table is None:

@@ -65,7 +65,7 @@ def encoded(encoder: Encoder) -> str:
 
 def repeated(encoder: Encoder, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> int:
     """How many test rows are equal to a training row, target included."""
-    import pandas
+    import pandas.util
 
     util: Any = pandas.util
     names = [column.name for column in encoder.table.columns]

@@ -86,6 +86,14 @@ def words(tmp_path_factory):
 
 
 LONG = (  # beginnings of the ids of tests that `make test` leaves out and `make check` runs; others of a kind stay
+    "attacks/test_minmax.py::test_several_classes_with_the_whole_learner_and_every_decoy",
+    "runs/test_rounding.py::test_every_poison_row_could_be_real[rmd-restarts",
+    "attacks/test_rmd.py::test_restarts_find_stronger_points[model0",
+    "attacks/test_several_classes.py::test_bilevel_poison_beats_flips[mlp",
+    "attacks/test_rmd.py::test_points_are_added_to_rows_that_all_stay[False",
+    "attacks/test_rmd.py::test_the_attackers_trainer_may_be_another_than_the_victims",
+    "runs/test_rounding.py::test_every_poison_row_could_be_real[stealthy",
+    "test_reproduction.py::test_spr_boston",
     "bilevel/test_reverse.py::test_reverse_goes_through_adam",
     "bilevel/test_hypergradient.py::test_reverse_approaches_the_implicit_hypergradients",
     "bilevel/test_objective.py::test_rows_of_the_learner_change_the_hypergradient_of_lambda_alone[trainer1",

@@ -56,7 +56,7 @@ def impossible(
 def _cells(name: str, cells: Any, former: Any, seen: Any, given: tuple[float, float] | None) -> list[str]:
     """Cells that are no category seen, no whole number where all are whole, or beyond the range seen or given."""
     kept = np.zeros(len(cells), bool) if former is None else _same(cells, former)
-    dates = pd.to_datetime(seen, errors="coerce", format="ISO8601")
+    dates = pd.to_datetime(seen.astype(str), errors="coerce", format="ISO8601")
     if seen.dtype.kind not in "biuf" and dates.notna().sum() == seen.notna().sum():  # moments: a range of seconds
         cells = pd.to_datetime(cells, format="ISO8601").map(pd.Timestamp.timestamp)
         seen = dates.map(pd.Timestamp.timestamp)

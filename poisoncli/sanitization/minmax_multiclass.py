@@ -21,7 +21,7 @@ from poisoncli.sanitization import filters
 from poisoncli.sanitization.additive import Rows, rounded, stack
 from poisoncli.sanitization.feasible_set import FeasibleSet
 from poisoncli.sanitization.projection import maximize, project
-from poisoncli.sanitization.search import SearchOptions, blank, put
+from poisoncli.sanitization.search import SearchOptions, blank, of_repetition, put
 from poisoncli.training.multiclass import MulticlassLinear, gradient, outputs, rivals
 
 JUDGES = ("l2", "slab", "loss")  # defenses behind which candidates are compared; the others take too long here
@@ -116,9 +116,8 @@ def _problem_of(problem: Problem, r: int) -> MulticlassProblem:
     threat = problem.threat
     lambda_ = float(np.exp(float(problem.log_lambda[r, 0]))) / len(y)
     size = threat.counts[-1]
-    return MulticlassProblem(
-        rows, target, size, int(y.max()) + 1, victim, lambda_, threat.low, threat.high, threat.integer
-    )
+    low, high = of_repetition(threat.low, r), of_repetition(threat.high, r)
+    return MulticlassProblem(rows, target, size, int(y.max()) + 1, victim, lambda_, low, high, threat.integer)
 
 
 def pairs(k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -91,8 +91,8 @@ def additions(problem: Problem, options: SearchOptions) -> list[LinearProblem]:
             lambda_=float(coefficient[r]),
             loss=victim.loss,
             bias=victim.bias,
-            low=_of_repetition(threat.low, r),
-            high=_of_repetition(threat.high, r),
+            low=of_repetition(threat.low, r),
+            high=of_repetition(threat.high, r),
             integer=threat.integer,
             remove=options.remove,
             defenses=tuple(name for name in QUICK_FIRST if name in options.behind and (name != "svd" or small)),
@@ -101,7 +101,7 @@ def additions(problem: Problem, options: SearchOptions) -> list[LinearProblem]:
     ]
 
 
-def _of_repetition(bound: Array, r: int) -> Array:
+def of_repetition(bound: Array, r: int) -> Array:
     """A bound of the features, a scalar or [m]."""
     return bound[r] if np.ndim(bound) == 2 else bound
 

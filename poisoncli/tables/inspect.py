@@ -108,6 +108,8 @@ def _read(request: Request, problems: list[str]) -> tuple[Any, Any, bool, str, t
         else:
             more = filter(None, (request.split, request.group, request.time))
             raws.append(files.read(place, request.target, tuple(more)))
+    if not raws:
+        raise PoisonError("the file has no name: give its path with --dataset")
     first = raws[0]
     for path, raw in zip(filter(None, (request.val, request.test)), raws[1:], strict=True):
         lacking = [str(name) for name in first.frame.columns if name not in raw.frame.columns]

@@ -55,7 +55,7 @@ def test_limits_that_cannot_be_kept_are_told_in_a_sentence(fields, said):
         ("kkt", {"frozen": ("age",)}, "attack kkt adds rows that start from none of yours, so that --frozen"),
         ("influence", {"columns_changed": 2}, "so that --columns-changed"),
         ("flip", {"ranges": ("age=1:2",)}, "changes no feature"),
-        ("rmd", {"columns_changed": -1}, "is negative"),
+        ("rmd", {"columns_changed": -1}, r"-1 is outside \[0"),
     ],
 )
 def test_attacks_refuse_limits_that_they_cannot_keep(method, fields, said):

@@ -62,7 +62,7 @@ def test_texts_and_numbers_are_read_as_their_field(name, given, value):
         ("rate", "many", r"rate is 'many': give a number in \(0, 1\]"),
         ("rate", "nan", "rate is 'nan': give a number"),
         ("rate", True, "rate is 'True': give a number"),
-        ("steps", 0, r"steps is 0: it must lie in \[1, inf\)"),
+        ("steps", 0, r"steps is 0: it must lie in \[1, 2147483647\]"),
         ("steps", 2.5, r"steps is '2\.5': give a whole number"),
         ("steps", 2**31, "steps is 2147483648: it must be at most 2147483647"),
         ("kind", "c", "kind is 'c': choose one of a, b"),

@@ -349,7 +349,7 @@ def test_learned_lambdas_keep_their_bounds(tmp_path):
         ({"n_train": 400}, "420|440 rows were asked for"),
         ({"fraction": 0.01}, "less than one row: raise it"),
         ({"attack": Choice("rmd", {"batch": 41})}, "batch of 41 is larger"),
-        ({"dataset": Choice("digits", {"classes": (0, 1, 2)})}, "3 classes"),
+        ({"dataset": Choice("digits", {"classes": (0, 1, 2)}), "model": Choice("svm")}, "3 classes"),
         ({"dataset": Choice("digits", {"classes": (0,)})}, "two or more"),
         ({"dataset": Choice("digits", {"classes": (0, 11)})}, "no class 11"),
     ],

@@ -42,7 +42,7 @@ def balls(problem, radius):
 
 
 def test_points_lie_in_the_balls_and_the_learner_follows_them(problem):
-    settings = MinMaxSettings(0.0, 0.03, 1.0, 4, ())
+    settings = MinMaxSettings(0.0, 0.03, 1.0, 4, 200, ())
     found, again = (
         minmax_points(problem, balls(problem, 1.5), settings, np.random.default_rng(0)) for _ in range(2)
     )

@@ -85,9 +85,7 @@ def figure(
     """
     titles = {summary.title(content) for content in contents}
     heading = titles.pop() if len(titles) == 1 else "several data sets or models"
-    lines = {summary.label(content): content for content in contents}
-    if len(lines) < len(contents):  # runs that differ only in what their labels do not tell
-        lines = {f"{number}. {summary.label(content)}": content for number, content in enumerate(contents, 1)}
+    lines = dict(zip(summary.labels(contents), contents, strict=True))
     penalized = any(np.isfinite(content.poison.log_lambda).all() for content in contents)
     usual = ("test_error", *(("log_lambda",) if penalized else ()))
     if any(len(content.timeline) for content in contents):

@@ -64,6 +64,20 @@ def label(content: RunFile) -> str:
     return f"{run.attack.name}{_variant(run.attack)}{_aim(run)}, {in_words(run)}"
 
 
+def labels(contents: Sequence[RunFile]) -> list[str]:
+    """The labels of several runs, with the model, the data set or a number where they would be the same."""
+    found = [label(content) for content in contents]
+    for more in (lambda content: description.from_json(content.run).model.name, title):
+        if len(set(found)) == len(found):
+            return found
+        told = [more(content) for content in contents]
+        if len(set(told)) > 1:
+            found = [f"{name}, {one}" for name, one in zip(told, found, strict=True)]
+    if len(set(found)) < len(found):  # runs that differ only in what their labels do not tell
+        found = [f"{number}. {one}" for number, one in enumerate(found, 1)]
+    return found
+
+
 def _variant(attack: description.Choice) -> str:
     """What sets an attack apart from others of its name, in brackets."""
     said = [

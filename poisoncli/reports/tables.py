@@ -116,7 +116,7 @@ def least(table: Sequence[Row]) -> str:
 def side_by_side(contents: Sequence[RunFile], tables: Sequence[Sequence[Row]]) -> list[Table]:
     """Test errors, or another metric, a column for each run; and what a penalty takes from that without one."""
     titles = list(dict.fromkeys(map(summary.title, contents)))
-    labels = [summary.label(content) for content in contents]
+    labels = summary.labels(contents)
     bare = [[row for row in table if row["defense"] == "none"] for table in tables]
     asked = dict.fromkeys(table[0]["measure"] for table in bare)
     heading = ", ".join(asked)

@@ -36,3 +36,16 @@ def test_a_lambda_learned_on_clean_rows_is_a_policy_of_its_own(tmp_path):
     lambdas = content.poison.log_lambda[0, :, 0]
     assert np.all(lambdas == lambdas[0])
     assert set(figures.POLICIES) >= {"learned-clean"}
+
+
+def test_runs_that_are_labeled_alike_are_told_apart(folder):
+    """By the model, by the data set or its size, or else by a number."""
+    content = poisoncli.read(folder / "none.h5")
+    told = json.loads(content.run)
+    other = dataclasses.replace(content, run=json.dumps({**told, "model": {**told["model"], "name": "mlp"}}))
+    smaller = dataclasses.replace(content, run=json.dumps({**told, "n_train": told["n_train"] - 1}))
+    name = summary.label(content)
+    assert summary.labels([content]) == [name]
+    assert summary.labels([content, other]) == [f"logistic, {name}", f"mlp, {name}"]
+    assert summary.labels([content, smaller]) == [f"{summary.title(one)}, {name}" for one in (content, smaller)]
+    assert summary.labels([content, content]) == [f"1. {name}", f"2. {name}"]

@@ -86,6 +86,11 @@ def words(tmp_path_factory):
 
 
 LONG = (  # beginnings of the ids of tests that `make test` leaves out and `make check` runs; others of a kind stay
+    "test_reproduction.py::test_spr_trim_on_a_line",
+    "test_awkward.py::test_attack_defenses_and_evaluation_stay_finite[collinear-stealthy",
+    "runs/test_rounding.py::test_every_poison_row_could_be_real[rmd-learned",
+    "bilevel/test_unrolled.py::test_reverse_equals_forward_mode[cnn, two classes",
+    "attacks/test_additive.py::test_a_sweep_draws_bars_and_time",
     "attacks/test_minmax.py::test_several_classes_with_the_whole_learner_and_every_decoy",
     "runs/test_rounding.py::test_every_poison_row_could_be_real[rmd-restarts",
     "attacks/test_rmd.py::test_restarts_find_stronger_points[model0",

@@ -104,7 +104,17 @@ def _read_parquet(path: Path, target: str, more: Collection[str]) -> Raw:
         memory.check(_DENSE * file.metadata.num_rows * file.metadata.num_columns, path)
         groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
         memory.check(2 * sum(group.total_byte_size for group in groups), path)
-        frame = file.read().to_pandas(ignore_metadata=True)
+        table = file.read()
+        table.validate(full=True)  # texts that are no UTF-8 would only be found out where they are looked at
+        for number, field in enumerate(table.schema):
+            if pyarrow.types.is_binary(field.type) or pyarrow.types.is_large_binary(field.type):  # unmarked texts
+                table = table.set_column(number, field.name, table.column(number).cast(pyarrow.string()))
+            if pyarrow.types.is_nested(field.type):
+                raise PoisonError(
+                    f"column {field.name!r} of {path} holds lists or records: write what is in them as columns of "
+                    "their own"
+                )
+        frame = table.to_pandas(ignore_metadata=True)
     frame.columns = [str(name) for name in frame.columns]
     return Raw(frame)
 

@@ -79,3 +79,17 @@ def test_a_file_that_is_not_utf8_is_told(tmp_path):
     (tmp_path / "rows.csv").write_bytes("straße,y\n1,0\n".encode("latin-1"))
     with pytest.raises(PoisonError, match="not written in UTF-8: save it as UTF-8"):
         read.read(tmp_path / "rows.csv")
+
+
+def test_parquet_of_bytes_is_text_and_of_lists_is_refused(tmp_path):
+    """Some writers do not mark texts as such."""
+    path = tmp_path / "rows.parquet"
+    pd.DataFrame({"a": [b"x", b"y"], "y": [0, 1]}).to_parquet(path)
+    assert read.read(path, "y").frame["a"].tolist() == ["x", "y"]
+    pd.DataFrame({"a": [b"x", b"\xff"], "y": [0, 1]}).to_parquet(path)
+    with pytest.raises(PoisonError, match=r"cannot be read as \.parquet"):
+        read.read(path, "y")
+    for cells in ([[1], [2, 3]], [{"k": 1}, {"k": 2}]):
+        pd.DataFrame({"a": cells, "y": [0, 1]}).to_parquet(path)
+        with pytest.raises(PoisonError, match=r"column 'a' of .* holds lists or records"):
+            read.read(path, "y")

@@ -192,7 +192,8 @@ def _check_memory(run: Run, dataset: Dataset, rows: dict[str, np.ndarray], encod
     model = description.build(run.model, "model")
     if not is_linear_first(model) or isinstance(model, Exact):
         return
-    layers = jax.eval_shape(lambda: model.init(jax.random.key(0), m))
+    classes = int(dataset.y.max()) + 1 if dataset.task == "multiclass" else 1
+    layers = jax.eval_shape(lambda: model.init(jax.random.key(0), m, classes))
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(layers))
     outputs = sum(math.prod(layer["b"].shape) for layer in layers)
     needed = 4 * repetitions * (4 * parameters + 3 * n * outputs)  # with gradients and momentum

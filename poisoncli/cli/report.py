@@ -84,9 +84,9 @@ def _draw_sweep(folder: str, path: Path, draw: str | None, data_dir: str | None,
     from poisoncli.core.errors import PoisonError
     from poisoncli.reports import figures
     from poisoncli.reports.defenses import draw_defended, draw_panels
-    from poisoncli.sweeps import grid
+    from poisoncli.sweeps.contents import contents
 
-    plan, panels = grid.contents(folder)
+    plan, panels = contents(folder)
     if not panels:
         raise PoisonError(f"no run of {folder} is finished: repeat `poison sweep` until one is")
     if plan.picture and not draw and not metric:

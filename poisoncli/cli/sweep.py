@@ -42,15 +42,17 @@ def sweep(
 
     Finished runs are skipped and an interrupted sweep goes on where it stopped: just repeat the command.
     """
-    from poisoncli.sweeps import grid
+    from poisoncli.sweeps import plan as plans
+    from poisoncli.sweeps.drive import execute
+    from poisoncli.sweeps.grid import differences
 
     if preset == "list":
-        for name in grid.presets():
-            print(f"{name:16} {grid.preset(name).title}")
+        for name in plans.presets():
+            print(f"{name:16} {plans.preset(name).title}")
         return
     plan, name = _plan(preset, config_file, {"repetitions": reps, "seed": seed})
     if dry_run:
-        for cell, own in zip(plan.cells, grid.differences(plan.cells), strict=True):
+        for cell, own in zip(plan.cells, differences(plan.cells), strict=True):
             told = "".join(f"; {name}={value}" for name, value in own.items() if name not in _SUMMARIZED)
             print(f"{cell.name}: {_summary(cell.run)}{told}")
         return
@@ -61,7 +63,7 @@ def sweep(
         print(f"{folder}/{outcome.cell.name}.h5 {outcome.status}{reason}", flush=True)
 
     with progress(quiet) as report:
-        outcomes = grid.execute(plan, folder, data_dir=data_dir, report=report, finished=finished)
+        outcomes = execute(plan, folder, data_dir=data_dir, report=report, finished=finished)
     note(f"next: poison report {folder}", quiet)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
@@ -72,12 +74,12 @@ def _plan(preset: str | None, config_file: str | None, changes: dict[str, Any]) 
     from pathlib import Path
 
     from poisoncli.core.errors import PoisonError
-    from poisoncli.sweeps import grid
+    from poisoncli.sweeps import plan as plans
 
     if (preset is None) == (config_file is None):
         raise PoisonError("give either --preset NAME (see `poison sweep --preset list`) or --config FILE.toml")
-    plan = grid.preset(preset) if preset else grid.load(config_file)  # type: ignore[arg-type]
-    return grid.changed(plan, {k: v for k, v in changes.items() if v is not None}), preset or Path(
+    plan = plans.preset(preset) if preset else plans.load(config_file)  # type: ignore[arg-type]
+    return plans.changed(plan, {k: v for k, v in changes.items() if v is not None}), preset or Path(
         str(config_file)
     ).stem
 

@@ -41,7 +41,7 @@ class _Defender(BaseModel):
 
 
 class _Sweep(BaseModel):
-    """See `grid.parse`."""
+    """See `plan.parse`."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 

@@ -11,7 +11,8 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.runs import replay, run_file, stages
 from poisoncli.runs.description import Run
 from poisoncli.runs.prepare import restore
-from poisoncli.sweeps import grid
+from poisoncli.sweeps.drive import execute
+from poisoncli.sweeps.plan import parse
 
 
 @pytest.mark.parametrize("name", list(QUICK))
@@ -68,8 +69,8 @@ def test_a_sweep_draws_bars_and_time(words, tmp_path):
 
     from poisoncli.cli import app
 
-    plan, folder = grid.parse(text, "here"), tmp_path / "out"
-    assert [outcome.status for outcome in grid.execute(plan, folder, data_dir=words)] == ["done"]
+    plan, folder = parse(text, "here"), tmp_path / "out"
+    assert [outcome.status for outcome in execute(plan, folder, data_dir=words)] == ["done"]
     content = run_file.read(folder / "kkt.h5")
     assert set(content.evaluations) == {"none", *FILTERS}
     assert np.all(np.diff(content.timeline, axis=0) > 0)

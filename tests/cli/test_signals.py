@@ -17,7 +17,8 @@ from poisoncli.cli import signals
 from poisoncli.cli.common import guarded
 from poisoncli.core.errors import Interrupted
 from poisoncli.runs import run_file
-from poisoncli.sweeps import grid
+from poisoncli.sweeps.drive import execute
+from poisoncli.sweeps.plan import parse
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 LONG = (
@@ -193,7 +194,7 @@ seed = 3
 
 
 def test_a_sweep_tells_each_outcome_as_it_comes_and_goes_on_after_an_interruption(tmp_path):
-    plan, seen = grid.parse(GRID, "here"), []
+    plan, seen = parse(GRID, "here"), []
 
     def finished(outcome):
         seen.append(outcome.cell.name)
@@ -201,8 +202,8 @@ def test_a_sweep_tells_each_outcome_as_it_comes_and_goes_on_after_an_interruptio
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match="interrupted after 2 of 3 runs: the same command goes on"):
-        grid.execute(plan, tmp_path, finished=finished)
-    assert [outcome.status for outcome in grid.execute(plan, tmp_path)] == ["skipped", "skipped", "done"]
+        execute(plan, tmp_path, finished=finished)
+    assert [outcome.status for outcome in execute(plan, tmp_path)] == ["skipped", "skipped", "done"]
 
 
 def test_a_sweep_prints_each_outcome_before_the_next_begins(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from poisoncli.cli import app
-from poisoncli.sweeps import grid
+from poisoncli.sweeps.plan import preset, presets
 
 ABSENT = """
 [base]
@@ -37,12 +37,12 @@ def poison(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-@pytest.mark.parametrize("name", grid.presets())
+@pytest.mark.parametrize("name", presets())
 def test_every_preset_lists_its_runs_and_does_nothing(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = poison("sweep", "--preset", name, "--dry-run")
     assert result.exit_code == 0, result.output
-    plan = grid.preset(name)
+    plan = preset(name)
     assert len(result.stdout.splitlines()) == len(plan.cells) >= 1
     assert len({cell.name for cell in plan.cells}) == len(plan.cells)
     assert not list(tmp_path.iterdir())
@@ -50,8 +50,8 @@ def test_every_preset_lists_its_runs_and_does_nothing(name, tmp_path, monkeypatc
 
 def test_the_list_of_presets_tells_their_titles():
     listed = poison("sweep", "--preset", "list").stdout.splitlines()
-    assert [line.split()[0] for line in listed] == grid.presets()
-    assert all(grid.preset(line.split()[0]).title in line for line in listed[::7])
+    assert [line.split()[0] for line in listed] == presets()
+    assert all(preset(line.split()[0]).title in line for line in listed[::7])
 
 
 @pytest.mark.parametrize("words", [(), ("--preset", "hlp-fig2", "--config", "plan.toml")], ids=["neither", "both"])

@@ -48,7 +48,7 @@ def _import() -> None:
     import poisoncli.reports.figures
     import poisoncli.runs.audit
     import poisoncli.runs.stages
-    import poisoncli.sweeps.grid
+    import poisoncli.sweeps.drive
 
     assert not jax._src.xla_bridge._backends, "a backend has been started: its threads do not survive a fork"
 

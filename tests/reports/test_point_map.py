@@ -12,18 +12,20 @@ import poisoncli
 from poisoncli import Choice, PoisonError, Run
 from poisoncli.cli import app
 from poisoncli.reports import point_map, summary
-from poisoncli.sweeps import grid
+from poisoncli.sweeps import contents as held
+from poisoncli.sweeps.drive import execute
+from poisoncli.sweeps.plan import preset
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("maps") / "fig1"
-    assert all(one.status == "done" for one in grid.execute(grid.preset("hlp-fig1"), place))
+    assert all(one.status == "done" for one in execute(preset("hlp-fig1"), place))
     return place
 
 
 def contents(folder):
-    return [run for lines in grid.contents(folder)[1].values() for run in lines.values()]
+    return [run for lines in held.contents(folder)[1].values() for run in lines.values()]
 
 
 def test_one_row_does_harm_in_some_places_and_a_penalty_takes_it_away(folder):

@@ -9,7 +9,9 @@ import poisoncli
 from poisoncli.core.errors import FailedError
 from poisoncli.runs import description, run_file
 from poisoncli.runs.description import Choice, Run
-from poisoncli.sweeps import batched, grid
+from poisoncli.sweeps import batched
+from poisoncli.sweeps.drive import execute
+from poisoncli.sweeps.plan import parse
 
 SMALL = Run(attack=Choice("rmd", {"outer_steps": 6, "inner_steps": 8}), fraction=0.14, repetitions=2)
 TEXT = """
@@ -53,13 +55,13 @@ def test_runs_that_differ_in_lambda_alone_form_a_group():
 def crafted(tmp_path_factory):
     """The folder of a sweep, finished."""
     folder = tmp_path_factory.mktemp("sweep")
-    assert [outcome.status for outcome in grid.execute(grid.parse(TEXT, "test"), folder)] == ["done"] * 4
+    assert [outcome.status for outcome in execute(parse(TEXT, "test"), folder)] == ["done"] * 4
     return folder
 
 
 @pytest.mark.parametrize("line", ["no-penalty", "clean", "large", "learned"])
 def test_each_file_is_that_of_its_own_run(crafted, tmp_path, line):
-    cell = next(cell for cell in grid.parse(TEXT, "test").cells if cell.name == line)
+    cell = next(cell for cell in parse(TEXT, "test").cells if cell.name == line)
     alone = run_file.read(poisoncli.attack(cell.run, tmp_path / "alone.h5"))
     found = run_file.read(crafted / f"{line}.h5")
     assert (found.run, found.sha256) == (alone.run, alone.sha256)
@@ -72,16 +74,16 @@ def test_each_file_is_that_of_its_own_run(crafted, tmp_path, line):
 def test_an_interrupted_sweep_ends_in_the_same_bits(crafted, tmp_path, monkeypatch):
     monkeypatch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)
     whole, again = tmp_path / "whole", tmp_path / "again"
-    grid.execute(grid.parse(TEXT, "test"), whole)
+    execute(parse(TEXT, "test"), whole)
 
     def interrupt(done, total, what):
         if "crafting" in what and done == 9:
             raise KeyboardInterrupt
 
     with pytest.raises(FailedError, match="interrupted"):
-        grid.execute(grid.parse(TEXT, "test"), again, report=interrupt)
+        execute(parse(TEXT, "test"), again, report=interrupt)
     assert not (again / "large.h5").exists()
-    grid.execute(grid.parse(TEXT, "test"), again)
+    execute(parse(TEXT, "test"), again)
     assert sorted(p.name for p in again.iterdir()) == sorted(p.name for p in whole.iterdir())
     for path in whole.glob("*.h5"):
         for left, right in zip(run_file.read(path).poison, run_file.read(again / path.name).poison, strict=True):
@@ -90,7 +92,7 @@ def test_an_interrupted_sweep_ends_in_the_same_bits(crafted, tmp_path, monkeypat
 
 def test_one_that_fails_leaves_the_others(tmp_path):
     text = TEXT.replace("lambda = 0.2", "lambda = 1e30")
-    outcomes = {outcome.cell.line: outcome for outcome in grid.execute(grid.parse(text, "test"), tmp_path)}
+    outcomes = {outcome.cell.line: outcome for outcome in execute(parse(text, "test"), tmp_path)}
     assert {line: outcome.status for line, outcome in outcomes.items()} == {
         "no penalty": "done",
         "clean": "done",

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from poisoncli.cli import app
 from poisoncli.reports import figures
 from poisoncli.runs import description
-from poisoncli.sweeps import grid
-from poisoncli.sweeps.grid import PRESETS
+from poisoncli.sweeps.contents import contents
+from poisoncli.sweeps.drive import execute
+from poisoncli.sweeps.plan import PRESETS, parse, preset, presets
 
 FIGURES = [f"hlp-fig{number}" for number in range(1, 15)] + [f"rch-fig{number}" for number in range(1, 4)]
 ARRANGEMENT = {  # rows and columns of axes
@@ -39,12 +40,12 @@ def tiny(name):
     text = re.sub(r"n_val = \d+\n", "", text)
     few = {1: "[3]", 2: "[3, 6]", 3: "[3, 6, 9]"}  # of the 64 features of digits
     text = re.sub(r"selected = (\[.*\])", lambda found: f"selected = {few[len(found[1].split(','))]}", text)
-    return grid.parse(text + TINY, name)
+    return parse(text + TINY, name)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_preset_loads_and_does_a_dry_run(name):
-    plan = grid.preset(name)
+    plan = preset(name)
     assert plan.title.startswith(name.replace("-fig", " Fig. ").replace("hlp", "HLP").replace("rch", "RCH"))
     assert len({cell.name for cell in plan.cells}) == len(plan.cells) > 0
     for cell in plan.cells:
@@ -57,9 +58,7 @@ def test_a_preset_loads_and_does_a_dry_run(name):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_presets_learn_lambda_by_the_rule_of_the_paper(name):
-    schedules = {
-        cell.run.attack.options["lambda_schedule"] for cell in grid.preset(name).cells if cell.run.learn_lambda
-    }
+    schedules = {cell.run.attack.options["lambda_schedule"] for cell in preset(name).cells if cell.run.learn_lambda}
     assert schedules == {"constant"}
 
 
@@ -73,12 +72,11 @@ def test_presets_learn_lambda_by_the_rule_of_the_paper(name):
         "rch-fig3",
     ],
 )
-def test_a_preset_runs_and_is_drawn_as_in_the_paper(name, tmp_path, monkeypatch):
+def test_a_preset_runs_and_is_drawn_as_in_the_paper(name, tmp_path):
     plan = tiny(name)
-    monkeypatch.setattr(grid, "preset", lambda _: plan)
-    outcomes = grid.execute(plan, tmp_path / "out")
+    outcomes = execute(plan, tmp_path / "out")
     assert {one.status for one in outcomes} == {"done"}, [one.reason for one in outcomes]
-    found, panels = grid.contents(tmp_path / "out")
+    found, panels = contents(tmp_path / "out")
     rows = figures._rows(found.layout, panels)
     assert (len(rows), len(rows[0])) == ARRANGEMENT[name]
     result = CliRunner().invoke(app, ["report", str(tmp_path / "out")])
@@ -88,7 +86,7 @@ def test_a_preset_runs_and_is_drawn_as_in_the_paper(name, tmp_path, monkeypatch)
 
 def test_policies_of_figure_2_keep_the_papers_lambdas():
     """A large lambda is log(1,000) on MNIST with L2, log(50) with L1 (HLP V-B-1)."""
-    runs = {(cell.panel, cell.line): cell.run for cell in grid.preset("hlp-fig2").cells}
+    runs = {(cell.panel, cell.line): cell.run for cell in preset("hlp-fig2").cells}
     assert len(runs) == 24
     large = {panel: runs[panel, "large lambda"].lambda_ * 5000 for panel, line in runs if line == "large lambda"}
     wanted = {
@@ -102,12 +100,12 @@ def test_policies_of_figure_2_keep_the_papers_lambdas():
 def test_a_sweep_that_compares_with_no_panel_is_refused():
     text = 'draw = ["decrease"]\n[panel.a]\ndataset = "digits"\nagainst = "b"\n'
     with pytest.raises(description.PoisonError, match="no panel named 'b'"):
-        grid.parse(text, "text")
+        parse(text, "text")
 
 
-@pytest.mark.parametrize("name", [name for name in grid.presets() if name.startswith("spr")])
+@pytest.mark.parametrize("name", [name for name in presets() if name.startswith("spr")])
 def test_presets_of_the_paper_are_complete(name):
-    plan = grid.preset(name)
+    plan = preset(name)
     assert plan.title.startswith(f"SPR Fig. {name.removeprefix('spr-fig')}:")
     assert {cell.run.model.name for cell in plan.cells} <= {"linear", "mlp"}
     assert set(plan.defend) <= set(description.DEFENSES)

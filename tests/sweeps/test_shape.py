@@ -3,7 +3,7 @@
 import pytest
 
 from poisoncli.core.errors import PoisonError
-from poisoncli.sweeps import grid
+from poisoncli.sweeps.plan import parse
 
 
 @pytest.mark.parametrize(
@@ -42,5 +42,5 @@ from poisoncli.sweeps import grid
 )
 def test_entries_of_another_kind_are_refused(text):
     with pytest.raises(PoisonError, match=": ") as error:
-        grid.parse(text, "it")
+        parse(text, "it")
     assert not str(error.value).endswith(": ")

@@ -1,0 +1,127 @@
+"""What a sweep is: its runs, how they are defended and drawn; read from TOML or a preset, and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from poisoncli.core.errors import PoisonError
+from poisoncli.reports.defenses import PICTURES
+from poisoncli.reports.figures import Layout
+from poisoncli.runs import description
+from poisoncli.runs.description import Choice
+from poisoncli.sweeps import grid, shape
+from poisoncli.sweeps.grid import Cell
+from poisoncli.tables.text import read_text
+
+PRESETS = importlib.resources.files("poisoncli.sweeps") / "presets"
+PLAN = "sweep.toml"  # the sweep's own description, kept beside its run files
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Runs that belong together.
+
+    title: what they show; layout: how they are drawn; cells: the runs; text: the TOML that describes them;
+    defend: names of defenses that each run is tried with, or `all` that fit it; options: of these, by name.
+    picture: what is drawn instead of curves, see `defenses.draw_panels`; empty for curves.
+    defenders: by name, in what their victims differ from the one that the attacker expects, see
+    `replay.reevaluate`; where there are any, each is a panel.
+    """
+
+    title: str
+    layout: Layout
+    cells: tuple[Cell, ...]
+    text: str
+    defend: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    picture: str = ""
+    defenders: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+
+def presets() -> list[str]:
+    """Names of the presets that come with the package."""
+    return sorted(item.name.removesuffix(".toml") for item in PRESETS.iterdir() if item.name.endswith(".toml"))
+
+
+def preset(name: str) -> Sweep:
+    """The preset of that name. Raises `PoisonError` if there is none."""
+    description.known(name, dict.fromkeys(presets()), "preset")
+    return parse((PRESETS / f"{name}.toml").read_text(encoding="utf-8"), f"preset {name}")
+
+
+def load(path: str | Path, crafted: bool = False) -> Sweep:
+    """The sweep that a TOML file describes; crafted: see `parse`. Raises `PoisonError` if it describes none."""
+    try:
+        return parse(read_text(path), str(path), crafted)
+    except (OSError, UnicodeDecodeError) as error:
+        raise PoisonError(f"cannot read {path}: give the TOML file of a sweep ({error})") from None
+
+
+def changed(sweep: Sweep, fields: Mapping[str, int]) -> Sweep:
+    """`sweep` with whole-number fields of all its runs replaced, and its text with them."""
+    lines = [f"{name} = {value}" for name, value in fields.items()]
+    return parse("\n".join([sweep.text.rstrip(), "", "[override]", *lines, ""]), "sweep") if lines else sweep
+
+
+def parse(text: str, source: str, crafted: bool = False) -> Sweep:
+    """Expand a sweep and check every run in it.
+
+    The TOML has a `title`, optionally `draw` and `columns` (see `Layout`), `defend` (a list of defenses by name,
+    or all), tables `defense.NAME` with options of a defense, tables `defender.NAME` with the `lambda`, `loss`,
+    `passes` or `bias` of a defender whom the attacker does not expect, and `picture` (see `Sweep`), a table `base`
+    with the fields of a run (see `description.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields
+    replace those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is
+    about one pair, and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the
+    layout. crafted: it was checked before, and is read for its run files alone: the code of plug-ins need not be at
+    hand.
+    Raises `PoisonError` for anything else.
+    """
+    try:
+        plan = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PoisonError(f"{source} is not TOML: {error}") from None
+    shape.check(plan, source)
+    found = grid.cells(plan, source, description.read_back if crafted else description.resolve)
+    defend = tuple(plan.get("defend", ()))
+    options, picture = plan.get("defense", {}), plan.get("picture", "")
+    if not crafted:
+        _check_defenses(defend, options)
+    if picture:
+        description.known(picture, dict.fromkeys(PICTURES), "picture")
+    title = plan.get("title", source)
+    defenders = plan.get("defender", {})
+    return Sweep(title, _layout(plan), found, text, defend, options, picture, defenders)
+
+
+def _check_defenses(defend: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `PoisonError` for a defense that is not there, and for options of one that is not tried."""
+    for name in set(defend) - {"all"}:
+        description.known(name, description.DEFENSES, "defense")
+    for name, given in options.items():
+        tried = description.DEFENSES if "all" in defend else dict.fromkeys(defend)
+        description.known(name, tried, "defense to be tried")
+        description.resolve_defense(Choice(name, given))
+
+
+def _layout(plan: Mapping[str, Any]) -> Layout:
+    """How the sweep is drawn. Raises `PoisonError` where it names a quantity or a panel that is not there."""
+    panels = plan.get("panel") or {"": {}}
+    against = {name: panel["against"] for name, panel in panels.items() if "against" in panel}
+    for other in against.values():
+        description.known(other, panels, "panel")
+    return Layout(
+        draw=tuple(plan.get("draw", ("test_error",))),
+        columns=plan.get("columns", 0),
+        selected={name: tuple(panel["selected"]) for name, panel in panels.items() if "selected" in panel},
+        against=against,
+    )
+
+
+def run_path(cell: Cell, folder: Path, defender: str = "") -> Path:
+    """The run file of a cell, or of the same poison before another defender."""
+    return folder / (f"{cell.name}--{grid.slug(defender)}.h5" if defender else f"{cell.name}.h5")

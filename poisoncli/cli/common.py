@@ -72,6 +72,7 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
         warnings.showwarning = lambda message, *_, **__: note(f"poison: {message}", kwargs.get("quiet", False))
         with signals.raising() as received, remarks(kwargs.get("quiet", False)):
             try:
+                _keep_compiled()
                 _bring(kwargs.get("plugin"))
                 result = verb(*args, **kwargs)
                 sys.stdout.flush()
@@ -92,6 +93,13 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
                 raise typer.Exit(status) from None
 
     return wrapper
+
+
+def _keep_compiled() -> None:
+    """Compile once: see the module."""
+    from poisoncli.runs import compilation_cache
+
+    compilation_cache.keep()
 
 
 def _bring(files: list[str] | None) -> None:

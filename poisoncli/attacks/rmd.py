@@ -47,7 +47,8 @@ class RMD:
     lambda_rate: step size of log_lambda if not that of the points; 0 means the same.
     lambda_schedule: `linear`: this step falls to 0 over the last quarter of the outer steps, so that log_lambda
     settles; `constant`: it does not, as in the paper, and log_lambda ends where the last step leaves it.
-    inner_steps: training steps that are differentiated through (T); 0 means as many as the victim takes.
+    inner_steps: training steps that are differentiated through (T); 0 means as many as the victim takes,
+    or where it is trained to its optimum, as many as it takes until its loss has settled to a hundredth.
     inner_rate: step size of these training steps, at most 100 (eta); 0 means that of the victim.
     inner_trainer: the trainer of these steps: `sgd`, `momentum` or `adam`, or the `victim`'s own.
     inner_size: rows of a mini-batch in these steps; 0 means all rows (RCH Appendix C.2), -1 as many as the victim.

@@ -38,7 +38,8 @@ class Stealthy:
     alpha: weight of the damage, in [0, 1]; 1 ignores detection.
     outer_steps: hyperiterations for each batch, at least 1 (T_out).
     outer_rate: step size of the points, positive (gamma).
-    inner_steps: training steps that are differentiated through (T); 0 means as many as the victim takes.
+    inner_steps: training steps that are differentiated through (T); 0 means as many as the victim takes,
+    or where it is trained to its optimum, as many as it takes until its loss has settled to a hundredth.
     inner_rate: step size of these training steps, at most 100 (eta); 0 means that of the victim.
     batch: points optimized together, at most; 0 means 7.5 % of the training rows.
     normalize: divide the `objectives` by their references, which needs a first attack with alpha = 1

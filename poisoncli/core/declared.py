@@ -71,6 +71,7 @@ class OfModel(NamedTuple):
     penalties: those on the weights that it can be trained with.
     linear_first: whether its first layer is linear, see `victim.Model`.
     penalized_with: options that it must have for a penalty to count, with their values.
+    convex: whether its training has one optimum, which it is trained to where no epochs are given.
     """
 
     tasks: tuple[Task, ...] = ("binary", "real")
@@ -81,6 +82,7 @@ class OfModel(NamedTuple):
     penalties: tuple[str, ...] = ("l2", "l1")
     linear_first: bool = False
     penalized_with: Mapping[str, Any] = NOTHING
+    convex: bool = False
 
 
 class OfTrainer(NamedTuple):

@@ -16,6 +16,7 @@ class Linear:
     """Linear regression, m x 1, initialized with zeros (SPR Appendix E); a penalty makes it ridge regression."""
 
     linear_first: ClassVar[bool] = True
+    convex: ClassVar[bool] = True
     tasks: ClassVar[tuple[Task, ...]] = ("real",)
     attacks: ClassVar[tuple[str, ...]] = ("stealthy",)
     settings: ClassVar[Mapping[str, Any]] = as_tabled(100, 0.9, 0.1, 40)

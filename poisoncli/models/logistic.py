@@ -17,6 +17,7 @@ class Logistic:
     """
 
     linear_first: ClassVar[bool] = True
+    convex: ClassVar[bool] = True
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     attacks: ClassVar[tuple[str, ...]] = ("rmd",)
 

@@ -213,10 +213,14 @@ def _settled(prepared: Prepared) -> Prepared:
     lambda_ = 1.0 if run.clean_lambda else run.lambda_ or 0.0  # cross-validation tries lambda up to 1
     with np.errstate(divide="ignore"):
         log_lambda = np.log(np.full(1, lambda_ * run.n_train))
-    found = settle(key, prepared.objective, trainer, Data(*(leaf[0] for leaf in prepared.split.train)), log_lambda)
+    train = Data(*(leaf[0] for leaf in prepared.split.train))
+    found = settle(key, prepared.objective, trainer, train, log_lambda, defaults.model(run.model.name).convex)
     trainer = found.trainer
+    options = {"rate": trainer.rate, "epochs": trainer.epochs}
+    attack = {"inner_rate": trainer.rate, "inner_steps": found.steps}
+    own = {name: value for name, value in attack.items() if run.attack.options.get(name, 1) == 0}
     LOG.info(
-        "%s takes rate %.3g (-o trainer.rate=) and %d epochs (-o trainer.epochs=): the loss on the clean rows %s",
+        "%s takes rate %.3g (-o trainer.rate=) and %d epochs (-o trainer.epochs=): the loss on the clean rows %s%s",
         run.trainer.name,
         trainer.rate,
         trainer.epochs,
@@ -224,10 +228,10 @@ def _settled(prepared: Prepared) -> Prepared:
         if found.settled
         else f"is {found.loss:.3g} and still falling, by "
         f"{found.fall:.0%} of its start in the last half: more epochs train further",
+        f"; the attack looks {found.steps} ahead (-o inner_steps=)"
+        if own.get("inner_steps", trainer.epochs) < trainer.epochs
+        else "",
     )
-    options = {"rate": trainer.rate, "epochs": trainer.epochs}
-    attack = {"inner_rate": trainer.rate, "inner_steps": trainer.epochs}
-    own = {name: value for name, value in attack.items() if run.attack.options.get(name, 1) == 0}
     if run.attack.options.get("log_lambda_max") == math.inf:
         own["log_lambda_max"] = math.log(0.9 * run.n_train / trainer.rate)
     run = dataclasses.replace(

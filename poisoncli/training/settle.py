@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,8 @@ from poisoncli.training.descent import gradient, update
 from poisoncli.training.layout import lay_out, seen_by
 
 SETTLED = 0.01  # fall of the training loss in the last half of the training, as a share of the loss at its start
-LONGEST = 1000  # epochs that are tried
+AT_OPTIMUM = 1e-4  # the same where the loss is convex: then scikit-learn's optimum gives the same classes
+LONGEST, LONGEST_CONVEX = 1000, 2000  # epochs that are tried
 _CHUNK = 20  # epochs between two looks at the loss
 _PRODUCTS = 40  # Hessian-vector products of the power iteration
 _HALVINGS = 8
@@ -26,39 +28,48 @@ class Settled(NamedTuple):
     """A trainer that settles on its rows, and how far it came.
 
     loss: the training loss at the end; fall: by how much it fell in the last half, as a share of the loss at the
-    start; `settled` says whether that is little enough.
+    start; `settled` says whether that is little enough. steps: epochs after which the loss had settled to a
+    hundredth, which is near enough for an attacker who differentiates through them.
     """
 
     trainer: Trainer
     loss: float
     fall: float
+    steps: int
 
     @property
     def settled(self) -> bool:
         return self.fall <= SETTLED
 
 
-def settle(key: Array, objective: Objective, trainer: Trainer, train: Data, log_lambda: Array) -> Settled:
+def settle(
+    key: Array, objective: Objective, trainer: Trainer, train: Data, log_lambda: Array, convex: bool = False
+) -> Settled:
     """`trainer` with its rate and epochs found where they are 0: both from the clean rows `train` [n, m].
 
     The rate is the trainer's for the objective's curvature at the initial parameters, and half of that again as
     long as the loss does not fall. The epochs are the fewest, in steps of 20 and at most 1,000, after which the
-    loss has settled, all rows in every step.
+    loss has settled, all rows in every step; if the loss is `convex`, at most 2,000, after which it is at its
+    optimum to a ten-thousandth of its start.
     """
+    within, longest = (AT_OPTIMUM, LONGEST_CONVEX) if convex else (SETTLED, LONGEST)
     rows = lay_out(Data(*(jnp.asarray(leaf) for leaf in train)))
     start = objective.init(key, train.x.shape[1], rows.y.dtype)
     log_lambda = jnp.asarray(log_lambda, rows.y.dtype)
     rate = trainer.rate or trainer.rate_for(float(curvature(key, objective, start, log_lambda, rows)))
-    most, losses = trainer.epochs or LONGEST, np.full(2, np.nan)
+    most, losses = trainer.epochs or longest, np.full(2, np.nan)
     for _ in range(_HALVINGS):
         tried = dataclasses.replace(trainer, rate=rate, epochs=most)  # type: ignore[type-var]
-        losses = _losses(objective, tried, start, log_lambda, rows, stop=not trainer.epochs)
+        losses = _losses(objective, tried, start, log_lambda, rows, 0.0 if trainer.epochs else within)
         if trainer.rate or _falls(losses):
             break
         rate /= 2
     epochs = trainer.epochs or _CHUNK * (len(losses) - 1)
     fall = float((losses[(len(losses) - 1) // 2] - losses[-1]) / losses[0])
-    return Settled(dataclasses.replace(trainer, rate=rate, epochs=epochs), float(losses[-1]), fall)  # type: ignore[type-var]
+    steps = trainer.epochs or _CHUNK * next(
+        (last for last in range(len(losses)) if _has_settled(losses[: last + 1], SETTLED)), len(losses) - 1
+    )
+    return Settled(dataclasses.replace(trainer, rate=rate, epochs=epochs), float(losses[-1]), fall, steps)  # type: ignore[type-var]
 
 
 def _falls(losses: np.ndarray) -> bool:
@@ -68,18 +79,22 @@ def _falls(losses: np.ndarray) -> bool:
 
 
 def _losses(
-    objective: Objective, trainer: Trainer, start: Params, log_lambda: Array, rows: Rows, stop: bool
+    objective: Objective, trainer: Trainer, start: Params, log_lambda: Array, rows: Rows, within: float
 ) -> np.ndarray:
-    """The objective before the training and after every 20 epochs, until it has settled if `stop` is set."""
+    """The objective before the training and after every 20 epochs, until it has settled `within` a share > 0."""
     state = (start, trainer.optimizer(trainer.epochs).init(start))
     losses = []
     for first in range(0, trainer.epochs + 1, _CHUNK):
         state, loss = _chunk(objective, trainer, state, log_lambda, rows, jnp.asarray(first))
         losses.append(float(loss))
-        half = losses[(len(losses) - 1) // 2]
-        if not np.isfinite(losses[-1]) or (stop and len(losses) > 7 and half - losses[-1] <= SETTLED * losses[0]):
+        if not np.isfinite(losses[-1]) or (within and _has_settled(losses, within)):
             break
     return np.array(losses)
+
+
+def _has_settled(losses: Sequence[float] | np.ndarray, within: float) -> bool:
+    """Whether the last half of a training of some length took off no more than a share `within` of its start."""
+    return len(losses) > 7 and losses[(len(losses) - 1) // 2] - losses[-1] <= within * losses[0]
 
 
 @functools.partial(jax.jit)

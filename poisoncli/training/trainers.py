@@ -22,7 +22,8 @@ class SGD:
     """Gradient descent, with all rows in every step (HLP V-A) or with mini-batches (RCH Table 3).
 
     rate: step size, at most 100; 0 takes the one that fits the curvature of the loss on the clean rows.
-    epochs: passes over the rows; 0 means as many as it takes until the loss on the clean rows has settled.
+    epochs: passes over the rows; 0 means as many as it takes until the loss on the clean rows has settled: to a
+    hundredth of its start, and to a ten-thousandth if the model is convex.
     size: rows of a mini-batch, in one fixed random order; 0 means all rows, one step a pass.
     schedule: the step size stays `constant`, or falls to zero on a `linear` or a `cosine` way.
     """

@@ -88,3 +88,19 @@ def test_linear_regression_comes_to_its_least_squares():
     x = np.column_stack([train.x, np.ones(len(train.y))])
     residual = train.y - x @ np.linalg.lstsq(x, train.y)[0]
     assert found.loss == pytest.approx(0.5 * np.mean(residual**2), rel=0.01)
+
+
+def test_a_convex_loss_comes_to_its_optimum():
+    train, lambda_ = rows(), 0.01
+    objective = Objective(Logistic(), cross_entropy, "l2", 569.0)
+    log_lambda = np.full(1, np.log(lambda_ * 569))
+    found = settle.settle(jax.random.key(0), objective, Momentum(0.0, epochs=0), train, log_lambda, convex=True)
+    assert 0 < found.fall <= settle.AT_OPTIMUM
+    assert 0 < found.steps < found.trainer.epochs
+    start = Logistic().init(jax.random.key(0), 30)
+    params = fit(objective, found.trainer, start, jnp.asarray(log_lambda, jnp.float32), lay_out(train))
+    best = LogisticRegression(C=1 / (lambda_ * 569), max_iter=10_000, tol=1e-8).fit(train.x, train.y)
+    ours = (train.x @ np.asarray(params[0]["w"]).T + np.asarray(params[0]["b"]) > 0).ravel()
+    np.testing.assert_array_equal(ours, best.predict(train.x) > 0.5)
+    coarse = settle.settle(jax.random.key(0), objective, Momentum(0.0, epochs=0), train, log_lambda)
+    assert coarse.trainer.epochs == coarse.steps == found.steps

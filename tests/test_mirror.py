@@ -17,6 +17,7 @@ NO_LOGIC = {  # nothing that could be wrong alone: names, protocols and plain re
     "core/defense": "records and a protocol",
     "core/errors": "two exceptions",
     "core/victim": "records and protocols",
+    "runs/progress": "a type",
 }
 
 

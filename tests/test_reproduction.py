@@ -12,7 +12,8 @@ import pytest
 import poisoncli
 from poisoncli import Choice, Run
 from poisoncli.runs import stages
-from poisoncli.runs.prepare import poisoned, restore
+from poisoncli.runs.poisoned import poisoned
+from poisoncli.runs.prepare import restore
 from poisoncli.tables import locate
 
 ROOT = Path(__file__).parent.parent

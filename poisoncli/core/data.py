@@ -68,7 +68,7 @@ class Dataset(NamedTuple):
     numbers: of each row [N] in the user's file, or in the data set before `classes` chose some; None: 0 to N - 1.
     counted: how these are counted, in words.
     class_names: what the user calls the classes 0, 1, ...; empty where the targets are real.
-    table: a user's rows before they are encoded (`tables.encode.Table`), which waits for the training rows.
+    table: a user's rows before they are encoded (`tables.table.Table`), which waits for the training rows.
     division: how a user's own rows are parted; None: balanced, as in the papers, or by `parts`.
     x may also be a SciPy CSR matrix [N, m]: word counts for a linear model.
     """

@@ -16,9 +16,9 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.core.labels import fingerprint, fingerprint_sparse, select
 from poisoncli.core.method import method, option
 from poisoncli.tables import inspect, read
-from poisoncli.tables.encode import Table, Words
 from poisoncli.tables.inspect import Inspected, Request
 from poisoncli.tables.schema import CATEGORY, DATE
+from poisoncli.tables.table import Table, Words
 
 LOG = logging.getLogger(__name__)
 MOST_CLASSES = 20  # numeric targets with more distinct values are real numbers

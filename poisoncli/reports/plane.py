@@ -11,7 +11,8 @@ import numpy as np
 from poisoncli.bilevel.stealth import Tradeoff, fit_clean, landscape
 from poisoncli.core.data import Data
 from poisoncli.runs import description
-from poisoncli.runs.prepare import Prepared, poisoned
+from poisoncli.runs.poisoned import poisoned
+from poisoncli.runs.prepare import Prepared
 from poisoncli.runs.run_file import RunFile
 from poisoncli.training.trainers import SGD
 

@@ -15,7 +15,8 @@ from poisoncli.core.losses import ERROR
 from poisoncli.core.victim import predict
 from poisoncli.reports import summary
 from poisoncli.runs import defaults, description
-from poisoncli.runs.prepare import Prepared, poisoned, restore
+from poisoncli.runs.poisoned import poisoned
+from poisoncli.runs.prepare import Prepared, restore
 from poisoncli.runs.run_file import RunFile
 from poisoncli.training.descent import fit
 from poisoncli.training.layout import lay_out

@@ -20,7 +20,7 @@ from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.victim import Objective
 from poisoncli.runs import defaults, description, run_file
 from poisoncli.runs.description import Choice, Run
-from poisoncli.runs.prepare import nonzero
+from poisoncli.runs.scaling import nonzero
 from poisoncli.tables import read
 from poisoncli.tables.csv_file import read_csv
 from poisoncli.tables.encode import Encoder, scaled
@@ -92,7 +92,7 @@ def audit(
         raise PoisonError("the targets are all the same: name a target that varies with --target")
     choice = description.resolve_defense(Choice(defense) if isinstance(defense, str) else defense)
     method = description.build(choice, "defense")
-    encoder = data.table.fit(np.arange(len(data.y))[None]) if data.table is not None else None
+    encoder = Encoder.fit(data.table, np.arange(len(data.y))[None]) if data.table is not None else None
     rows, shift, scale = _scaled(data, data, encoder)
     known = _trusted(run, trusted, data, encoder, data_dir)
     learner = _learner(data, rows, lambda_, read_declared(OfDefense, type(method)).trains)

@@ -24,7 +24,8 @@ from poisoncli.core.split import default_sizes, draw
 from poisoncli.core.victim import is_linear_first, predict
 from poisoncli.runs import defaults, description, run_file, stages
 from poisoncli.runs.description import METHODS, Choice, Run
-from poisoncli.runs.prepare import Prepared, poisoned, prepare
+from poisoncli.runs.poisoned import poisoned
+from poisoncli.runs.prepare import Prepared, prepare
 from poisoncli.runs.problem import problem as problem_of
 from poisoncli.training import outside
 

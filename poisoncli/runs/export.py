@@ -13,7 +13,8 @@ import scipy.sparse as sp
 from poisoncli.core.data import FROM_ZERO, Dataset
 from poisoncli.core.errors import PoisonError
 from poisoncli.runs import description, rounding, run_file
-from poisoncli.runs.prepare import Prepared, poisoned, restore
+from poisoncli.runs.poisoned import poisoned
+from poisoncli.runs.prepare import Prepared, restore
 from poisoncli.runs.run_file import RunFile
 from poisoncli.tables import read
 from poisoncli.tables.lock import writing

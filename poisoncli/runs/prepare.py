@@ -1,4 +1,4 @@
-"""A run's data: loaded, split, scaled, with the poison in its place; and what the attacker sees of them."""
+"""A run's data: loaded, split, scaled; and what the run names."""
 
 from __future__ import annotations
 
@@ -8,31 +8,28 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sp
 
-from poisoncli.core import own_split
-from poisoncli.core.attack import Poison
-from poisoncli.core.data import Data, Dataset, Sparse, Split, Task
+from poisoncli.core.data import Data, Dataset, Split, Task
 from poisoncli.core.declared import OfAttack, OfModel
 from poisoncli.core.defense import Learner
 from poisoncli.core.domain import Domain
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ROW_LOSS
-from poisoncli.core.split import default_sizes, draw
 from poisoncli.core.victim import Exact, Objective, Trainer, is_linear_first
 from poisoncli.runs import defaults, description, limits, plugins, say, targets
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.run_file import RunFile
+from poisoncli.runs.scaling import scaler, take
+from poisoncli.runs.splits import PARTS, rows_of
 from poisoncli.tables import memory
-from poisoncli.tables.encode import Encoder, scaled, stacked
+from poisoncli.tables.encode import Encoder
 from poisoncli.training.settle import settle
 
 LOG = logging.getLogger(__name__)
-_MOST_USUAL = 5000  # training rows of several classes where none are asked for
 _DAMAGED = "the run file is damaged, its rows are not those of its run: craft the poison again"
-_PARTS = ("train", "val", "test")
-_SETTLING = 5  # what the seed's key is folded with; `run` has the others
+ATTACKING, VICTIM, DEFENDING, SETTLING = 1, 2, 4, 5  # what the seed's key is folded with
 
 
 class Prepared(NamedTuple):
@@ -80,6 +77,11 @@ class Prepared(NamedTuple):
         rows = self.dataset.x[places] if self.encoder is None else self.encoder.take(places, r)
         return np.asarray(rows, float)
 
+    def keys(self, purpose: int) -> Any:
+        """A key for each repetition, for one of the purposes `ATTACKING`, ..."""
+        key = jax.random.fold_in(jax.random.key(self.run.seed), purpose)
+        return jax.vmap(lambda r: jax.random.fold_in(key, r))(jnp.arange(self.run.repetitions))
+
     def learner(self, log_lambda: Any) -> Learner:
         """The victim with log_lambda [h]."""
         lambda_ = float(np.exp(np.asarray(log_lambda, float)[0])) / self.run.n_train
@@ -109,31 +111,13 @@ def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     run = targets.read_rows(run)
     dataset = _load(run, data_dir)
     others = np.setdiff1d(np.arange(len(dataset.y)), targets.set_apart(run, dataset))
-    rows = _own_rows(run, dataset, others) if dataset.division else _drawn_rows(run, dataset, others)
+    rows = rows_of(run, dataset, others)
     sizes = {f"n_{name}": chosen.shape[1] for name, chosen in rows.items()}
     run = dataclasses.replace(run, **sizes)
-    encoder = dataset.table.fit(rows["train"]) if dataset.table is not None else None
+    encoder = Encoder.fit(dataset.table, rows["train"]) if dataset.table is not None else None
     if defaults.dataset(run.dataset.name).scaled:
         say.what_was_done(dataset, rows, encoder)
-    return _settled(_assemble(run, dataset, rows, _scaler(run, dataset, rows["train"], encoder), encoder))
-
-
-def _drawn_rows(run: Run, dataset: Dataset, others: np.ndarray) -> dict[str, np.ndarray]:
-    """Rows of each part [repetitions, n]: as many of each class, or of the data set's own parts."""
-    sizes = _sizes(run, dataset, others)
-    drawn = [_draw(np.random.default_rng((run.seed, r)), dataset, others, sizes) for r in range(run.repetitions)]
-    return {name: others[np.stack(part)] for name, part in zip(_PARTS, zip(*drawn, strict=True), strict=True)}
-
-
-def _own_rows(run: Run, dataset: Dataset, others: np.ndarray) -> dict[str, np.ndarray]:
-    """Rows of each part [repetitions, n] of a user's own data, parted as he says."""
-    assert dataset.division is not None
-    asked = (run.n_train, run.n_val, run.n_test)
-    rngs = [np.random.default_rng((run.seed, r)) for r in range(run.repetitions)]
-    drawn = own_split.same_sizes(
-        [own_split.part(rng, dataset.y, dataset.task, asked, dataset.division, others) for rng in rngs]
-    )
-    return {name: np.stack(part) for name, part in zip(_PARTS, zip(*drawn, strict=True), strict=True)}
+    return _settled(_assemble(run, dataset, rows, scaler(run, dataset, rows["train"], encoder), encoder))
 
 
 def _load(run: Run, data_dir: str | None) -> Dataset:
@@ -147,12 +131,12 @@ def _assemble(
     run: Run,
     dataset: Dataset,
     rows: dict[str, np.ndarray],
-    scaler: dict[str, np.ndarray],
+    units: dict[str, np.ndarray],
     encoder: Encoder | None,
 ) -> Prepared:
     """The chosen rows [repetitions, n] of a data set, scaled, and what the run names."""
     _check_memory(run, dataset, rows, encoder)
-    split = Split(*(_take(dataset, rows[name], scaler, encoder) for name in _PARTS))
+    split = Split(*(take(dataset, rows[name], units, encoder) for name in PARTS))
     domain = limits.domain_of(run, dataset, rows["train"], encoder)
     low, high = (dataset.low, dataset.high) if domain is None else (domain.low, domain.high)
     model = description.build(run.model, "model")
@@ -160,12 +144,12 @@ def _assemble(
         run=run,
         split=split,
         rows=rows,
-        low=np.asarray((low - scaler["shift"]) / scaler["scale"], np.float32),
-        high=np.asarray((high - scaler["shift"]) / scaler["scale"], np.float32),
+        low=np.asarray((low - units["shift"]) / units["scale"], np.float32),
+        high=np.asarray((high - units["shift"]) / units["scale"], np.float32),
         domain=domain,
         y_low=np.asarray(split.train.y).min(1) if dataset.task == "real" else np.zeros(()),
         y_high=np.asarray(split.train.y).max(1) if dataset.task == "real" else np.ones(()),
-        **scaler,
+        **units,
         sha256=dataset.sha256,
         task=dataset.task,
         integer=encoder.counts if encoder else dataset.integer,
@@ -175,7 +159,7 @@ def _assemble(
         ),
         trainer=description.build(run.trainer, "trainer"),
         dataset=dataset,
-        target=targets.target(run, split, lambda rows: _take(dataset, rows, scaler, encoder), dataset),
+        target=targets.target(run, split, lambda rows: take(dataset, rows, units, encoder), dataset),
         encoder=encoder,
     )
 
@@ -209,7 +193,7 @@ def _settled(prepared: Prepared) -> Prepared:
     run, trainer = prepared.run, prepared.trainer
     if (trainer.rate and trainer.epochs) or isinstance(prepared.objective.model, Exact):
         return prepared
-    key = jax.random.fold_in(jax.random.key(run.seed), _SETTLING)
+    key = jax.random.fold_in(jax.random.key(run.seed), SETTLING)
     lambda_ = 1.0 if run.clean_lambda else run.lambda_ or 0.0  # cross-validation tries lambda up to 1
     with np.errstate(divide="ignore"):
         log_lambda = np.log(np.full(1, lambda_ * run.n_train))
@@ -242,44 +226,6 @@ def _settled(prepared: Prepared) -> Prepared:
     return prepared._replace(run=run, trainer=trainer)
 
 
-def _draw(
-    rng: np.random.Generator, dataset: Dataset, others: np.ndarray, sizes: tuple[int, int, int]
-) -> tuple[np.ndarray, ...]:
-    """Numbers within `others` of rows for training, validation and test: of all, or of the data's own parts."""
-    if dataset.parts is None:
-        return draw(rng, dataset.y[others], dataset.task, sizes)
-    n_train, n_val, n_test = sizes
-    first, last = (np.flatnonzero(np.isin(others, part)) for part in dataset.parts)
-    if n_train + n_val > len(first) or n_test > len(last):
-        raise PoisonError(
-            f"the data come in {len(first)} training and {len(last)} test rows: let --n-train and --n-val add up "
-            f"to at most {len(first)}, and --n-test to {len(last)}"
-        )
-    if n_train < len(first):
-        first = rng.permutation(first)
-    if n_test < len(last):
-        last = rng.permutation(last)
-    return first[:n_train], first[n_train : n_train + n_val], last[:n_test]
-
-
-def _sizes(run: Run, dataset: Dataset, rows: np.ndarray) -> tuple[int, int, int]:
-    if dataset.parts is not None:
-        first, last = (int(np.isin(rows, part).sum()) for part in dataset.parts)
-        return run.n_train or first - run.n_val, run.n_val, run.n_test or last
-    usual = _declared_sizes(run, dataset) or default_sizes(dataset.y[rows], dataset.task)
-    asked = (run.n_train, run.n_val, run.n_test)
-    return tuple(a or u for a, u in zip(asked, usual, strict=True))  # type: ignore[return-value]
-
-
-def _declared_sizes(run: Run, dataset: Dataset) -> tuple[int, ...] | None:
-    """The sizes that a data set declares, for two classes; with more classes as many rows of each up to 5,000."""
-    sizes = defaults.dataset(run.dataset.name).sizes
-    if sizes is None or dataset.task != "multiclass":
-        return sizes
-    factor = min((int(dataset.y.max()) + 1) / 2, max(1, _MOST_USUAL / sizes[0]))
-    return tuple(int(factor * size) for size in sizes)
-
-
 def check_fit(run: Run, dataset: Dataset) -> None:
     """Raise `PoisonError` unless model and attack are for these targets, and for sparse rows if they are sparse."""
     sparse = dataset.sparse
@@ -300,56 +246,6 @@ def check_fit(run: Run, dataset: Dataset) -> None:
     )
 
 
-def _scaler(run: Run, dataset: Dataset, train: np.ndarray, encoder: Encoder | None = None) -> dict[str, np.ndarray]:
-    """Shift and scale of features and targets, in the data set's units, by the clean training rows `train`.
-
-    With real targets both are standardized (SPR Appendix E), and so are the features of a user's own table. What is
-    constant is divided by 1. The precision is that of the data set. train: [repetitions, n].
-    """
-    scaler: dict[str, Any] = {"shift": 0, "scale": 1, "y_shift": 0, "y_scale": 1}
-    if dataset.task == "real":
-        y = dataset.y[train].astype(float)
-        if np.any(y.max(1) == y.min(1)):
-            raise PoisonError(
-                f"the training targets of {run.dataset.name} are all the same: ask for more --n-train"
-            )
-        scaler.update(y_shift=y.mean(1), y_scale=y.std(1))
-    if encoder is not None:
-        scaler.update(encoder.scaler(train))
-    elif dataset.task == "real" and not dataset.sparse:
-        x = dataset.x[train].astype(float)
-        scaler.update(shift=x.mean(1), scale=nonzero(x.std(1), np.abs(x).max(1)))
-    precision = np.float64 if encoder else np.result_type(dataset.x.dtype, np.float32)
-    return {name: np.asarray(value, precision) for name, value in scaler.items()}
-
-
-def nonzero(scale: np.ndarray, largest: np.ndarray) -> np.ndarray:
-    """`scale` with 1 where it is nothing but the rounding of a constant column with values up to `largest`."""
-    return np.where(scale > 1e-12 * largest, scale, 1)
-
-
-def _take(
-    dataset: Dataset, rows: np.ndarray, scaler: dict[str, np.ndarray], encoder: Encoder | None = None
-) -> Data:
-    """The rows [repetitions, n] of a data set, encoded and scaled; sparse features of others stay as they are."""
-    y: Any = np.asarray(dataset.y)[rows]
-    if dataset.task == "real" or not dataset.sparse:
-        y = ((dataset.y[rows].T - scaler["y_shift"]) / scaler["y_scale"]).T
-    y, weight = np.ascontiguousarray(y, np.float32), np.ones(rows.shape, np.float32)
-    if encoder is not None:
-        shift, scale = (np.broadcast_to(scaler[name], (len(rows), encoder.m)) for name in ("shift", "scale"))
-        parts = [scaled(encoder.take(own, r), shift[r], scale[r]) for r, own in enumerate(rows)]
-        return Data(stacked(parts), y, weight)
-    if dataset.sparse:
-        sparse: Any = Sparse(dataset.x[chosen] for chosen in rows)
-        return Data(sparse, y, weight)
-    shift, scale = (np.asarray(scaler[name]) for name in ("shift", "scale"))
-    if shift.ndim == 2:
-        shift, scale = shift[:, None], scale[:, None]
-    x = ((dataset.x[rows] - shift) / scale).astype(np.float32)
-    return Data(x, y, weight)
-
-
 def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
     """The data and methods of a run file, with the very rows that it was crafted on."""
     plugins.require(description.methods(description.from_json(content.run)), content.plugins)
@@ -365,13 +261,13 @@ def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
         )
     sizes = [(run.repetitions, n) for n in (run.n_train, run.n_val, run.n_test)]
     if (
-        [content.split[name].shape for name in _PARTS] != sizes
+        [content.split[name].shape for name in PARTS] != sizes
         or any(rows.size and (rows.min() < 0 or rows.max() >= len(dataset.y)) for rows in content.split.values())
         or not (dataset.task == "real" or np.all(np.isin(poison.y, dataset.y)))
         or content.real != (dataset.task == "real")
     ):
         raise PoisonError(_DAMAGED)
-    encoder = dataset.table.fit(content.split["train"]) if dataset.table is not None else None
+    encoder = Encoder.fit(dataset.table, content.split["train"]) if dataset.table is not None else None
     if poison.x.shape[2] != (encoder.m if encoder else dataset.x.shape[1]):
         raise PoisonError(_DAMAGED)
     return _assemble(run, dataset, content.split, content.scaler, encoder)
@@ -385,39 +281,3 @@ def class_names(run: Run, dataset: Dataset) -> tuple[str, ...]:
     k = max(2, int(np.max(dataset.y)) + 1)
     named = [names for names in (told, defaults.dataset(run.dataset.name).class_names) if len(names) == k]
     return tuple(map(str, named[0] if named else range(k)))
-
-
-def poisoned(train: Data, poison: Poison, stage: int) -> tuple[Data, np.ndarray, np.ndarray]:
-    """The training rows of a stage: data, which rows are poison [repetitions, n], and where each came from.
-
-    The last array holds for a poison row its number among the poison rows, and -1 for a clean one.
-    """
-    count = int(poison.counts[stage])
-    if isinstance(train.x, Sparse) or (poison.replaced.size and poison.replaced[0, 0] < 0):
-        return _with_added(train, poison, count)
-    index = poison.replaced[:, :count]
-    x, y = np.array(train.x), np.array(train.y)
-    number = np.full(y.shape, -1)
-    np.put_along_axis(x, index[:, :, None], poison.x[:, :count], axis=1)
-    np.put_along_axis(y, index, poison.y[:, :count], axis=1)
-    np.put_along_axis(number, index, np.broadcast_to(np.arange(count), index.shape), axis=1)
-    return Data(x, y, train.weight), number >= 0, number
-
-
-def _with_added(train: Data, poison: Poison, count: int) -> tuple[Data, np.ndarray, np.ndarray]:
-    """The training rows followed by all poison rows, of which the first `count` have weight 1, the others 0."""
-    repetitions, points = poison.y.shape
-    clean = train.y.shape[1]
-    if isinstance(train.x, Sparse):
-        parts = zip(train.x, poison.x, strict=True)
-        x: Any = Sparse(sp.vstack([a, sp.csr_matrix(b)], format="csr") for a, b in parts)
-    else:
-        x = np.concatenate([train.x, poison.x], axis=1)
-    y = np.concatenate([train.y, poison.y], axis=1)
-    weight = np.concatenate([train.weight, np.ones((repetitions, points), np.float32)], axis=1)
-    weight[:, clean + count :] = 0
-    number = np.concatenate(
-        [np.full((repetitions, clean), -1), np.tile(np.arange(points), (repetitions, 1))], axis=1
-    )
-    number[:, clean + count :] = -1
-    return Data(x, y, weight), number >= 0, number

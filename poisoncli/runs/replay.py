@@ -6,7 +6,7 @@ import dataclasses
 import io
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,12 @@ from poisoncli.core.data import Data, Sparse, Task
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.victim import Exact
 from poisoncli.models.svm import SVM
-from poisoncli.runs import defaults, description, run_file, stages
+from poisoncli.runs import defaults, description, run_file, stage_scores, stages
 from poisoncli.runs.description import Choice, Run
-from poisoncli.runs.prepare import Prepared, class_names, poisoned, restore
+from poisoncli.runs.poisoned import poisoned
+from poisoncli.runs.prepare import Prepared, class_names, restore
 from poisoncli.runs.problem import problem
+from poisoncli.runs.progress import Report
 from poisoncli.runs.run_file import RunFile
 from poisoncli.sanitization.additive import Rows, stack
 from poisoncli.sanitization.collapse import Collapsed, collapse_multiclass
@@ -30,7 +32,6 @@ from poisoncli.sanitization.search import SearchOptions, additions
 from poisoncli.training.multiclass import MulticlassLinear
 from poisoncli.training.optimum import solve_and_score
 
-Report = Callable[[int, int, str], None]
 _ROUNDING = 1e-4  # of features that were written in their own units and scaled again
 
 
@@ -143,7 +144,7 @@ def reevaluate(
         victims=(),
         classes=class_names(prepared.run, prepared.dataset),
     )
-    scores = {name: stages.behind(prepared, content, name, report) for name in ("none", *found)}
+    scores = {name: stage_scores.behind(prepared, content, name, report) for name in ("none", *found)}
     return dataclasses.replace(content, evaluations=scores)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from poisoncli.core.data import Dataset
-from poisoncli.tables.encode import Encoder, kinds_of
+from poisoncli.tables.encode import Encoder
+from poisoncli.tables.table import kinds_of
 
 LOG = logging.getLogger(__name__)
 _NAMES = {"train": "training", "val": "validation", "test": "tests"}

@@ -7,36 +7,27 @@ import functools
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Data, Sparse
 from poisoncli.core.defense import Clues
 from poisoncli.core.errors import FailedError, Interrupted, PoisonError
-from poisoncli.core.losses import ERROR
-from poisoncli.core.victim import Exact, predict
-from poisoncli.runs import defaults, description, plugins, rounding, run_file, targets, update
+from poisoncli.runs import defaults, description, plugins, rounding, run_file, stage_scores, update
 from poisoncli.runs.description import Choice, Run
-from poisoncli.runs.prepare import Prepared, class_names, named_by_rows, poisoned, prepare, restore
+from poisoncli.runs.poisoned import poisoned
+from poisoncli.runs.prepare import ATTACKING, DEFENDING, Prepared, class_names, named_by_rows, prepare, restore
 from poisoncli.runs.problem import problem
+from poisoncli.runs.progress import Report
 from poisoncli.runs.run_file import Defended, Evaluation, RunFile
 from poisoncli.tables.atomic import check_replaceable
 from poisoncli.tables.lock import writing
-from poisoncli.training import metrics
-from poisoncli.training.multiclass import MulticlassLinear, outputs
-from poisoncli.training.optimum import solve_and_score
-from poisoncli.training.score import train_and_score
 
-Report = Callable[[int, int, str], None]  # steps done, steps in all, what is being done
-DIVERGED = 100.0  # test NMSE that no training reaches that converges
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints within a batch
-_ATTACK, _VICTIM, _DEFENSE = 1, 2, 4  # what a key is folded with, for each stage; see also `prepare`
 
 
 def attack(
@@ -103,7 +94,7 @@ def _attack(run: Run, path: Path, partial: Path, data_dir: str | None, resume: b
 
 def finished(prepared: Prepared, task: Problem, content: RunFile, report: Report) -> RunFile:
     """`content`, crafted, with poison rows that the schema of the data allows, see `rounding.finish`."""
-    score = functools.partial(_score, prepared, weight=None)
+    score = functools.partial(stage_scores.score, prepared, weight=None)
     return rounding.finish(prepared, task, content, score, report)
 
 
@@ -166,7 +157,7 @@ def craft(
         return dataclasses.replace(content, poison=begun)
     method = description.build(prepared.run.attack, "attack")
     what = f"crafting {prepared.run.attack.name} poison"
-    key = jax.random.fold_in(jax.random.key(prepared.run.seed), _ATTACK)
+    key = jax.random.fold_in(jax.random.key(prepared.run.seed), ATTACKING)
     saved, batch, poison = time.monotonic(), -1, begun
     start = saved - (content.timeline[-1, 0] if len(content.timeline) else 0.0)
     try:
@@ -251,7 +242,7 @@ def weigh(prepared: Prepared, poison: Poison, choice: Choice, report: Report) ->
     """Run a resolved defense over all repetitions and stages."""
     method, what = description.build(choice, "defense"), f"defending with {choice.name}"
     repetitions, stages = prepared.run.repetitions, len(poison.counts)
-    keys = _keys(prepared, _DEFENSE)
+    keys = prepared.keys(DEFENDING)
     size = poisoned(prepared.split.train, poison, 0)[0].y.shape[1]
     weight, score = np.zeros((repetitions, stages, size), np.float32), np.full((repetitions, stages, size), np.nan)
     for stage, count in enumerate(poison.counts):
@@ -297,9 +288,9 @@ def evaluate(
     try:
         for name in bare:
             known = content.evaluations[name]
-            found[name] = dataclasses.replace(known, metrics=_metrics(prepared, known.params))
+            found[name] = dataclasses.replace(known, metrics=stage_scores.measures(prepared, known.params))
         for name in wanted:
-            found[name] = behind(prepared, content, name, report)
+            found[name] = stage_scores.behind(prepared, content, name, report)
     finally:  # an interruption, or a victim that diverges behind one defense, leaves the others
         content = _keep(path, content, found, save)
     return content
@@ -314,92 +305,3 @@ def _keep(path: Path, content: RunFile, found: dict[str, Evaluation], save: bool
         except PoisonError as error:
             warnings.warn(f"the evaluation was not saved: {error}", stacklevel=3)
     return dataclasses.replace(content, evaluations={**content.evaluations, **found})
-
-
-def behind(prepared: Prepared, content: RunFile, name: str, report: Report) -> Evaluation:
-    """Train and score the victim at each stage, on the rows that the defense `name` leaves."""
-    stages = len(content.poison.counts)
-    what = "training the victim" if name == "none" else f"training the victim behind {name}"
-    scores = []
-    for stage in range(stages):
-        report(stage, stages, what)
-        weight = None if name == "none" else content.defenses[name].weight[:, stage]
-        scores.append(_score(prepared, content.poison, stage, weight))
-    report(stages, stages, what)
-    if not all(score.draw_spread.size for score in scores):
-        scores = [score._replace(draw_spread=np.zeros_like(score.test_error)) for score in scores]
-    stacked: Any = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *scores)
-    rate = targets.rate(prepared.run, prepared.objective, prepared.target, stacked.params)
-    if not stacked.draw_spread.any():
-        stacked = stacked._replace(draw_spread=np.empty((0, 0), np.float32))
-    evaluation = Evaluation(**stacked._asdict(), target_rate=rate, metrics=_metrics(prepared, stacked.params))
-    if not np.all(np.isfinite(evaluation.test_loss)):
-        raise FailedError(
-            "the victim's training diverged (its loss is not finite): craft again with a smaller -o trainer.rate"
-        )
-    worst = float(np.max(evaluation.test_error))
-    if prepared.task == "real" and worst > DIVERGED:
-        warnings.warn(
-            f"{what}: the test NMSE reaches {worst:.1g}, it diverged; craft again with a smaller -o trainer.rate",
-            stacklevel=2,
-        )
-    return evaluation
-
-
-def _metrics(prepared: Prepared, params: Any) -> dict[str, np.ndarray]:
-    """Measures of the test rows, by name, beyond the error that `_score` has; params as `Evaluation` has them."""
-    model, test = prepared.objective.model, prepared.split.test
-    shift, scale = (np.broadcast_to(one, prepared.run.repetitions) for one in (prepared.y_shift, prepared.y_scale))
-    k = len(class_names(prepared.run, prepared.dataset))
-    probable = not isinstance(model, Exact) or model.loss == "logistic"
-    several = jax.jit(jax.vmap(predict, in_axes=(None, 0, None)))
-
-    def of(r: int) -> list[dict[str, np.ndarray]]:
-        own = jax.tree.map(lambda leaf: leaf[r], params)
-        if isinstance(model, Exact):
-            machines = (MulticlassLinear(w, b) for w, b in zip(own[0]["w"], own[0]["b"], strict=True))
-            found: Any = [outputs(machine, test.x[r]) for machine in machines]
-        else:
-            own = prepared.objective.from_layers(own, test.x[r].shape[1])
-            found = np.asarray(several(model, own, test.x[r]), float)
-        if prepared.task == "real":
-            y = test.y[r] * scale[r] + shift[r]
-            return [metrics.of_reals(y, one * scale[r] + shift[r], shift[r], scale[r]) for one in found]
-        return [metrics.of_outputs(test.y[r], one, k, probable) for one in found]
-
-    every: Any = [of(r) for r in range(prepared.run.repetitions)]
-    found = jax.tree.map(lambda *leaves: np.stack(leaves), *[_stacked(one) for one in every])
-    return {name: values for name, values in found.items() if name not in ("error", "nmse")}
-
-
-def _stacked(found: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.stack([one[name] for one in found]) for name in found[0]}
-
-
-def _score(prepared: Prepared, poison: Poison, stage: int, weight: np.ndarray | None) -> Any:
-    train, _, _ = poisoned(prepared.split.train, poison, stage)
-    if weight is not None:
-        train = train._replace(weight=train.weight * weight)
-    if isinstance(prepared.objective.model, Exact):
-        lambdas = [prepared.learner(value).lambda_ for value in poison.log_lambda[:, stage]]
-        split, seed = prepared.split, prepared.run.seed
-        return solve_and_score(prepared.objective.model, train, lambdas, split.val, split.test, seed)
-    split, log_lambda = prepared.split, jnp.asarray(poison.log_lambda[:, stage])
-    keys = _keys(prepared, _VICTIM)
-    score = train_and_score(
-        keys,
-        prepared.objective,
-        prepared.trainer,
-        train,
-        log_lambda,
-        split.val,
-        split.test,
-        error=ERROR[prepared.task],
-    )
-    return jax.tree.map(np.asarray, score)
-
-
-def _keys(prepared: Prepared, stage: int) -> Any:
-    """A key for each repetition of one of the stages `_ATTACK`, ..."""
-    key = jax.random.fold_in(jax.random.key(prepared.run.seed), stage)
-    return jax.vmap(lambda r: jax.random.fold_in(key, r))(jnp.arange(prepared.run.repetitions))

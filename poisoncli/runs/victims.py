@@ -8,7 +8,7 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,9 @@ from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.runs import run_file, update
 from poisoncli.runs.export import feature_units, in_users_terms, labels, target_units
 from poisoncli.runs.measured import Measured
-from poisoncli.runs.prepare import Prepared, class_names, poisoned, restore
+from poisoncli.runs.poisoned import poisoned
+from poisoncli.runs.prepare import Prepared, class_names, restore
+from poisoncli.runs.progress import Report
 from poisoncli.runs.run_file import RunFile
 from poisoncli.tables.write import with_cells
 from poisoncli.training import outside
@@ -28,7 +30,6 @@ from poisoncli.training.metrics import METRICS
 from poisoncli.training.outside import Lesson, Outcome, Victim
 
 LOG = logging.getLogger(__name__)
-Report = Callable[[int, int, str], None]
 LARGEST_SEED = 2**31  # that all libraries take
 
 

@@ -10,7 +10,8 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.reports import summary
 from poisoncli.runs import description, run_file, stages
 from poisoncli.runs.description import Choice, Run
-from poisoncli.runs.prepare import poisoned, restore
+from poisoncli.runs.poisoned import poisoned
+from poisoncli.runs.prepare import restore
 
 DIGITS = Choice("digits", {"classes": (0, 1, 3, 8)})
 SIZES = {"n_train": 120, "n_val": 60, "n_test": 120, "fraction": 0.2}

@@ -216,19 +216,19 @@ def test_a_sweep_prints_each_outcome_before_the_next_begins(tmp_path):
 
 
 def test_an_interrupted_evaluation_keeps_what_is_done(tmp_path, monkeypatch):
-    from poisoncli.runs import stages
+    from poisoncli.runs import stage_scores
 
     run = Run(attack=poisoncli.Choice("flip"), n_train=30, n_val=10, n_test=10)
     path = poisoncli.attack(run, tmp_path / "run.h5")
     poisoncli.defend(path, "l2")
-    original = stages.behind
+    original = stage_scores.behind
 
     def second(prepared, content, name, report):
         if name != "none":
             raise KeyboardInterrupt
         return original(prepared, content, name, report)
 
-    monkeypatch.setattr(stages, "behind", second)
+    monkeypatch.setattr(stage_scores, "behind", second)
     with pytest.raises(KeyboardInterrupt), warnings.catch_warnings():
         poisoncli.evaluate(path)
     assert set(run_file.read(path).evaluations) == {"none"}

@@ -10,6 +10,7 @@ import pytest
 
 from poisoncli.core.errors import PoisonError
 from poisoncli.datasets.file import File
+from poisoncli.tables.encode import Encoder
 
 X = np.array([[0, 5], [1, 6], [2, 7], [3, 9]], np.float32)
 Y = np.array([1, -1, 1, -1])
@@ -43,7 +44,7 @@ def csv(tmp_path, text, target="", classes=()):
 def features(data):
     """All rows, encoded by all of them, in their own units."""
     rows = np.arange(len(data.y))
-    return data.x.toarray() if data.table is None else data.table.fit(rows[None]).take(rows, 0)
+    return data.x.toarray() if data.table is None else Encoder.fit(data.table, rows[None]).take(rows, 0)
 
 
 def refused(match):
@@ -58,7 +59,7 @@ def test_every_format_gives_the_same_rows(tmp_path, suffix):
     assert data.task == "binary"
     assert data.sparse == (suffix == ".svm")
     if not data.sparse:
-        domain = data.table.fit(np.arange(4)[None]).domain(np.arange(4), 0)
+        domain = Encoder.fit(data.table, np.arange(4)[None]).domain(np.arange(4), 0)
         assert (domain.low.tolist(), domain.high.tolist()) == ([0, 5], [3, 9])
         assert data.sha256 == write(tmp_path / "other.csv").load().sha256
 

@@ -6,6 +6,7 @@ from own_table import FRAME
 
 from poisoncli.datasets.file import File
 from poisoncli.runs import say
+from poisoncli.tables.encode import Encoder
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_parts_are_told_with_their_classes(data):
 
 
 def test_columns_are_told_by_kind(data):
-    encoder = data.table.fit(np.arange(60)[None])
+    encoder = Encoder.fit(data.table, np.arange(60)[None])
     text = say.encoded(encoder)
     assert text == (
         "columns (1 whole number, 1 yes/no, 1 category) became "
@@ -32,7 +33,7 @@ def test_columns_are_told_by_kind(data):
 
 
 def test_test_rows_that_stand_among_the_training_rows_are_counted(data):
-    encoder = data.table.fit(np.arange(60)[None])
+    encoder = Encoder.fit(data.table, np.arange(60)[None])
     train, test = np.arange(0, 30), np.arange(30, 60)
     names = ["children", "vip", "city", "y"]
     known = {tuple(map(str, FRAME.loc[row, names])) for row in train}

@@ -11,6 +11,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from poisoncli.core.own_split import part
 from poisoncli.datasets.file import File
+from poisoncli.tables.encode import Encoder
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_rows_are_encoded_as_scikit_learn_does(path):
     """Imputed, one-hot, standardized, all fitted on the training rows alone."""
     data = File(path, ignore=("note",)).load()
     train, _, test = part(np.random.default_rng(0), data.y, data.task, (0, 0, 0), data.division)
-    encoder = data.table.fit(train[None])
+    encoder = Encoder.fit(data.table, train[None])
     scaler = encoder.scaler(train[None])
     found = (encoder.take(test, 0) - scaler["shift"][0]) / scaler["scale"][0]
     frame = FRAME.assign(
@@ -45,7 +46,7 @@ def test_rows_are_encoded_as_scikit_learn_does(path):
 def test_repetitions_share_their_features_and_not_what_they_know(path):
     data = File(path, ignore=("note",), column=("code=category",)).load()
     trains = np.array([np.arange(0, 40), np.arange(20, 60)])
-    encoder = data.table.fit(trains)
+    encoder = Encoder.fit(data.table, trains)
     first, second = (encoder.take(np.arange(60), r) for r in (0, 1))
     assert first.shape == second.shape
     column = encoder.names.index("code=A50")
@@ -57,7 +58,7 @@ def test_repetitions_share_their_features_and_not_what_they_know(path):
 def test_features_are_decoded_to_the_cells(path):
     data = File(path, ignore=("note",)).load()
     rows = np.arange(60)
-    encoder = data.table.fit(rows[None])
+    encoder = Encoder.fit(data.table, rows[None])
     cells = encoder.decode(encoder.take(rows, 0), 0)
     for name in ("children", "vip", "city", "since"):
         assert [None if pd.isna(one) else one for one in FRAME[name]] == cells[name].tolist()
@@ -66,7 +67,7 @@ def test_features_are_decoded_to_the_cells(path):
 def test_texts_are_counted_sparse_and_whole(path):
     data = File(path, ignore=("age", "children", "vip", "city", "since"), words=5).load()
     assert data.sparse
-    encoder = data.table.fit(np.arange(60)[None])
+    encoder = Encoder.fit(data.table, np.arange(60)[None])
     x = encoder.take(np.arange(60), 0)
     assert (x.shape, encoder.counts) == ((60, 5), True)
     assert np.all(x.data % 1 == 0)

@@ -12,7 +12,7 @@ import math
 import os
 import signal
 import sys
-import time
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -180,7 +180,7 @@ def _complain(text: str, debug: bool) -> None:
 
 @contextlib.contextmanager
 def progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A function that draws a bar with the time left on stderr, from two seconds on; silent if not a terminal."""
+    """A function that draws a bar with the time left on a terminal's stderr, from two seconds on."""
     if quiet or not sys.stderr.isatty():
         yield lambda done, total, what: signals.check()
         return
@@ -203,23 +203,21 @@ def progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     )
     own = sys.stdout.isatty()  # results go above the bar, but to a pipe where there is one
     bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=own)
-    begun, task, started = time.monotonic(), None, False
+    task = bar.add_task("preparing", total=None)  # a bar that only moves, until something is counted
+    patience = threading.Timer(PATIENCE, bar.start)
+    patience.daemon = True
 
     def show(done: int, total: int, what: str) -> None:
-        nonlocal task, started
         signals.check()
-        if task is None:
-            task = bar.add_task(what, total=total)
-        if not started and time.monotonic() - begun > PATIENCE:
-            bar.start()
-            started = True
         bar.update(task, completed=done, total=total, description=what)
 
+    patience.start()
     try:
         yield show
     finally:
-        if started:
-            bar.stop()
+        patience.cancel()
+        patience.join()  # a bar that has just begun is stopped too
+        bar.stop()
 
 
 def note(text: str, quiet: bool = False) -> None:

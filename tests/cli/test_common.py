@@ -1,5 +1,6 @@
 """What the verbs share: paths from a pipe, and how failures end."""
 
+import contextlib
 import json
 import logging
 import os
@@ -121,3 +122,41 @@ def test_a_remark_is_made_once(capsys):
     with common.remarks(quiet=True):
         logging.getLogger("poisoncli.tables").info("two rows were dropped")
     assert capsys.readouterr().err == ""
+
+
+BAR = """
+import sys, time
+from poisoncli.cli import common
+common.PATIENCE = float(sys.argv[1])
+with common.progress(False) as report:
+    time.sleep(0.5)
+    if sys.argv[2] == "counts":
+        report(1, 4, "crafting kkt poison")
+        time.sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("patience", "does", "seen"),
+    [
+        ("0.1", "nothing", {"preparing"}),
+        ("0.1", "counts", {"preparing", "crafting kkt poison", "25%"}),
+        ("9", "counts", set()),
+    ],
+)
+def test_a_bar_is_seen_before_anything_is_counted(patience, does, seen):
+    """On a terminal, from a moment on; a quick verb has none."""
+    main, side = os.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-c", BAR, patience, does], stderr=side, check=True, env=os.environ | {"TERM": "xterm"}
+        )
+        os.close(side)
+        shown = b""
+        with contextlib.suppress(OSError):  # at its end
+            while part := os.read(main, 65536):
+                shown += part
+    finally:
+        os.close(main)
+    words = {word for word in ("preparing", "crafting kkt poison", "25%") if word.encode() in shown}
+    assert words == seen

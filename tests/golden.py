@@ -51,6 +51,7 @@ ATTACKS = {
     "influence": f"--method influence {SVM} -o steps=6 -o starts=1",
     "influence-basic": f"--method influence-basic {SVM} -o steps=4",
     "alfa": f"--method alfa {SVM}",
+    "gradient-canceling": f"--method gradient-canceling {DIGITS} -o outer_steps=60 -o strengths=0.1,1",
     "multisvm": "--method minmax --dataset digits --classes 0,1,2 --model multisvm -o repeats=2 -o quantiles=0.3",
 }
 REGRESSION = ("trim", "huber", "sever", "proda", "duti", "bayesclean")

@@ -3,6 +3,7 @@
 from poisoncli.attacks.alfa import Alfa
 from poisoncli.attacks.flip import Flip
 from poisoncli.attacks.given import Given
+from poisoncli.attacks.gradient_canceling import GradientCanceling
 from poisoncli.attacks.influence import Influence, InfluenceBasic
 from poisoncli.attacks.kkt import KKT
 from poisoncli.attacks.minmax import MinMax, MinMaxBasic
@@ -22,4 +23,5 @@ ATTACKS = {
     "given": Given,
     "stealthy": Stealthy,
     "statp": StatP,
+    "gradient-canceling": GradientCanceling,
 }

@@ -13,6 +13,7 @@ from poisoncli.core.attack import Problem
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.victim import is_linear_first
 from poisoncli.tables import memory
+from poisoncli.training.footprint import footprint
 
 CPU_MEMORY = 2**30  # bytes that the arrays of one group of repetitions may take, roughly
 CALL_SECONDS = 1.0  # aim for one compiled call
@@ -92,12 +93,8 @@ def make_schedule(
 
 def _of_any_model(problem: Problem, inner_steps: int, outer_steps: int, size: int) -> Schedule:
     """One repetition and one outer step at a time; the trace in segments where it would not fit, see `unrolled`."""
-    objective, x = problem.objective, problem.train.x
-    params = jax.eval_shape(lambda: objective.init(jax.random.key(0), x.shape[2], x.dtype))
-    row = jax.ShapeDtypeStruct((1, x.shape[2]), x.dtype)
-    equations = jax.make_jaxpr(objective.model.output)(params, row).jaxpr.eqns
-    activations = sum(out.aval.size for equation in equations for out in equation.outvars)  # type: ignore[attr-defined]
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    x = problem.train.x
+    parameters, activations = footprint(problem.objective, x.shape[2], x.dtype)
     needed = 3 * inner_steps * parameters + 4 * (size or x.shape[1]) * (activations + x.shape[2])
     kept = needed * problem.settings * x.dtype.itemsize <= _memory()
     segments = 1 if kept else math.ceil(math.sqrt(2 * inner_steps))

@@ -135,8 +135,8 @@ def attack(
     method: Annotated[
         str | None,
         typer.Option(
-            help="rmd or flip (random labels); with real targets stealthy, flip, statp; to pass filters kkt, "
-            "minmax, influence, alfa. With --help: its options.",
+            help="rmd, gradient-canceling or flip (random labels); with real targets stealthy, flip, statp; to "
+            "pass filters kkt, minmax, influence, alfa. With --help: its options.",
             rich_help_panel=ATTACK,
         ),
     ] = None,

@@ -122,7 +122,11 @@ class Objective:
         mean = weighted_mean(self.loss(self.model.output(params, h), rows.y), rows.weight)
         if self.reg == "none":
             return mean
-        return mean + jnp.sum(jnp.exp(log_lambda) / self.n_train * penalty(params, self.reg))
+        return mean + self.penalty_of(params, log_lambda)
+
+    def penalty_of(self, params: Params, log_lambda: Array) -> Array:
+        """What the objective adds to the mean row loss."""
+        return jnp.sum(jnp.exp(log_lambda) / self.n_train * penalty(params, self.reg))
 
     def clean_loss(self, params: Params, data: Data) -> Array:
         """Mean of the outer row loss on `data`, without the penalty: what attacker and learner look at."""

@@ -1,0 +1,25 @@
+"""How many numbers a model keeps: its parameters, and what it makes of a row on the way to the output."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+
+from poisoncli.core.victim import Objective, predict
+
+
+class Footprint(NamedTuple):
+    """Numbers: parameters in all, and intermediate results of one row, all of which a gradient may keep."""
+
+    parameters: int
+    activations: int
+
+
+def footprint(objective: Objective, m: int, dtype: Any = None) -> Footprint:
+    """That of the objective's model for rows of m features, without making any of it."""
+    params = jax.eval_shape(lambda: objective.init(jax.random.key(0), m, dtype))
+    row = jax.ShapeDtypeStruct((1, m), jax.tree.leaves(params)[0].dtype)
+    equations = jax.make_jaxpr(lambda params, x: predict(objective.model, params, x))(params, row).jaxpr.eqns
+    activations = sum(out.aval.size for equation in equations for out in equation.outvars)  # type: ignore[attr-defined]
+    return Footprint(sum(leaf.size for leaf in jax.tree.leaves(params)), activations)

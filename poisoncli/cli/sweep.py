@@ -30,6 +30,16 @@ def sweep(
     out: Annotated[
         str | None, typer.Option(help="The folder for the run files. Default: the preset's name.")
     ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            metavar="NAME=VALUES",
+            help="Every run once for each of these values, such as trainer.rate=0.01,0.1 or seed=0:10 (0 to 9); "
+            "fields of a run by the names of `poison attack`, options as METHOD.NAME. May be repeated: all "
+            "combinations. Alone, it is over the defaults of `poison attack`.",
+        ),
+    ] = None,
     reps: Annotated[int | None, typer.Option(help="Repetitions of every run, instead of the preset's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every run, instead of the preset's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs, and do nothing.")] = False,
@@ -42,6 +52,9 @@ def sweep(
 
     Finished runs are skipped and an interrupted sweep goes on where it stopped: just repeat the command.
     """
+    from pathlib import Path
+
+    from poisoncli.sweeps import expand
     from poisoncli.sweeps import plan as plans
     from poisoncli.sweeps.drive import execute
     from poisoncli.sweeps.grid import differences
@@ -50,7 +63,7 @@ def sweep(
         for name in plans.presets():
             print(f"{name:16} {plans.preset(name).title}")
         return
-    plan, name = _plan(preset, config_file, {"repetitions": reps, "seed": seed})
+    plan, name = _plan(preset, config_file, expand.words(grid or ()), {"repetitions": reps, "seed": seed})
     if dry_run:
         for cell, own in zip(plan.cells, differences(plan.cells), strict=True):
             told = "".join(f"; {name}={value}" for name, value in own.items() if name not in _SUMMARIZED)
@@ -60,7 +73,7 @@ def sweep(
 
     def finished(outcome: Any) -> None:
         reason = f": {outcome.reason}" if outcome.reason else ""
-        print(f"{folder}/{outcome.cell.name}.h5 {outcome.status}{reason}", flush=True)
+        print(f"{plans.run_path(outcome.cell, Path(folder))} {outcome.status}{reason}", flush=True)
 
     with progress(quiet) as report:
         outcomes = execute(plan, folder, data_dir=data_dir, report=report, finished=finished)
@@ -69,19 +82,28 @@ def sweep(
         raise typer.Exit(1)
 
 
-def _plan(preset: str | None, config_file: str | None, changes: dict[str, Any]) -> tuple[Any, str]:
+def _plan(
+    preset: str | None, config_file: str | None, grid: dict[str, str], changes: dict[str, Any]
+) -> tuple[Any, str]:
     """The sweep, and a name for its folder."""
     from pathlib import Path
 
     from poisoncli.core.errors import PoisonError
     from poisoncli.sweeps import plan as plans
 
-    if (preset is None) == (config_file is None):
-        raise PoisonError("give either --preset NAME (see `poison sweep --preset list`) or --config FILE.toml")
+    given = preset is not None, config_file is not None
+    if all(given) or not (any(given) or grid):
+        raise PoisonError(
+            "give either --preset NAME (see `poison sweep --preset list`) or --config FILE.toml, or --grid NAME=..."
+        )
+    fields = {name: value for name, value in changes.items() if value is not None}
+    if both := set(fields) & set(grid):
+        flag = {"repetitions": "reps"}.get(min(both), min(both))
+        raise PoisonError(f"--{flag} and --grid {min(both)} contradict each other: give one of them")
+    if not any(given):
+        return plans.changed(plans.of_grid(grid), fields), "sweep"
     plan = plans.preset(preset) if preset else plans.load(config_file)  # type: ignore[arg-type]
-    return plans.changed(plan, {k: v for k, v in changes.items() if v is not None}), preset or Path(
-        str(config_file)
-    ).stem
+    return plans.changed(plan, fields, grid), preset or Path(str(config_file)).stem
 
 
 def _summary(run: Any) -> str:

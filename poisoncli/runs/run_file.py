@@ -182,6 +182,20 @@ def read(path: str | Path, *, unfinished: bool = False) -> RunFile:
     return content
 
 
+def header(path: Path) -> tuple[str, str]:
+    """The description (JSON) of the run in a file, and the hash of its data; nothing else of it is read or checked.
+
+    Raises `PoisonError` where it cannot be read.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return _description(file), str(file["split"].attrs["sha256"])
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError):
+        raise PoisonError(f"{path} is damaged or was not written by poison: craft the poison again") from None
+
+
 def _absent(path: Path) -> str:
     """Why there is no file at `path` to be read, and what to do."""
     if path.is_dir():

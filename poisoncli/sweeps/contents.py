@@ -6,6 +6,7 @@ from pathlib import Path
 
 from poisoncli.core.errors import PoisonError
 from poisoncli.runs import run_file
+from poisoncli.sweeps import naming
 from poisoncli.sweeps.plan import PLAN, Sweep, load, run_path
 
 
@@ -14,7 +15,7 @@ def contents(folder: str | Path) -> tuple[Sweep, dict[str, dict[str, run_file.Ru
     plan = Path(folder) / PLAN
     if not plan.is_file():
         raise PoisonError(f"{folder} holds no sweep: fill it with `poison sweep --preset NAME --out {folder}`")
-    sweep = load(plan, crafted=True)
+    sweep = naming.indexed(load(plan, crafted=True), Path(folder))
     found: dict[str, dict[str, run_file.RunFile]] = {}
     for defender in sweep.defenders or [""]:
         for cell in sweep.cells:

@@ -10,10 +10,9 @@ from pathlib import Path
 from poisoncli.core.errors import Interrupted, MissingDataError, PoisonError
 from poisoncli.runs import description, replay, run_file, stages
 from poisoncli.runs.description import Choice
-from poisoncli.sweeps import batched
+from poisoncli.sweeps import batched, naming
 from poisoncli.sweeps.grid import Cell
-from poisoncli.sweeps.plan import PLAN, Sweep, run_path
-from poisoncli.tables.lock import writing
+from poisoncli.sweeps.plan import Sweep, run_path
 
 LOG = logging.getLogger(__name__)
 
@@ -42,17 +41,10 @@ def execute(
 
     Finished cells are skipped and interrupted ones go on, so calling it again completes a sweep. Cells that
     differ in their lambda alone are crafted together, see `batched`.
-    finished: called with each cell's outcome, as it comes. Raises `PoisonError` if `out` holds another sweep, and
-    `Interrupted`.
+    finished: called with each cell's outcome, as it comes. Raises `Interrupted`.
     """
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    plan = folder / PLAN
-    with writing(plan):
-        if not plan.exists():
-            run_file.replace(plan, sweep.text.encode())
-        elif plan.read_text(encoding="utf-8") != sweep.text:
-            raise PoisonError(f"{folder} holds another sweep: choose another --out, or empty it")
+    sweep = naming.begin(sweep, folder, data_dir)
     outcomes: dict[int, Outcome] = {}
     try:
         for group in batched.groups([cell.run for cell in sweep.cells]):
@@ -72,7 +64,7 @@ def execute(
 
 def _craft_group(cells: list[Cell], folder: Path, data_dir: str | None, report: stages.Report) -> None:
     """Craft the poison of cells that share their rows; where that fails, each says so when it runs alone."""
-    paths = [folder / f"{cell.name}.h5" for cell in cells]
+    paths = [run_path(cell, folder) for cell in cells]
     if len(cells) == 1 or all(path.exists() for path in paths):
         return
     try:
@@ -85,7 +77,7 @@ def _craft_group(cells: list[Cell], folder: Path, data_dir: str | None, report: 
 
 
 def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, report: stages.Report) -> Outcome:
-    path = folder / f"{cell.name}.h5"
+    path = run_path(cell, folder)
     try:
         finished = path.exists()
         stages.attack(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.resources
 import tomllib
@@ -9,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from poisoncli.core.declared import NOTHING
 from poisoncli.core.errors import PoisonError
 from poisoncli.reports.defenses import PICTURES
 from poisoncli.reports.figures import Layout
 from poisoncli.runs import description
-from poisoncli.runs.description import Choice
-from poisoncli.sweeps import grid, shape
+from poisoncli.runs.description import Choice, Run
+from poisoncli.runs.prepare import named_by_rows
+from poisoncli.sweeps import expand, grid, shape
 from poisoncli.sweeps.grid import Cell
+from poisoncli.tables import toml_text
 from poisoncli.tables.text import read_text
 
 PRESETS = importlib.resources.files("poisoncli.sweeps") / "presets"
@@ -54,6 +58,13 @@ def preset(name: str) -> Sweep:
     return parse((PRESETS / f"{name}.toml").read_text(encoding="utf-8"), f"preset {name}")
 
 
+def of_grid(grid: Mapping[str, str]) -> Sweep:
+    """The sweep of a grid alone: values for names, over the defaults of `poison attack`."""
+    varied = [name for name, values in expand.axes(grid, "--grid").items() if len(values) > 1]
+    title = f"Test error by {' and '.join(varied)}" if varied else "One run"
+    return parse(toml_text.written({"title": title, "grid": dict(grid)}), "--grid")
+
+
 def load(path: str | Path, crafted: bool = False) -> Sweep:
     """The sweep that a TOML file describes; crafted: see `parse`. Raises `PoisonError` if it describes none."""
     try:
@@ -62,10 +73,20 @@ def load(path: str | Path, crafted: bool = False) -> Sweep:
         raise PoisonError(f"cannot read {path}: give the TOML file of a sweep ({error})") from None
 
 
-def changed(sweep: Sweep, fields: Mapping[str, int]) -> Sweep:
-    """`sweep` with whole-number fields of all its runs replaced, and its text with them."""
-    lines = [f"{name} = {value}" for name, value in fields.items()]
-    return parse("\n".join([sweep.text.rstrip(), "", "[override]", *lines, ""]), "sweep") if lines else sweep
+def changed(sweep: Sweep, fields: Mapping[str, int], grid: Mapping[str, str] = NOTHING) -> Sweep:
+    """`sweep` with whole-number fields of all its runs replaced, with further axes of its grid, and its text with
+    them: an axis replaces that of the same name."""
+    given = {name: dict(table) for name, table in (("override", fields), ("grid", grid)) if table}
+    if not given:
+        return sweep
+    plan = tomllib.loads(sweep.text)
+    if not set(given) & set(plan):
+        return parse(f"{sweep.text.rstrip()}\n\n{toml_text.written(given)}", "sweep")
+    for name, table in given.items():
+        old = plan.get(name, {})
+        kept = expand.by_name(old) if name == "grid" else old
+        plan[name] = {**kept, **table}
+    return parse(toml_text.written(plan), "sweep")
 
 
 def parse(text: str, source: str, crafted: bool = False) -> Sweep:
@@ -77,7 +98,9 @@ def parse(text: str, source: str, crafted: bool = False) -> Sweep:
     with the fields of a run (see `description.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields
     replace those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is
     about one pair, and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the
-    layout. crafted: it was checked before, and is read for its run files alone: the code of plug-ins need not be at
+    layout. A table `grid` has lists of values, or ranges as texts, by the names of fields and options, such as
+    `trainer.rate = [0.01, 0.1]` and `seed = "0:10"`: each pair becomes a run for every point of their product.
+    crafted: it was checked before, and is read for its run files alone: the code of plug-ins need not be at
     hand.
     Raises `PoisonError` for anything else.
     """
@@ -86,7 +109,7 @@ def parse(text: str, source: str, crafted: bool = False) -> Sweep:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PoisonError(f"{source} is not TOML: {error}") from None
     shape.check(plan, source)
-    found = grid.cells(plan, source, description.read_back if crafted else description.resolve)
+    found = grid.cells(plan, source, description.read_back if crafted else _resolved)
     defend = tuple(plan.get("defend", ()))
     options, picture = plan.get("defense", {}), plan.get("picture", "")
     if not crafted:
@@ -96,6 +119,13 @@ def parse(text: str, source: str, crafted: bool = False) -> Sweep:
     title = plan.get("title", source)
     defenders = plan.get("defender", {})
     return Sweep(title, _layout(plan), found, text, defend, options, picture, defenders)
+
+
+def _resolved(run: Run) -> Run:
+    """`run` resolved, with the model and the attack that fit the rows of the user's own file."""
+    with contextlib.suppress(PoisonError):  # of a file that cannot be read: its cell says so, and stops no other
+        run = named_by_rows(run)
+    return description.resolve(run)
 
 
 def _check_defenses(defend: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
@@ -124,4 +154,5 @@ def _layout(plan: Mapping[str, Any]) -> Layout:
 
 def run_path(cell: Cell, folder: Path, defender: str = "") -> Path:
     """The run file of a cell, or of the same poison before another defender."""
-    return folder / (f"{cell.name}--{grid.slug(defender)}.h5" if defender else f"{cell.name}.h5")
+    stem = cell.file or cell.name
+    return folder / (f"{stem}--{grid.slug(defender)}.h5" if defender else f"{stem}.h5")

@@ -55,6 +55,7 @@ class _Sweep(BaseModel):
     base: Table = {}
     panel: dict[str, _Panel] = {}
     line: dict[str, _Line] = {}
+    grid: Table = {}
     override: Table = {}
 
 

@@ -71,7 +71,7 @@ def test_a_sweep_draws_bars_and_time(words, tmp_path):
 
     plan, folder = parse(text, "here"), tmp_path / "out"
     assert [outcome.status for outcome in execute(plan, folder, data_dir=words)] == ["done"]
-    content = run_file.read(folder / "kkt.h5")
+    content = run_file.read(next(folder.glob("kkt.*.h5")))
     assert set(content.evaluations) == {"none", *FILTERS}
     assert np.all(np.diff(content.timeline, axis=0) > 0)
     assert content.timeline[-1, 1] == pytest.approx(np.nanmax(content.poison.loss))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -210,8 +211,8 @@ def test_a_sweep_prints_each_outcome_before_the_next_begins(tmp_path):
     (tmp_path / "plan.toml").write_text(GRID)
     with start("sweep", "--config", "plan.toml", "--out", "out", folder=tmp_path) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "out/one-run.h5 done\n"
-        assert not (tmp_path / "out" / "three-run.h5").exists()
+        assert re.fullmatch(r"out/one-run\.[0-9a-f]{8}\.h5 done\n", process.stdout.readline())
+        assert not list((tmp_path / "out").glob("three-run.*.h5"))
         process.communicate()
 
 

@@ -169,7 +169,7 @@ def test_every_verb_takes_plug_ins_and_those_that_read_do_without(
     assert poison("evaluate", "run.h5")[0] == shown
     assert "shrink" in shown
     json.loads(poison("evaluate", "run.h5", "--json", "--metric", "auc")[0])
-    poison("evaluate", "run.h5", "swept/a.h5")
+    poison("evaluate", "run.h5", *map(str, Path("swept").glob("a.*.h5")))
     poison("report", "run.h5", "-o", "without.svg")
     poison("report", "swept", "--draw", "test_error,norm")
     for words in (

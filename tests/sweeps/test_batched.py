@@ -63,7 +63,7 @@ def crafted(tmp_path_factory):
 def test_each_file_is_that_of_its_own_run(crafted, tmp_path, line):
     cell = next(cell for cell in parse(TEXT, "test").cells if cell.name == line)
     alone = run_file.read(poisoncli.attack(cell.run, tmp_path / "alone.h5"))
-    found = run_file.read(crafted / f"{line}.h5")
+    found = run_file.read(next(crafted.glob(f"{line}.*.h5")))
     assert (found.run, found.sha256) == (alone.run, alone.sha256)
     for name, left, right in zip(alone.poison._fields, found.poison, alone.poison, strict=True):
         if name not in ("done", "total"):
@@ -82,7 +82,7 @@ def test_an_interrupted_sweep_ends_in_the_same_bits(crafted, tmp_path, monkeypat
 
     with pytest.raises(FailedError, match="interrupted"):
         execute(parse(TEXT, "test"), again, report=interrupt)
-    assert not (again / "large.h5").exists()
+    assert not list(again.glob("large.*.h5"))
     execute(parse(TEXT, "test"), again)
     assert sorted(p.name for p in again.iterdir()) == sorted(p.name for p in whole.iterdir())
     for path in whole.glob("*.h5"):

@@ -17,6 +17,8 @@ from poisoncli.sanitization.feasible_set import FeasibleSet, violation
 from poisoncli.sanitization.search import SearchOptions, search
 from poisoncli.training.linear import margins, row_loss
 
+_AT_ONCE = 500  # rows that are held against the feasible set
+
 
 @method
 class Alfa(SearchOptions):
@@ -39,7 +41,7 @@ class Alfa(SearchOptions):
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-        return search(key, problem, resume, self, lambda linear: (1, None), self._candidate)
+        return search(key, problem, resume, self, lambda linear: (1, None), self._candidate, points=_AT_ONCE)
 
     def _candidate(
         self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator
@@ -67,7 +69,7 @@ def feasible_flips(problem: LinearProblem, feasible: FeasibleSet) -> Rows:
     x, y = problem.target.x, -problem.target.y
     good = np.zeros(len(y), bool)
     for i, sign in enumerate(SIGNS):
-        for rows in np.array_split(np.flatnonzero(y == sign), max(1, len(y) // 500)):
+        for rows in np.array_split(np.flatnonzero(y == sign), max(1, len(y) // _AT_ONCE)):
             dense = x[rows].toarray() if sp.issparse(x) else np.asarray(x[rows])
             if len(rows):
                 good[rows] = violation(feasible.pick(np.full(len(rows), i)), dense.astype(float)) <= 1e-9

@@ -27,6 +27,7 @@ from poisoncli.sanitization.projection import project
 from poisoncli.sanitization.search import COPIES, SearchOptions, search
 from poisoncli.training.linear import Linear, margins
 
+_TRIED = 400  # clean rows of a class, at most, of which those are taken that are feasible with the other label
 CHECK = 5  # steps between two judgements of the poison on the way
 SMOOTH: Any = option(0.001, above=0, doc="temperature of the smoothed hinge (Appendix B.1).")
 NORMALIZE: Any = option(
@@ -61,9 +62,8 @@ class Influence(SearchOptions):
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-        return search(
-            key, problem, resume, self, lambda linear: (self.starts * len(self.rates), None), self._candidate
-        )
+        count = self.starts * len(self.rates)
+        return search(key, problem, resume, self, lambda linear: (count, None), self._candidate, points=_TRIED)
 
     def _candidate(
         self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator
@@ -106,7 +106,10 @@ class InfluenceBasic(SearchOptions):
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-        return search(key, problem, resume, self, lambda linear: (len(self.rates), None), self._candidate)
+        points = max(_TRIED, problem.threat.counts[-1])
+        return search(
+            key, problem, resume, self, lambda linear: (len(self.rates), None), self._candidate, points=points
+        )
 
     def _candidate(
         self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator
@@ -133,7 +136,7 @@ def flipped(
     """
     chosen = []
     for i, (sign, count) in enumerate(zip(SIGNS, counts, strict=True)):
-        rows = rng.permutation(np.flatnonzero(problem.clean.y == -sign))[:400]
+        rows = rng.permutation(np.flatnonzero(problem.clean.y == -sign))[:_TRIED]
         x = dense_rows(problem, rows)
         good = rows[violation(feasible.pick(np.full(len(rows), i)), x) <= 1e-9]
         if not len(good):

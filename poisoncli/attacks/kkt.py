@@ -41,7 +41,8 @@ class KKT(SearchOptions):
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
-        return search(key, problem, resume, self, self._plan, Together(self._candidates))
+        most = max(self.repeats, default=0) * max(self.quantiles, default=0)
+        return search(key, problem, resume, self, self._plan, Together(self._candidates), decoys=most)
 
     def _plan(self, problem: LinearProblem) -> tuple[int, list[Decoy]]:
         found = decoys(problem, self.repeats, self.quantiles)

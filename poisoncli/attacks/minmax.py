@@ -71,7 +71,8 @@ class MinMax(SearchOptions):
             grid = tuple(itertools.product(repeats, quantiles))
             settings = MinMaxSettings(self.cap, self.rate, self.burn_in, self.points, self.learner_rows, grid)
             return search_multiclass(key, problem, resume, self, settings)
-        return search(key, problem, resume, self, self._plan, Together(self._candidates))
+        most = max(self.repeats, default=0) * max(self.quantiles, default=0)
+        return search(key, problem, resume, self, self._plan, Together(self._candidates), decoys=most)
 
     def _plan(self, problem: LinearProblem) -> tuple[int, list[Decoy]]:
         found = decoys(problem, self.repeats, self.quantiles)

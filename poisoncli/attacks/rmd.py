@@ -70,7 +70,7 @@ class RMD:
     log_lambda_min: its lower bound; -8 has no effect any more, and -inf is the paper's.
     log_lambda_max: its upper bound; inf means log(n), the bound lambda <= 1.
     poison_label: the class that poison rows claim to be: any `other` than their own, the `nearest` (likeliest after
-    their own to the victim of the clean rows), the `least-likely`, or one by its name; of two classes the first$
+    their own to the victim of the clean rows), the `least-likely`, or one by its name; of two classes the first
     three are the same.
     target: the rows to be classified wrongly: `val`, `test` or `train`, `class:K` for the validation rows of class
     K, `rows:FILE` for rows by their numbers, kept out of all else. A learned lambda keeps to `val`.

@@ -83,10 +83,10 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
                 drop_output()
                 sys.stderr.close()
                 raise typer.Exit(1) from None
-            except (KeyboardInterrupt, Exception) as error:
+            except (KeyboardInterrupt, SystemExit, Exception) as error:
                 if received.number:  # whatever a library made of it
                     signals.ignore()
-                text, status = _verdict(error, verb.__name__, received.number)
+                text, status = _verdict(error, verb.__name__, received.number, kwargs.get("plugin"))
                 if not text:
                     raise
                 _complain(text, debug)
@@ -110,10 +110,10 @@ def _bring(files: list[str] | None) -> None:
         plugins.load(files)
 
 
-def _verdict(error: BaseException, verb: str, number: int) -> tuple[str, int]:
+def _verdict(error: BaseException, verb: str, number: int, files: list[str] | None) -> tuple[str, int]:
     """What is said of an error, and the exit status; no text for what is left to Python.
 
-    number: of the signal that came, or 0.
+    number: of the signal that came, or 0. files: of methods that the user brought, which may be at fault.
     """
     from poisoncli.core.errors import FailedError, Interrupted, PoisonError  # here, so that help need not wait
 
@@ -131,6 +131,10 @@ def _verdict(error: BaseException, verb: str, number: int) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno in _OUTPUT:
         drop_output()
         return f"cannot write the output ({error.strerror}): send it to a place with room", 1
+    if files:
+        from poisoncli.runs import plugins
+
+        return plugins.blame(error, files), 1
     if not isinstance(error, _UNEXPECTED):
         return "", 1
     text = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
+import typing
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -157,6 +159,12 @@ def as_tabled(
     }
 
 
+KINDS: Mapping[str, type[tuple]] = {
+    "attack": OfAttack,
+    "defense": OfDefense,
+    "model": OfModel,
+    "dataset": OfDataset,
+}
 T = TypeVar("T", bound=tuple)
 
 
@@ -165,3 +173,24 @@ def read(kind: type[T], made: type) -> T:
     options = {field.name for field in dataclasses.fields(made)}
     of: Any = kind
     return of(**{name: getattr(made, name) for name in of._fields if name not in options and hasattr(made, name)})
+
+
+def misdeclared(kind: str, made: type) -> str:
+    """What of a wrong type the class `made` declares as a method of that kind, in words; empty if nothing."""
+    of: Any = KINDS[kind]
+    hints = typing.get_type_hints(of)
+    found = [(name, value) for name, value in read(of, made)._asdict().items() if not _is(value, hints[name])]
+    return f"declares {found[0][0]} = {found[0][1]!r:.60}, see `{of.__name__}` in core/declared.py" if found else ""
+
+
+def _is(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type, one of those that occur above."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is(value, one) for one in args)
+    if origin is typing.Literal:
+        return isinstance(value, str) and value in args
+    if origin is tuple:
+        each = args[:1] * len(value) if isinstance(value, tuple | list) and args[-1] is ... else args
+        return isinstance(value, tuple | list) and len(value) == len(each) and all(map(_is, value, each))
+    return isinstance(value, origin or hint)

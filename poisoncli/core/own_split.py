@@ -104,6 +104,10 @@ def _by_groups(rng: np.random.Generator, y: np.ndarray, task: Task, groups: np.n
             f"--group-column has {count} groups, and each of three parts needs one: name another column"
         )
     folds, state = min(_FOLDS, count), int(rng.integers(2**31))
+    if task != "real":  # scikit-learn wants as many rows of some class
+        folds = min(folds, int(np.unique(y, return_counts=True)[1].max()))
+        if folds < 3:
+            raise PoisonError(f"{len(y)} rows are too few to part them by --group-column: give more of each class")
     made = (GroupKFold if task == "real" else StratifiedGroupKFold)(folds, shuffle=True, random_state=state)
     found = [test for _, test in made.split(np.zeros(len(y)), y, groups)]
     tests = max(1, round(0.3 * folds))

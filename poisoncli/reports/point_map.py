@@ -12,7 +12,7 @@ from poisoncli.bilevel.point_map import best, scores
 from poisoncli.core.data import Data, Params
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ERROR
-from poisoncli.core.victim import predict
+from poisoncli.core.victim import Exact, predict
 from poisoncli.reports import summary
 from poisoncli.runs import defaults, description
 from poisoncli.runs.poisoned import poisoned
@@ -54,7 +54,11 @@ def draw(content: RunFile, data_dir: str | None = None, side: int = SIDE) -> Map
     bounded = m == 2 and prepared.task == "binary" and all(np.all(np.isfinite(end)) for end in ends)
     if not bounded or prepared.run.per_layer:
         raise PoisonError("a map needs two features with bounds, two classes and one lambda, such as gaussians has")
-    low, high = (np.broadcast_to(end, m) for end in ends)
+    if isinstance(prepared.objective.model, Exact):
+        raise PoisonError("a map trains its victims by gradient descent: choose --model logistic when you attack")
+    low, high = (np.broadcast_to(end[0] if end.ndim == 2 else end, m) for end in ends)
+    if np.any(low == high):
+        raise PoisonError("a map needs two features that vary, and one of these is the same in all training rows")
     stage = len(content.poison.counts) - 1
     whole, _, number = poisoned(prepared.split.train, content.poison, stage)
     moved = np.flatnonzero(number[0] == content.poison.counts[stage] - 1)
@@ -88,6 +92,7 @@ def _fit(prepared: Prepared, train: Data, log_lambda: np.ndarray) -> Params:
 
 def names(content: RunFile) -> tuple[str, str]:
     """What the two classes are called."""
-    run = description.from_json(content.run)
-    given = run.dataset.options.get("classes", ()) or defaults.dataset(run.dataset.name).class_names or (0, 1)
+    dataset = description.from_json(content.run).dataset
+    told = dataset.options.get("classes", ()) or defaults.dataset(dataset.name).class_names
+    given = content.classes or told or (0, 1)
     return f"class {given[0]}", f"class {given[1]}"

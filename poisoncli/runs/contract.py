@@ -84,7 +84,7 @@ def check(kind: str, name: str) -> Iterator[Point]:
             yield Point(kind, name, what)
         except PoisonError as error:
             yield Point(kind, name, what, str(error))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             yield Point(kind, name, what, f"it raises {outside.in_words(error)}")
 
 

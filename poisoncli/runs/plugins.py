@@ -10,11 +10,13 @@ import functools
 import importlib.metadata
 import inspect
 import re
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from poisoncli.attacks import ATTACKS
+from poisoncli.core import declared
 from poisoncli.core.errors import PoisonError
 from poisoncli.datasets import DATASETS
 from poisoncli.defenses import DEFENSES
@@ -86,6 +88,8 @@ def name_of(made: type) -> str:
 
 def _add(kind: str, name: str, made: type, source: str) -> None:
     known = TABLES[kind].get(name)
+    if wrong := declared.misdeclared(kind, made):
+        raise PoisonError(f"{source}: class {made.__name__} {wrong}: mend it, or leave it out")
     same = known is not None and (known.__module__, known.__qualname__) == (made.__module__, made.__qualname__)
     if known is not None and not same and _sources.get((kind, name)) != source:
         taken = _sources.get((kind, name), "poison itself")
@@ -133,6 +137,21 @@ def require(names: Mapping[str, str], known: Mapping[str, str]) -> None:
                 f"the {kind} {name} is from {source or 'a plug-in'}, which is not here: bring it with "
                 f"{cure.get(word, '--plugin FILE.py')}"
             )
+
+
+def blame(error: BaseException, files: Sequence[str]) -> str:
+    """What is said of an error that nobody foresaw while methods of these files are in use: where it came from."""
+    own = {str(Path(file).expanduser().resolve()): file for file in files}
+    lines = [
+        (own[frame.filename], frame.lineno)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename in own
+    ]
+    file, line = lines[-1] if lines else (files[0], None)
+    where = f"{file}, line {line}, failed" if lines else f"failed with the methods of {' and '.join(files)}"
+    return (
+        f"{where} ({outside.in_words(error)}): `poison check {file}` says what a method must do, --debug shows more"
+    )
 
 
 def is_here(kind: str, name: str) -> bool:

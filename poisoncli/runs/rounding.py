@@ -143,5 +143,8 @@ def _on_target(prepared: Prepared, task: Problem, score: Any) -> tuple[Any, Any]
 def _say(found: dict[str, np.ndarray]) -> None:
     """What rounding and exchange did at the largest fraction of poison."""
     error, loss = (found[name][:, -1].mean(axis=0) for name in ("test_error", "target_loss"))
-    parts = [f"{e:.4f} (target loss {v:.4f}) {step}" for e, v, step in zip(error, loss, STEPS, strict=False)]
+    parts = [
+        f"{e:.4f} {'' if np.isnan(v) else f'(target loss {v:.4f}) '}{step}"
+        for e, v, step in zip(error, loss, STEPS, strict=False)
+    ]
     LOG.info("poison rows are rounded to possible ones: test error %s", ", ".join(parts))

@@ -25,7 +25,7 @@ _TOLERANCE = 1e-3  # of liblinear; the victim itself is trained to 1e-5
 SLOW = ("svd",)  # defenses that are asked last
 # candidates judged against the same best so far, 2 where there are few; fixed, so that cores do not change results
 BATCH = 8
-_GROUPS = 4  # of candidates that are crafted as one array, before they are judged
+GROUPS = 4  # of candidates that are crafted as one array, before they are judged
 _ROWS = 64  # rounded at a time
 
 
@@ -260,7 +260,7 @@ def best_candidates(
             numbers = range(start, min(count, start + size))
             if numbers[-1] not in crafted:
                 ahead = [
-                    n for n in range(start, min(count, start + max(size, _GROUPS * at_once))) if n not in crafted
+                    n for n in range(start, min(count, start + max(size, GROUPS * at_once))) if n not in crafted
                 ]
                 groups = [ahead[i : i + at_once] for i in range(0, len(ahead), at_once)]
                 for group, made in zip(groups, pool.map(craft, groups), strict=True):

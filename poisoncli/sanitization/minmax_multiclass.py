@@ -17,10 +17,11 @@ from poisoncli.core.data import Array
 from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.core.random import generator
 from poisoncli.core.victim import Exact
-from poisoncli.sanitization import filters
+from poisoncli.sanitization import filters, room
 from poisoncli.sanitization.additive import Rows, rounded, stack
 from poisoncli.sanitization.feasible_set import FeasibleSet
 from poisoncli.sanitization.projection import maximize, project
+from poisoncli.sanitization.room import Work
 from poisoncli.sanitization.search import SearchOptions, blank, of_repetition, put
 from poisoncli.training.multiclass import MulticlassLinear, gradient, outputs, rivals
 
@@ -74,6 +75,10 @@ def search_multiclass(
     problems = [_problem_of(problem, r) for r in range(len(problem.train.y))]
     count, rounds = max(1, len(settings.decoys)), options.refits + 1
     behind = [name for name in JUDGES if name in options.behind]
+    first = problems[0]
+    added = max((repeats * quantile for repeats, quantile in settings.decoys), default=0.0) * len(first.target.y)
+    points = first.k * (first.k - 1)
+    room.check(Work(first.clean.x, first.size, added, points, knn=False), "take fewer rows or classes")
     poison = blank(
         problem,
         [one.clean.x for one in problems],

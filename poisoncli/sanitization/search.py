@@ -16,10 +16,20 @@ from poisoncli.core.errors import FailedError, PoisonError
 from poisoncli.core.method import method, option
 from poisoncli.core.random import generator
 from poisoncli.core.victim import Exact
-from poisoncli.sanitization import filters
-from poisoncli.sanitization.additive import BestSoFar, LinearProblem, Rows, best_candidates, evading_set
+from poisoncli.sanitization import filters, room
+from poisoncli.sanitization.additive import (
+    BATCH,
+    GROUPS,
+    BestSoFar,
+    LinearProblem,
+    Rows,
+    best_candidates,
+    evading_set,
+)
 from poisoncli.sanitization.feasible_set import FeasibleSet
 from poisoncli.sanitization.filters import SANITIZERS
+from poisoncli.sanitization.room import Work
+from poisoncli.training.cores import usable_cores
 
 _LARGE = 10_000  # rows, beyond which the svd defense is too slow to be asked in a search
 QUICK_FIRST = ("loss", "l2", "slab", "knn", "svd")
@@ -29,6 +39,7 @@ Candidate = Callable[[LinearProblem, FeasibleSet, Any, int, np.random.Generator]
 Candidates = Callable[
     [LinearProblem, FeasibleSet, Any, Sequence[int], Sequence[np.random.Generator]], list[Rows | None]
 ]
+_CURE = "take fewer rows, a smaller --fraction, or less -o repeats and -o quantiles where it has them"
 _NUMBERS = 120_000  # features of the candidates that are crafted as one array, which then stay in a core's cache
 
 
@@ -113,11 +124,15 @@ def search(
     options: SearchOptions,
     plan: Plan,
     candidate: Candidate | Together,
+    decoys: float = 0.0,
+    points: int = 2,
 ) -> Iterator[Poison]:
     """Search the best candidate of every repetition, and yield the best so far as poison.
 
     plan: the number of candidates and what they share; candidate: the poison of one number within a feasible set,
     for which it raises `FailedError` where it is empty, or that of several `Together`.
+    decoys: rows that the largest decoy adds, for each target row; points: how many are moved as one array; both
+    tell what memory it takes. Raises `PoisonError` where there is less.
     options.refits: after all candidates, the set is fitted on clean rows and the best poison, and all are tried
     again (KSL Algorithm 1). The trace of `Poison.loss` holds each candidate's target error behind the defenses,
     or, once it could not win, an upper bound of it; -1 where its feasible set is empty.
@@ -125,10 +140,18 @@ def search(
     linears = additions(problem, options)
     candidates = candidate.craft if isinstance(candidate, Together) else functools.partial(_each, candidate)
     at_once = max(1, _NUMBERS // linears[0].clean.x.shape[1]) if isinstance(candidate, Together) else 1
+    work = Work(linears[0].clean.x, linears[0].size, decoys * len(linears[0].target.y), points)
+    cores = usable_cores()
+    if isinstance(candidate, Together):
+        work = work._replace(points=2 * at_once * cores)
+    work = work._replace(cores=cores if decoys else 1, knn="knn" in linears[0].defenses)
+    room.check(work, _CURE)
     plans = [plan(linear) for linear in linears]
     rounds = options.refits + 1
     total = rounds * sum(count for count, _ in plans)
     most = rounds * max(count for count, _ in plans)
+    waiting = min(most, max(BATCH, GROUPS * at_once))
+    room.check(work._replace(waiting=waiting, cores=max(work.cores, min(cores, most))), _CURE)
     poison = blank(problem, [linear.clean.x for linear in linears], most, total)
     if resume is not None and (rounds == 1 or resume.done <= plans[0][0]):  # else the set of the round is not known
         poison = resume

@@ -24,7 +24,8 @@ def with_cells(frame: Any, rows: np.ndarray, cells: Mapping[str, np.ndarray], co
     whole = {column.name for column in columns if column.kind == WHOLE}
     for name in out.columns:
         column = _filled(out[name], rows, cells.get(name))
-        out[name] = column.astype("Int64") if name in whole and column.dtype.kind == "f" else column
+        fits = name in whole and column.dtype.kind == "f" and not (column.abs() >= 2**63).any()
+        out[name] = column.astype("Int64") if fits else column
     return out
 
 

@@ -49,6 +49,14 @@ def test_the_users_parts_stay_and_validation_rows_come_from_training_rows():
     assert sorted([*train, *val]) == given[0].tolist()
 
 
+def test_few_rows_in_many_groups_are_parted_in_fewer_folds():
+    y = np.arange(14) % 2
+    parts = part(RNG(0), y, "binary", (0, 0, 0), Division(groups=np.arange(14)))
+    assert sorted(np.concatenate(parts)) == list(range(14))
+    with pytest.raises(PoisonError, match="4 rows are too few"):
+        part(RNG(0), y[:4], "binary", (0, 0, 0), Division(groups=np.arange(4)))
+
+
 @pytest.mark.parametrize(
     ("division", "asked", "cure"),
     [

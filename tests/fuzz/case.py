@@ -32,6 +32,7 @@ class Case:
     signal: the name of one that it is sent `after` seconds.
     streams: how stdout and stderr are: `files`, `closed`, `full` (a full device), `pipe` (nobody reads) or `ascii`;
         all but the first run in a new interpreter, for its end matters too. `python`: the arguments are Python's.
+    then: command lines that follow in the same folder, as long as each is done.
     """
 
     kind: str
@@ -42,20 +43,22 @@ class Case:
     signal: str = ""
     after: float = 0.0
     streams: str = "files"
+    then: tuple[tuple[str, ...], ...] = ()
 
     def to_json(self) -> str:
         """As text, with which `from_json` makes the same case; files that are no text are compressed."""
         fields = dataclasses.asdict(self)
         fields["files"] = {name: _pack(content) for name, content in self.files.items()}
         usual = {field.name: field.default for field in dataclasses.fields(self)}
-        kept = {name: value for name, value in fields.items() if value not in (usual[name], {})}
+        kept = {name: value for name, value in fields.items() if value not in (usual[name], {}, ())}
         return json.dumps(kept, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Case:
         fields: dict[str, Any] = json.loads(text)
         files = {name: _unpack(content) for name, content in fields.pop("files", {}).items()}
-        return cls(args=tuple(fields.pop("args")), files=files, **fields)
+        then = tuple(map(tuple, fields.pop("then", ())))
+        return cls(args=tuple(fields.pop("args")), files=files, then=then, **fields)
 
     def lay_out(self, folder: Path) -> None:
         """Write its files into `folder`."""
@@ -118,7 +121,8 @@ def complaint(case: Case, outcome: Outcome, folder: Path) -> str:
     wanted = {-signal.SIGKILL} if case.signal == "SIGKILL" else set()
     if outcome.status not in ALLOWED | wanted:
         return f"exit status {outcome.status}"
-    if outcome.status in (1, 2) and not outcome.stderr.strip() and case.streams in ("files", "ascii", "python"):
+    told = outcome.stderr.strip() or (case.args[:1] == ("check",) and outcome.stdout)  # which says it on stdout
+    if outcome.status in (1, 2) and not told and case.streams in ("files", "ascii", "python"):
         return "refused without a word"
     if case.signal != "SIGKILL" and _ENDED not in outcome.stderr:
         left = [path for ending in ("writing", "lock") for path in sorted(folder.rglob(f"*.{ending}"))]

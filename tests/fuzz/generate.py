@@ -6,7 +6,19 @@ import random
 from collections.abc import Callable, Iterator
 
 import hypothesis
-from fuzz import archives, arguments, configs, counts, places, run_files, tables
+from fuzz import (
+    archives,
+    arguments,
+    configs,
+    counts,
+    own_code,
+    own_tables,
+    own_texts,
+    places,
+    run_files,
+    tables,
+    victim_models,
+)
 from fuzz.case import Case
 from fuzz.templates import Templates
 from hypothesis import strategies as st
@@ -43,8 +55,13 @@ def cases(count: int, seed: int, made: Templates, few: bool = False) -> Iterator
         lambda n: [rng.choice(tables.KINDS)(rng) for _ in range(n)],
         lambda n: [places.paths(rng, made, few) for _ in range(n)],
         lambda n: [places.streams(rng, made, few) for _ in range(n)],
+        lambda n: [own_tables.case(rng) for _ in range(n)],
+        lambda n: [own_texts.case(rng) for _ in range(n)],
+        lambda n: [own_code.plugins(rng, made, few) for _ in range(n)],
+        lambda n: [own_code.victims(rng, made, few) for _ in range(n)],
+        lambda n: [victim_models.case(rng) for _ in range(n)],
     ]
-    shares = (0.24, 0.10, 0.12, 0.24, 0.24, 0.05, 0.01)
+    shares = (0.23, 0.09, 0.11, 0.22, 0.22, 0.04, 0.01, 0.03, 0.01, 0.015, 0.01, 0.015)
     left = [(part, round(share * count)) for part, share in zip(parts, shares, strict=True)]
     while left:  # in turns, so that every part of the whole is like the whole
         again = []

@@ -32,11 +32,13 @@ def _same(one: str, other: str) -> bool:
 
 
 def _smaller(case: Case) -> Iterator[Case]:
-    """One argument, two, a file, or some lines of a file less."""
+    """One argument, two, a command that follows, a file, or some lines of a file less."""
     args = case.args
     for width in (4, 2, 1):
         for at in range(1, len(args) - width + 1):
             yield dataclasses.replace(case, args=args[:at] + args[at + width :])
+    for at in range(len(case.then)):
+        yield dataclasses.replace(case, then=case.then[:at] + case.then[at + 1 :])
     for name in case.files:
         yield dataclasses.replace(
             case, files={other: content for other, content in case.files.items() if other != name}

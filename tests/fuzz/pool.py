@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import queue
@@ -87,7 +88,13 @@ class Zygote:
         try:
             case.lay_out(folder)
             outcome = self.run(case, folder, seconds)
-            return outcome, complaint(case, outcome, folder)
+            wrong = complaint(case, outcome, folder)
+            for args in case.then:
+                if wrong or outcome.status:
+                    break
+                outcome = self.run(dataclasses.replace(case, args=args), folder, seconds)
+                wrong = complaint(case, outcome, folder)
+            return outcome, wrong
         finally:
             shutil.rmtree(above, ignore_errors=True)
 

@@ -105,8 +105,29 @@ def test_the_harness_sees_what_it_looks_for(zygote, code, complaint):
     assert found.startswith(complaint), (found, outcome)
 
 
+def test_command_lines_follow_each_other_until_one_fails(zygote):
+    def code(text):
+        return ("-c", text)
+
+    write, fail = code("open('a', 'a').write('x')"), code("import sys; print('why', file=sys.stderr); sys.exit(2)")
+    look = code("import sys; sys.exit(len(open('a').read()))")
+    for then, status in (((write, look), 2), ((write, write, look), 3), ((fail, look), 2), ((), 0)):
+        assert zygote.judge(Case("chain", write, streams="python", then=then))[0].status == status
+    wrong = zygote.judge(Case("chain", write, streams="python", then=(code("1 / 0"), write)))[1]
+    assert wrong.endswith("ZeroDivisionError: division by zero")
+
+
 def test_a_case_is_kept_as_it_was():
     case = Case(
-        "kind", ("a", "ä"), {"x.csv": b"a\n", "y": bytes(range(256)), "f/": b""}, "in", {"A": "1"}, "SIGINT", 0.5
+        *(
+            "kind",
+            ("a", "ä"),
+            {"x.csv": b"a\n", "y": bytes(range(256)), "f/": b""},
+            "in",
+            {"A": "1"},
+            "SIGINT",
+            0.5,
+        ),
+        then=(("b",), ("c", "d")),
     )
     assert Case.from_json(case.to_json()) == case

@@ -78,3 +78,26 @@ def test_what_has_no_map_is_refused(tmp_path, fields):
     path = poisoncli.attack(dataclasses.replace(small, **fields), tmp_path / "run.h5")
     with pytest.raises(PoisonError, match="a map needs two features"):
         point_map.draw(poisoncli.evaluate(path))
+
+
+def own(tmp_path, column, **fields):
+    """An evaluated run on a table of two columns."""
+    rng = np.random.default_rng(0)
+    lines = [f"{rng.normal() + row % 2:.2f},{column(rng)},{('ham', 'spam')[row % 2]}" for row in range(60)]
+    (tmp_path / "own.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
+    run = Run(Choice("file", {"path": str(tmp_path / "own.csv")}), attack=Choice("flip"), fraction=0.1, **fields)
+    return poisoncli.evaluate(poisoncli.attack(run, tmp_path / "run.h5"))
+
+
+def test_a_table_of_ones_own_has_a_map_with_its_names(tmp_path):
+    content = own(tmp_path, lambda rng: f"{rng.normal():.2f}")
+    assert point_map.draw(content, side=3).values.shape == (3, 3)
+    assert point_map.names(content) == ("class ham", "class spam")
+
+
+def test_a_constant_feature_and_a_victim_without_descent_have_no_map(tmp_path):
+    with pytest.raises(PoisonError, match="two features that vary"):
+        point_map.draw(own(tmp_path, lambda rng: "0.5"))
+    (tmp_path / "run.h5").unlink()
+    with pytest.raises(PoisonError, match="choose --model logistic"):
+        point_map.draw(own(tmp_path, lambda rng: f"{rng.normal():.2f}", model=Choice("svm"), lambda_=0.1))

@@ -101,6 +101,9 @@ def test_methods_of_a_file_are_known_by_their_kinds_and_names(own) -> None:
         ("x = 1", "defines no method: write a class with these functions .attack: craft; defense: weigh and knows"),
         (DEFENSE.replace("@method", ""), "class DropFirst .drop-first. is no method: put @method"),
         (DEFENSE.replace("rows: int", "name = 'l2'\n    rows: int"), "a name that poison itself has taken"),
+        (DEFENSE.replace("rows: int", "usual_for = 5\n    rows: int"), "class DropFirst declares usual_for = 5"),
+        (DEFENSE.replace("rows: int", "usual_for = ('odd',)\n    rows: int"), r"declares usual_for = \('odd',\)"),
+        (DEFENSE.replace("rows: int", "wants_penalty = 1\n    rows: int"), "declares wants_penalty = 1, see"),
     ],
 )
 def test_files_that_bring_nothing_are_refused(own, text: str, says: str) -> None:
@@ -124,6 +127,21 @@ def poison(*words: object, status: int = 0) -> tuple[str, str]:
     result = CliRunner().invoke(app, [str(word) for word in words])
     assert result.exit_code == status, result.output
     return result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("raise IndexError('no')", "own.py, line 20, failed (IndexError: no): `poison check"),
+        ("raise SystemExit(3)", "own.py, line 20, failed (SystemExit: 3): `poison check"),
+        ("return Verdict(None, None, 5)", "failed with the methods of"),
+    ],
+)
+def test_a_method_that_fails_is_blamed(own, tmp_path: Path, fault: str, says: str) -> None:
+    run, path = tmp_path / "run.h5", own(DEFENSE.replace("        weight[: self.rows] = 0\n", f"        {fault}\n"))
+    poison("attack", "--method", "flip", "--n-train", 20, "--n-val", 10, "--n-test", 10, "--out", run)
+    _, said = poison("defend", run, "--plugin", path, "-d", "drop-first", status=1)
+    assert says in said
 
 
 def example(kind: str) -> str:

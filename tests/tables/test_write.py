@@ -27,6 +27,13 @@ def test_cells_are_changed_where_they_are_asked_and_types_stay():
     assert FRAME["a"].tolist() == [1, 2, 3]
 
 
+def test_whole_numbers_beyond_all_integers_stay_as_they_are():
+    frame = pd.DataFrame({"a": [1e30, np.nan, 3.0], "b": [1.0, np.nan, 3.0]})
+    found = write.with_cells(frame, np.zeros(3, bool), {}, (Column("a", WHOLE), Column("b", WHOLE)))
+    assert found["a"].tolist()[::2] == [1e30, 3.0]
+    assert found["b"].dtype == "Int64"
+
+
 @pytest.mark.parametrize("suffix", write.FORMATS)
 def test_every_format_holds_the_same_columns(suffix):
     content = io.BytesIO(write.encoded(FRAME, suffix))

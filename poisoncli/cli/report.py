@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import Metric, Plugins, guarded, note, paths
+from poisoncli.cli.common import Metric, Plugins, guarded, note, paths, refuse
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +35,13 @@ def report(
         ),
     ] = None,
     metric: Metric = "",
+    table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of a sweep's folder write all numbers too, as one long table: .csv or .parquet.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing figure.")] = False,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
@@ -48,18 +55,26 @@ def report(
 
     A single run with defenses shows the gain of each, the area of negative gain shaded; one with victims of your
     own shows them beside the model that the poison was made for.
+    Of a grid (`poison sweep --grid`) the last axis with several values makes the lines and the others the panels;
+    runs that differ in their seed alone count as repetitions of one.
     Bands show one standard error over the repetitions. Runs that were not evaluated yet are evaluated first.
     """
     from poisoncli.cli.common import evaluated
     from poisoncli.reports.figures import check_format, figure
     from poisoncli.runs.export import new_file
+    from poisoncli.sweeps import long_table
 
     files = paths(runs)
     if len(files) == 1 and Path(files[0]).is_dir():
         path = Path(out) if out else Path(files[0]) / "figure.png"
         context.with_resource(new_file(path, force))
+        if table:
+            context.with_resource(new_file(Path(table), force))
+            print(long_table.write(long_table.table(files[0]), Path(table)))
         print(_draw_sweep(files[0], path, draw, data_dir, metric))
         return
+    if table:
+        refuse(context, ["table"], "it is about the folder of a sweep; of run files, `poison evaluate --csv`")
     path = Path(out) if out else Path(files[0]).with_suffix(".png")
     check_format(path)
     context.with_resource(new_file(path, force))

@@ -50,11 +50,13 @@ def sweep(
 ) -> None:
     """Run a grid: craft and evaluate every run of a preset, or of your own TOML file.
 
-    Finished runs are skipped and an interrupted sweep goes on where it stopped: just repeat the command.
+    Finished runs are skipped and an interrupted sweep goes on where it stopped: just repeat the command. A run file
+    is named LABEL.HASH.h5: other options or other data make another, so the folder of a grid can grow. At the end
+    all numbers stand in sweep.csv (and sweep.parquet, where pyarrow is at hand), a row each.
     """
     from pathlib import Path
 
-    from poisoncli.sweeps import expand
+    from poisoncli.sweeps import expand, long_table
     from poisoncli.sweeps import plan as plans
     from poisoncli.sweeps.drive import execute
     from poisoncli.sweeps.grid import differences
@@ -77,6 +79,9 @@ def sweep(
 
     with progress(quiet) as report:
         outcomes = execute(plan, folder, data_dir=data_dir, report=report, finished=finished)
+    if any(outcome.status == "done" or not outcome.reason for outcome in outcomes):
+        written = long_table.keep(Path(folder))
+        note(f"all numbers: {' and '.join(map(str, written))}", quiet)
     note(f"next: poison report {folder}", quiet)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)

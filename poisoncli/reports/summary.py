@@ -223,6 +223,40 @@ def _detection(content: RunFile, name: str, stage: int, asked: Measure) -> dict[
     share of poison among the rows removed; recall: share of the poison removed; clean_removed: share of the
     clean rows removed. A row of weight w counts as 1 - w.
     """
+    caught, total, rows, count = _removed(content, name, stage)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        without, behind = (measures.measured(content, asked, key)[:, stage] for key in ("none", name))
+        if asked.metric.high:
+            without, behind = 1 - without, 1 - behind
+        gains = np.where(without > 0, 1 - behind / without, np.nan)
+        gain, error = mean_and_error(gains)
+        return {
+            "gain": gain,
+            "gain_se": error,
+            "removed": float(total.mean()) / rows,
+            "precision": float(caught.sum() / total.sum()),
+            "recall": float(np.mean(caught / count)),
+            "clean_removed": float(np.mean((total - caught) / (rows - count))),
+        }
+
+
+def removals(content: RunFile, name: str) -> dict[str, np.ndarray]:
+    """Shares of the rows, of the poison and of the clean rows that a defense removes [repetitions, stages].
+
+    NaN where there is no poison to remove.
+    """
+    each = [_removed(content, name, stage) for stage in range(len(content.poison.counts))]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {
+            "removed": [total / rows for _, total, rows, _ in each],
+            "poison_removed": [caught / count for caught, _, _, count in each],
+            "clean_removed": [(total - caught) / (rows - count) for caught, total, rows, count in each],
+        }
+    return {key: np.stack(values, axis=1) for key, values in found.items()}
+
+
+def _removed(content: RunFile, name: str, stage: int) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """Poison rows and rows that a defense removes at a stage [repetitions], all rows there, poison rows there."""
     away = 1 - content.defenses[name].weight[:, stage].astype(float)
     poison = np.zeros(away.shape)
     count = int(content.poison.counts[stage])
@@ -233,21 +267,7 @@ def _detection(content: RunFile, name: str, stage: int, asked: Measure) -> dict[
         poison[:, away.shape[1] - count :] = 1
     else:
         np.put_along_axis(poison, content.poison.replaced[:, :count], 1, axis=1)
-    caught, total = (away * poison).sum(1), away.sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        without, behind = (measures.measured(content, asked, key)[:, stage] for key in ("none", name))
-        if asked.metric.high:
-            without, behind = 1 - without, 1 - behind
-        gains = np.where(without > 0, 1 - behind / without, np.nan)
-        gain, error = mean_and_error(gains)
-        return {
-            "gain": gain,
-            "gain_se": error,
-            "removed": float(total.mean()) / away.shape[1],
-            "precision": float(caught.sum() / total.sum()),
-            "recall": float(np.mean(caught / count)),
-            "clean_removed": float(np.mean((total - caught) / (away.shape[1] - count))),
-        }
+    return (away * poison).sum(1), away.sum(1), away.shape[1], count
 
 
 def measure(content: RunFile, metric: str = "") -> Measure:

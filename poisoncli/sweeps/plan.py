@@ -60,7 +60,8 @@ def preset(name: str) -> Sweep:
 
 def of_grid(grid: Mapping[str, str]) -> Sweep:
     """The sweep of a grid alone: values for names, over the defaults of `poison attack`."""
-    varied = [name for name, values in expand.axes(grid, "--grid").items() if len(values) > 1]
+    axes = expand.axes(grid, "--grid")
+    varied = [name for name, values in axes.items() if len(values) > 1 and (name != "seed" or len(axes) == 1)]
     title = f"Test error by {' and '.join(varied)}" if varied else "One run"
     return parse(toml_text.written({"title": title, "grid": dict(grid)}), "--grid")
 

@@ -17,7 +17,7 @@ from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Data, Sparse
 from poisoncli.core.defense import Clues
 from poisoncli.core.errors import FailedError, Interrupted, PoisonError
-from poisoncli.runs import defaults, description, plugins, rounding, run_file, stage_scores, update
+from poisoncli.runs import defaults, description, plugins, rounding, run_file, soundness, stage_scores, update
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.poisoned import poisoned
 from poisoncli.runs.prepare import ATTACKING, DEFENDING, Prepared, class_names, named_by_rows, prepare, restore
@@ -174,8 +174,22 @@ def craft(
         if poison is not None:
             run_file.write(partial, dataclasses.replace(content, poison=poison))
         raise
-    assert poison is not None  # an attack yields at least once
-    return dataclasses.replace(content, poison=poison)
+    return _sound(content, poison, prepared.run.attack.name)
+
+
+def _sound(content: RunFile, poison: Poison | None, attack: str) -> RunFile:
+    """`content` with the poison of an attack, which may come from anywhere. Raises `FailedError` if it is none."""
+    cure = "`poison check FILE.py` says what an attack must do"
+    if poison is None:
+        raise FailedError(f"attack {attack} ended without poison: {cure}")
+    try:
+        found = dataclasses.replace(content, poison=poison)
+        soundness.check(found)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise FailedError(f"attack {attack} gives poison that cannot be used ({error}): {cure}") from None
+    if poison.done < poison.total:
+        raise FailedError(f"attack {attack} ended at step {poison.done} of {poison.total}: {cure}")
+    return found
 
 
 def _until_failure(poisons: Iterator[Poison], partial: Path) -> Iterator[Poison]:

@@ -131,7 +131,24 @@ def build(victim: Victim, seed: int | None = None) -> Any:
 
     Raises `PoisonError` where it is no model, saying what it lacks, or does not take an option.
     """
-    found, source = find(victim.source), victim.source
+    found = find(victim.source)
+    with _sentence(victim.source):
+        return _built(found, victim, seed)
+
+
+@contextlib.contextmanager
+def _sentence(source: str) -> Iterator[None]:
+    """Whatever a model raises within it becomes a `PoisonError`."""
+    try:
+        yield
+    except PoisonError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PoisonError(f"--victim {source} cannot be set up ({in_words(error)}): mend it") from None
+
+
+def _built(found: Any, victim: Victim, seed: int | None) -> Any:
+    source = victim.source
     if inspect.isclass(found):
         _check(source, found)
     options = dict(victim.options)
@@ -155,9 +172,10 @@ def build(victim: Victim, seed: int | None = None) -> Any:
 
 def options_of(victim: Victim) -> list[str]:
     """The options that the model takes."""
-    found = find(victim.source)
-    called = inspect.isclass(found) or not hasattr(found, "fit")
-    return sorted({*((_parameters(found) if called else None) or []), *_settings(build(Victim(victim.source)))})
+    found, made = find(victim.source), build(Victim(victim.source))
+    with _sentence(victim.source):
+        called = inspect.isclass(found) or not hasattr(found, "fit")
+        return sorted({*((_parameters(found) if called else None) or []), *_settings(made)})
 
 
 def _check(source: str, made: Any) -> None:

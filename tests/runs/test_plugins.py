@@ -55,6 +55,19 @@ class DropFirst:
         return Verdict(weight, 1.0 - weight, {})
 '''
 
+ATTACK = '''
+"""An attack of one's own (2026)."""
+from poisoncli.bilevel.initial_poison import flipped_copies
+from poisoncli.core.method import method
+
+@method
+class Own:
+    """Flips labels."""
+
+    def craft(self, key, problem, resume=None):
+        p = flipped_copies(key, problem, outer_steps=0)._replace(done=1, total=1)
+'''
+
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch):
@@ -142,6 +155,23 @@ def test_a_method_that_fails_is_blamed(own, tmp_path: Path, fault: str, says: st
     poison("attack", "--method", "flip", "--n-train", 20, "--n-val", 10, "--n-test", 10, "--out", run)
     _, said = poison("defend", run, "--plugin", path, "-d", "drop-first", status=1)
     assert says in said
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("return iter(())", "attack own ended without poison"),
+        ("yield p._replace(done=0)", "attack own ended at step 0 of 1"),
+        ("yield p._replace(counts=p.counts * 2)", "attack own gives poison that cannot be used .*: counts"),
+        ("yield p._replace(y=p.y[:, :1])", "attack own gives poison that cannot be used"),
+    ],
+)
+def test_poison_that_is_none_is_not_written(own, tmp_path: Path, fault: str, says: str) -> None:
+    path, run = own(f"{ATTACK}        {fault}\n"), tmp_path / "run.h5"
+    sizes = ("--n-train", 20, "--n-val", 10, "--n-test", 10)
+    _, said = poison("attack", *sizes, "--plugin", path, "--method", "own", "--out", run, status=1)
+    assert re.search(says, said)
+    assert not run.exists()
 
 
 def example(kind: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import as_json, guarded
+from poisoncli.cli.common import Debug, as_json, guarded
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +19,7 @@ def check(
         list[str], typer.Argument(metavar="FILE.py", help="Files with attacks, defenses, models or data sets.")
     ],
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each point.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Hold your own attacks, defenses, models and data sets against the contract that the built-in ones keep.
 

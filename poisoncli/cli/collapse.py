@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import Plugins, as_json, guarded, note, one_path
+from poisoncli.cli.common import DataDir, Debug, Plugins, as_json, guarded, note, one_path
 
 
 def register(app: typer.Typer) -> None:
@@ -22,11 +22,11 @@ def collapse(
     ] = None,
     repetition: Annotated[int, typer.Option(help="Which repetition, from 0.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
+    data_dir: DataDir = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No remarks.")] = False,
     plugin: Plugins = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Collapse added poison to two distinct points that attain the same parameters, k(k-1) for k classes.
 

@@ -53,6 +53,22 @@ Plugins = Annotated[
         help="Take attacks, defenses, models, data sets from this file too; see `poison check`. May be repeated.",
     ),
 ]
+# of the verbs that judge a data set without an attack
+Target = Annotated[str | None, typer.Option("--target", help="With --dataset: the column of the targets.")]
+Classes = Annotated[
+    str | None, typer.Option("--classes", help="With --dataset: the two classes, such as ham,spam.")
+]
+Column = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="NAME=KIND", help="With --dataset: what a column is, such as zip=category."),
+]
+Ignore = Annotated[
+    str | None, typer.Option("--ignore", metavar="NAMES", help="With --dataset: columns to leave out.")
+]
+# of every verb
+DataDir = Annotated[str | None, typer.Option("--data-dir", help="Folder of the data sets' files.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 PATIENCE = 2.0  # seconds before a progress bar appears
 _UNEXPECTED = (MemoryError, OSError, RuntimeError, ValueError, TypeError, KeyError)
 _OUTPUT = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)  # where stdout cannot be written

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisoncli.cli import choices
-from poisoncli.cli.common import Plugins, as_json, draw, guarded, refuse
+from poisoncli.cli.common import Debug, Plugins, as_json, draw, guarded, refuse
 
 if TYPE_CHECKING:
     from poisoncli.runs.description import Choice
@@ -36,7 +36,7 @@ def datasets(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a data set.")] = False,
     plugin: Plugins = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """List the data sets: rows, features, classes, and where their files are; or the columns of your own file."""
     if path is not None:

@@ -9,7 +9,14 @@ import typer
 
 from poisoncli.cli import choices
 from poisoncli.cli.common import (
+    Classes,
+    Column,
+    DataDir,
+    Debug,
+    Ignore,
     Plugins,
+    Quiet,
+    Target,
     Victims,
     as_json,
     draw,
@@ -44,31 +51,26 @@ def defend(
     poison: Annotated[
         str | None,
         typer.Option(
-            help="For --dataset: poison of another tool to add (.npz, .mat, .csv, .h5); counts what is caught."
+            help="With --dataset: poison of another tool to add (.npz, .mat, .csv, .h5); counts what is caught."
         ),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="For --dataset: the column of the targets.")] = None,
-    classes: Annotated[str | None, typer.Option(help="For --dataset: the two classes, such as ham,spam.")] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=KIND", help="For --dataset: what a column is, such as zip=category."),
-    ] = None,
-    ignore: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="For --dataset: columns to leave out.")
-    ] = None,
+    target: Target = None,
+    classes: Classes = None,
+    column: Column = None,
+    ignore: Ignore = None,
     trusted: Annotated[
-        str | None, typer.Option(help="For --dataset: a file of clean rows, for defenses that need some.")
+        str | None, typer.Option(help="With --dataset: a file of clean rows, for defenses that need some.")
     ] = None,
     lambda_: Annotated[
         float | None,
         typer.Option(
             "--lambda",
-            help="For --dataset: coefficient of the learner's l2 penalty in the mean loss. Default: none; with "
+            help="With --dataset: coefficient of the learner's l2 penalty in the mean loss. Default: none; with "
             "--poison the papers' for the data set, or 0.01 for an svm.",
         ),
     ] = None,
     figure: Annotated[
-        str | None, typer.Option(help="For --dataset: draw rows and scores (.png, .pdf, .svg).")
+        str | None, typer.Option(help="With --dataset: draw rows and scores (.png, .pdf, .svg).")
     ] = None,
     defense: Annotated[
         list[str] | None,
@@ -87,16 +89,16 @@ def defend(
     ] = None,
     fraction: Annotated[
         float | None,
-        typer.Option(help="For --export: share of poison, the nearest stage is taken. Default: the largest."),
+        typer.Option(help="With --export: share of poison, the nearest stage is taken. Default: the largest."),
     ] = None,
-    repetition: Annotated[int, typer.Option(help="For --export: which repetition, from 0.")] = 0,
-    csv: Annotated[bool, typer.Option("--csv", help="For --dataset: print all rows as CSV.")] = False,
+    repetition: Annotated[int, typer.Option(help="With --export: which repetition, from 0.")] = 0,
+    csv: Annotated[bool, typer.Option("--csv", help="With --dataset: print all rows as CSV.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing export or figure.")] = False,
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
+    data_dir: DataDir = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a run.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    quiet: Quiet = False,
     plugin: Plugins = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
     help_: Annotated[
         bool, typer.Option("--help", "-h", help="Show this, or with --defense the defense's options.")
     ] = False,

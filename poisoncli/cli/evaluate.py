@@ -9,8 +9,15 @@ import typer
 
 from poisoncli.cli import choices
 from poisoncli.cli.common import (
+    Classes,
+    Column,
+    DataDir,
+    Debug,
+    Ignore,
     Metric,
     Plugins,
+    Quiet,
+    Target,
     Victims,
     as_json,
     draw,
@@ -64,15 +71,10 @@ def evaluate(
         ),
     ] = None,
     victim: Victims = None,
-    target: Annotated[str | None, typer.Option(help="With --dataset: the column of the targets.")] = None,
-    classes: Annotated[str | None, typer.Option(help="With --dataset: the two classes.")] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=KIND", help="With --dataset: what a column is, such as zip=category."),
-    ] = None,
-    ignore: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="With --dataset: columns to leave out.")
-    ] = None,
+    target: Target = None,
+    classes: Classes = None,
+    column: Column = None,
+    ignore: Ignore = None,
     model: Annotated[
         str,
         typer.Option(help="With --dataset: the victim. Default: svm, multisvm or linear, what fits the targets."),
@@ -109,12 +111,12 @@ def evaluate(
             help="For --fail-above, --fail-below: the share of poison; the nearest stage is taken, and said.",
         ),
     ] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
+    data_dir: DataDir = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a run.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print one CSV table.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    quiet: Quiet = False,
     plugin: Plugins = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Train the victim at every fraction of poison, and behind every defense in the file, and print its test error.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import Plugins, guarded, note, one_path
+from poisoncli.cli.common import DataDir, Debug, Plugins, guarded, note, one_path
 
 
 def register(app: typer.Typer) -> None:
@@ -26,10 +26,10 @@ def export(
         bool, typer.Option("--params", help="Add the victim's parameters w0, b0, ... (.npz only).")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
+    data_dir: DataDir = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No remarks.")] = False,
     plugin: Plugins = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Write the poisoned training rows, with columns that mark the poison and the rows it replaced."""
     from pathlib import Path

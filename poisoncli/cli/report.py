@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import Metric, Plugins, guarded, note, paths, refuse
+from poisoncli.cli.common import DataDir, Debug, Metric, Plugins, Quiet, guarded, note, paths, refuse
 
 
 def register(app: typer.Typer) -> None:
@@ -43,10 +43,10 @@ def report(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing figure.")] = False,
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
     plugin: Plugins = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Draw test error and lambda against the fraction of poison, a line for each run file; or a whole sweep.
 

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from poisoncli.runs.run_file import RunFile, read
     from poisoncli.runs.stages import attack, defend, evaluate
     from poisoncli.runs.victims import add as evaluate_victims
-    from poisoncli.sweeps.drive import Outcome
     from poisoncli.sweeps.drive import execute as sweep
     from poisoncli.sweeps.plan import Sweep, preset, presets
     from poisoncli.sweeps.plan import load as load_sweep
+    from poisoncli.sweeps.units import Outcome
     from poisoncli.training.outside import Victim
 
 __all__ = [
@@ -95,8 +95,9 @@ _MODULES = {  # what is imported from where on its first use, so that `poison --
     "runs.victims": ("add",),
     "training.outside": ("Victim",),
     "runs.stages": ("attack", "defend", "evaluate"),
-    "sweeps.drive": ("Outcome", "execute"),
+    "sweeps.drive": ("execute",),
     "sweeps.plan": ("Sweep", "load", "preset", "presets"),
+    "sweeps.units": ("Outcome",),
 }
 _RENAMED = {"add": "evaluate_victims", "describe": "describe_datasets", "execute": "sweep", "load": "load_sweep"}
 _HOME = {_RENAMED.get(name, name): (module, name) for module, names in _MODULES.items() for name in names}

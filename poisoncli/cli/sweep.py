@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from poisoncli.cli.common import Plugins, guarded, note, progress
+from poisoncli.cli.common import Plugins, as_json, guarded, note, progress, refuse
+
+if TYPE_CHECKING:
+    from poisoncli.sweeps.plan import Sweep
+    from poisoncli.sweeps.units import Outcome
 
 # what `_summary` says
 _SUMMARIZED = {
     *("dataset.name", "model.name", "attack.name", "fraction", "repetitions"),
     *("reg", "lambda", "clean_lambda", "learn_lambda", "per_layer"),
 }
+_NAMING = ("preset", "config_file", "out", "grid", "reps", "seed", "dry_run")  # what begins a sweep
+_RUNNING = ("workers", "retry_failed", "fail_fast")
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +28,10 @@ def register(app: typer.Typer) -> None:
 
 
 def sweep(
+    context: typer.Context,
+    folder: Annotated[
+        str | None, typer.Argument(metavar="[DIR]", help="The folder of a sweep, for --join and --status.")
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="A figure or table of the papers, such as hlp-fig2; `list` lists them.")
     ] = None,
@@ -42,6 +53,18 @@ def sweep(
     ] = None,
     reps: Annotated[int | None, typer.Option(help="Repetitions of every run, instead of the preset's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every run, instead of the preset's.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, max=1024, help="Run in so many processes, which share the cores. 0: in this one.")
+    ] = 0,
+    join: Annotated[
+        bool, typer.Option("--join", help="Help with the sweep in DIR, from this or any host that has the folder.")
+    ] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Tell of each run in DIR whether it is done, running, failed, waiting.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="The status as JSON.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that have failed.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs, and do nothing.")] = False,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
@@ -50,51 +73,99 @@ def sweep(
 ) -> None:
     """Run a grid: craft and evaluate every run of a preset, or of your own TOML file.
 
-    Finished runs are skipped and an interrupted sweep goes on where it stopped: just repeat the command. A run file
-    is named LABEL.HASH.h5: other options or other data make another, so the folder of a grid can grow. At the end
-    all numbers stand in sweep.csv (and sweep.parquet, where pyarrow is at hand), a row each.
+    Finished runs are skipped and an interrupted sweep goes on where it stopped: just repeat the command. Any number
+    of commands on any hosts may work on one folder (DIR --join): each run is crafted by one of them. A run file is
+    named LABEL.HASH.h5: other options or other data make another, so the folder of a grid can grow. At the end all
+    numbers stand in sweep.csv (and sweep.parquet, where pyarrow is at hand), a row each.
     """
     from pathlib import Path
 
-    from poisoncli.sweeps import expand, long_table
-    from poisoncli.sweeps import plan as plans
-    from poisoncli.sweeps.drive import execute
-    from poisoncli.sweeps.grid import differences
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.sweeps import drive, expand, long_table, plan
 
     if preset == "list":
-        for name in plans.presets():
-            print(f"{name:16} {plans.preset(name).title}")
+        for name in plan.presets():
+            print(f"{name:16} {plan.preset(name).title}")
         return
-    plan, name = _plan(preset, config_file, expand.words(grid or ()), {"repetitions": reps, "seed": seed})
+    if (folder is not None) != (join or status) or (join and status):
+        raise PoisonError("give DIR with either --join or --status, or a sweep to begin with --preset or --config")
+    if folder is not None:
+        refuse(context, _NAMING, "the folder holds its sweep")
+    if status:
+        refuse(context, _RUNNING, "--status runs nothing")
+        _status(str(folder), json_)
+        return
+    refuse(context, ["json_"], "it is for --status")
+    if folder is not None:
+        begun, place = plan.load(plan.plan_of(folder)), folder
+    else:
+        begun, place = _plan(preset, config_file, expand.words(grid or ()), {"repetitions": reps, "seed": seed})
     if dry_run:
-        for cell, own in zip(plan.cells, differences(plan.cells), strict=True):
-            told = "".join(f"; {name}={value}" for name, value in own.items() if name not in _SUMMARIZED)
-            print(f"{cell.name}: {_summary(cell.run)}{told}")
+        _list(begun)
         return
-    folder = out or name
+    place = out or place
 
-    def finished(outcome: Any) -> None:
+    def finished(outcome: Outcome) -> None:
         reason = f": {outcome.reason}" if outcome.reason else ""
-        print(f"{plans.run_path(outcome.cell, Path(folder))} {outcome.status}{reason}", flush=True)
+        print(f"{plan.run_path(outcome.cell, Path(place))} {outcome.status}{reason}", flush=True)
 
     with progress(quiet) as report:
-        outcomes = execute(plan, folder, data_dir=data_dir, report=report, finished=finished)
+        outcomes = drive.execute(
+            begun,
+            place,
+            data_dir=data_dir,
+            plugin_files=plugin or (),
+            workers=workers,
+            retry_failed=retry_failed,
+            fail_fast=fail_fast,
+            report=report,
+            finished=finished,
+        )
     if any(outcome.status == "done" or not outcome.reason for outcome in outcomes):
-        written = long_table.keep(Path(folder))
+        written = long_table.keep(Path(place))
         note(f"all numbers: {' and '.join(map(str, written))}", quiet)
-    note(f"next: poison report {folder}", quiet)
-    if any(outcome.status == "failed" for outcome in outcomes):
+    left = len(begun.cells) - len(outcomes)
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    if left:
+        note(f"{left} runs are left: --fail-fast stopped at the first failure", quiet)
+    elif failed:
+        note(f"{failed} runs failed: --retry-failed tries them again", quiet)
+    note(f"next: poison report {place}", quiet)
+    if failed:
         raise typer.Exit(1)
+
+
+def _status(folder: str, as_text: bool) -> None:
+    """Print how far the sweep in a folder is."""
+    from poisoncli.sweeps import status
+
+    found = status.of_folder(folder)
+    counts = status.counts(found)
+    if as_text:
+        print(as_json({"counts": counts, "cells": [dataclasses.asdict(one) for one in found]}))
+        return
+    for one in found:
+        print(f"{one.file} {one}")
+    print(", ".join(f"{number} {name}" for name, number in counts.items()))
+
+
+def _list(begun: Sweep) -> None:
+    """Print the runs of a sweep, and in what they differ."""
+    from poisoncli.sweeps.grid import differences
+
+    for cell, own in zip(begun.cells, differences(begun.cells), strict=True):
+        told = "".join(f"; {name}={value}" for name, value in own.items() if name not in _SUMMARIZED)
+        print(f"{cell.name}: {_summary(cell.run)}{told}")
 
 
 def _plan(
     preset: str | None, config_file: str | None, grid: dict[str, str], changes: dict[str, Any]
-) -> tuple[Any, str]:
+) -> tuple[Sweep, str]:
     """The sweep, and a name for its folder."""
     from pathlib import Path
 
     from poisoncli.core.errors import PoisonError
-    from poisoncli.sweeps import plan as plans
+    from poisoncli.sweeps import plan
 
     given = preset is not None, config_file is not None
     if all(given) or not (any(given) or grid):
@@ -106,9 +177,9 @@ def _plan(
         flag = {"repetitions": "reps"}.get(min(both), min(both))
         raise PoisonError(f"--{flag} and --grid {min(both)} contradict each other: give one of them")
     if not any(given):
-        return plans.changed(plans.of_grid(grid), fields), "sweep"
-    plan = plans.preset(preset) if preset else plans.load(config_file)  # type: ignore[arg-type]
-    return plans.changed(plan, fields, grid), preset or Path(str(config_file)).stem
+        return plan.changed(plan.of_grid(grid), fields), "sweep"
+    begun = plan.preset(preset) if preset else plan.load(str(config_file))
+    return plan.changed(begun, fields, grid), preset or Path(str(config_file)).stem
 
 
 def _summary(run: Any) -> str:

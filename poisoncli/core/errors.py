@@ -9,6 +9,10 @@ class FailedError(PoisonError):
     """The request was right, but it failed while running (diverged, disk full). Exit status 1."""
 
 
+class UnwritableError(FailedError):
+    """The disk is full, or a file cannot be written: it is not the run that failed. Exit status 1."""
+
+
 class Interrupted(FailedError):
     """Ctrl-C or SIGTERM came; what was done until then is kept. Exit status 130 or 143."""
 

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -187,11 +187,36 @@ def header(path: Path) -> tuple[str, str]:
 
     Raises `PoisonError` where it cannot be read.
     """
+    return _part(path, lambda file: (_description(file), str(file["split"].attrs["sha256"])))
+
+
+@dataclasses.dataclass(frozen=True)
+class Outline:
+    """What is told of a run file without reading its arrays; see `RunFile`. evaluations: their names."""
+
+    run: str
+    real: bool
+    evaluations: frozenset[str]
+
+
+def outline(path: Path) -> Outline:
+    """The outline of the run file at `path`. Raises `PoisonError` if it is damaged or foreign."""
+
+    def told(file: Any) -> Outline:
+        _check(path, file)
+        real = file["split"]["y_scale"].ndim > 0
+        return Outline(_description(file), real, frozenset(file.get("evaluate", {})))
+
+    return _part(path, told)
+
+
+def _part(path: Path, told: Callable[[Any], Any]) -> Any:
+    """What `told` reads of a run file. Raises `PoisonError` where it cannot be read."""
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            return _description(file), str(file["split"].attrs["sha256"])
+            return told(file)
     except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError):
         raise PoisonError(f"{path} is damaged or was not written by poison: craft the poison again") from None
 

@@ -13,7 +13,7 @@ from poisoncli.runs import run_file
 from poisoncli.runs.run_file import RunFile
 from poisoncli.sweeps import naming
 from poisoncli.sweeps.grid import Cell
-from poisoncli.sweeps.plan import PLAN, Sweep, load, run_path
+from poisoncli.sweeps.plan import Sweep, load, plan_of, run_path
 
 _BESIDE = 4  # panels of a grid beside each other
 MOST_PANELS = 60
@@ -25,9 +25,7 @@ def contents(folder: str | Path) -> tuple[Sweep, dict[str, dict[str, RunFile]]]:
     The last axis of a grid makes lines, the others panels; cells that differ in their seed alone are pooled.
     """
     root = Path(folder)
-    if not (root / PLAN).is_file():
-        raise PoisonError(f"{folder} holds no sweep: fill it with `poison sweep --preset NAME --out {folder}`")
-    sweep = naming.indexed(load(root / PLAN, crafted=True), root)
+    sweep = naming.indexed(load(plan_of(root), crafted=True), root)
     axes = [axis for axis in (sweep.cells[0].axes if sweep.cells else {}) if axis != "seed"]
     found: dict[tuple[str, str], dict[str, list[tuple[Cell, RunFile]]]] = {}
     for defender in sweep.defenders or [""]:

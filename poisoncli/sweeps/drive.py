@@ -1,32 +1,25 @@
-"""A sweep is run: its cells one after another; what is finished is skipped."""
+"""A driver starts the units of a sweep that nobody works on, until none is left; any number may share a folder."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from poisoncli.core.errors import Interrupted, MissingDataError, PoisonError
-from poisoncli.runs import description, replay, run_file, stages
-from poisoncli.runs.description import Choice
-from poisoncli.sweeps import batched, naming
+from poisoncli.core.errors import Interrupted
+from poisoncli.runs import stages
+from poisoncli.sweeps import folder, naming
+from poisoncli.sweeps.claims import Claims
+from poisoncli.sweeps.executor import Ended, Executor, Here
+from poisoncli.sweeps.folder import Folder
 from poisoncli.sweeps.grid import Cell
 from poisoncli.sweeps.plan import Sweep, run_path
+from poisoncli.sweeps.units import Outcome, give_up, settled, units
+from poisoncli.sweeps.workers import Workers
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of a cell: `done`, `skipped` or `failed`, with the reason.
-
-    Skipped without a reason: it was finished before; with one: its data set is not at hand.
-    """
-
-    cell: Cell
-    status: str
-    reason: str = ""
+_FIRST, _LAST, _STEP = 1.0, 15.0, 0.5  # seconds between two looks at what others do; to hear an interruption
 
 
 def execute(
@@ -34,81 +27,150 @@ def execute(
     out: str | Path,
     *,
     data_dir: str | None = None,
+    plugin_files: Sequence[str] = (),
+    workers: int = 0,
+    retry_failed: bool = False,
+    fail_fast: bool = False,
     report: stages.Report = lambda done, total, what: None,
     finished: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """Run and evaluate every cell into the folder `out`; a cell that fails does not stop the others.
 
-    Finished cells are skipped and interrupted ones go on, so calling it again completes a sweep. Cells that
-    differ in their lambda alone are crafted together, see `batched`.
-    finished: called with each cell's outcome, as it comes. Raises `Interrupted`.
+    Finished cells are skipped and interrupted ones go on, so calling it again completes a sweep, and calling it in
+    several processes, on any hosts that share the folder, divides the work. Cells that differ in their lambda alone
+    are crafted together, see `batched`. A cell that failed is not tried again, unless `retry_failed`.
+    workers: in how many processes, which share the cores; 0: in this one. plugin_files: Python files with methods
+    that the runs name, for these. fail_fast: stop at the first failure; the cells that are left have no outcome.
+    finished: called with each cell's outcome, as it comes. Raises `FailedError` where `out` cannot be
+    written to or the disk is full, and `Interrupted`.
     """
-    folder = Path(out)
-    sweep = naming.begin(sweep, folder, data_dir)
-    outcomes: dict[int, Outcome] = {}
+    place = Path(out)
+    sweep = naming.begin(sweep, place, data_dir)
+    folder.hidden(place)
+    if retry_failed:
+        folder.forget_failures(place)
+    driver = _Driver(sweep, place, fail_fast, report, finished)
     try:
-        for group in batched.groups([cell.run for cell in sweep.cells]):
-            _craft_group([sweep.cells[number] for number in group], folder, data_dir, report)
-            for number in group:
-                cell = sweep.cells[number]
-                label = f"{len(outcomes) + 1}/{len(sweep.cells)} {cell.name}"
-                outcomes[number] = _run_cell(cell, sweep, folder, data_dir, _labeled(report, label))
-                finished(outcomes[number])
+        if workers:
+            with Workers(place, workers, data_dir, plugin_files, driver.progress) as executor:
+                driver.drive(executor)
+        else:
+            driver.drive(Here(place, data_dir, report, driver.emit))
     except (KeyboardInterrupt, Interrupted):
-        kept = "".join(f", from {path}" for path in sorted(folder.glob("*.partial")))
+        partials = [*place.glob("*.partial"), *place.glob(f"{folder.HIDDEN}/*/*.partial")]
+        kept = "".join(f", from {path}" for path in sorted(partials))
         raise Interrupted(
-            f"interrupted after {len(outcomes)} of {len(sweep.cells)} runs: the same command goes on{kept}"
+            f"interrupted after {len(driver.outcomes)} of {len(sweep.cells)} runs: the same command goes on{kept}"
         ) from None
-    return [outcomes[number] for number in sorted(outcomes)]
+    return [driver.outcomes[cell.name] for cell in sweep.cells if cell.name in driver.outcomes]
 
 
-def _craft_group(cells: list[Cell], folder: Path, data_dir: str | None, report: stages.Report) -> None:
-    """Craft the poison of cells that share their rows; where that fails, each says so when it runs alone."""
-    paths = [run_path(cell, folder) for cell in cells]
-    if len(cells) == 1 or all(path.exists() for path in paths):
-        return
-    try:
-        label = f"{' + '.join(cell.line for cell in cells)}, {cells[0].panel}".strip(", ")
-        batched.attack([cell.run for cell in cells], paths, data_dir=data_dir, report=_labeled(report, label))
-    except Interrupted:
-        raise
-    except PoisonError as error:
-        LOG.info("%s are crafted one by one: %s", " + ".join(cell.name for cell in cells), error)
+class _Driver:
+    """What one driver knows of a sweep while it runs."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        place: Path,
+        fail_fast: bool,
+        report: stages.Report,
+        finished: Callable[[Outcome], None],
+    ) -> None:
+        self._place, self._fail_fast, self._report, self._finished = place, fail_fast, report, finished
+        self._state, self._claims = Folder(sweep, place), Claims(folder.hidden(place))
+        self._units = {unit.name: unit for unit in units(sweep)}
+        self._left, self._running = dict(self._units), set[str]()  # left: not known to be settled
+        self._pause, self._said = _FIRST, False
+        self.outcomes: dict[str, Outcome] = {}
+
+    def emit(self, outcome: Outcome) -> None:
+        """Tell the outcome of a cell, once."""
+        if outcome.status != "running" and outcome.cell.name not in self.outcomes:
+            self.outcomes[outcome.cell.name] = outcome
+            self._finished(outcome)
+
+    def drive(self, executor: Executor) -> None:
+        """Start units, until all are settled; wait for those that others work on."""
+        self._look(first=True)
+        while (self._left or self._running) and not self._stopped():
+            started = self._start(executor)
+            if self._running:
+                ended = executor.ended(_FIRST)
+                for one in ended:
+                    self._end(one)
+            elif not started and self._left:
+                self._wait()
+            self._look()
+        self._state.tidy()
+
+    def _stopped(self) -> bool:
+        return self._fail_fast and any(one.status == "failed" for one in self.outcomes.values())
+
+    def _look(self, first: bool = False) -> None:
+        """Tell what others have done."""
+        names = self._state.names()
+        for unit in list(self._left.values()):
+            begun = any(name in names for cell in unit.cells for name in _traces(cell))
+            found = settled(unit, self._state) if begun and unit.name not in self._running else None
+            if found is not None:
+                del self._left[unit.name]
+                for one in found:
+                    others = not first and one.status == "skipped"
+                    self.emit(Outcome(one.cell, "done", "by another process") if others else one)
+
+    def _start(self, executor: Executor) -> bool:
+        """Start units that nobody works on, as many as there is room for."""
+        claims, started = self._claims.all(), False
+        for unit in list(self._left.values()):
+            if not executor.free() or self._stopped():
+                break
+            claim = claims.get(unit.name)
+            if unit.name not in self._running and (claim is None or self._claims.end(claim)):
+                self._running.add(unit.name)
+                started = True
+                executor.start(unit)
+        return started
+
+    def _end(self, ended: Ended) -> None:
+        self._running.discard(ended.unit)
+        unit = self._units[ended.unit]
+        if ended.death:
+            if folder.add_death(self._place, unit.name, ended.death) >= folder.DEATHS:
+                give_up(self._place, unit, self._state, f"its process died ({ended.death})")
+            return
+        for outcome in ended.outcomes:
+            self.emit(outcome)
+        if all(outcome.status != "running" for outcome in ended.outcomes):
+            self._left.pop(unit.name, None)
+            self._pause = _FIRST
+
+    def progress(self, running: Mapping[str, tuple[int, int, str]]) -> None:
+        """How far the units are that run elsewhere, as one number of thousandths of a cell."""
+        parts = sum(
+            len(self._units[name].cells) * done / max(total, 1) for name, (done, total, _) in running.items()
+        )
+        what = min((what for _, _, what in running.values()), default="starting")
+        more = f" and {len(running) - 1} more" if len(running) > 1 else ""
+        cells = sum(len(unit.cells) for unit in self._units.values())
+        self._report(int(1000 * min(len(self.outcomes) + parts, cells)), 1000 * cells, what + more)
+
+    def _wait(self) -> None:
+        """All units that are left are claimed by others: say so, and wait a while."""
+        claims = self._claims.all()
+        holders = sorted({claims[name].holder for name in self._left if name in claims})
+        if not holders:  # released just now
+            return
+        what = f"waiting for {', '.join(holders[:3])}{', ...' if len(holders) > 3 else ''}"
+        left = sum(len(unit.cells) for unit in self._left.values())
+        if not self._said:
+            LOG.info("the %d runs that are left are crafted by others: %s", left, what)
+            self._said = True
+        for _ in range(int(self._pause / _STEP)):
+            self._report(len(self.outcomes), len(self.outcomes) + left, what)
+            time.sleep(_STEP)
+        self._pause = min(2 * self._pause, _LAST)
 
 
-def _run_cell(cell: Cell, sweep: Sweep, folder: Path, data_dir: str | None, report: stages.Report) -> Outcome:
-    path = run_path(cell, folder)
-    try:
-        finished = path.exists()
-        stages.attack(
-            cell.run, path, data_dir=data_dir, resume=True, report=report
-        )  # refuses a file of another run
-        content = run_file.read(path)
-        names = description.defenses(sweep.defend, content.real)
-        others = {name: run_path(cell, folder, name) for name in sweep.defenders}
-        judged = all(other.exists() for other in others.values())
-        if finished and judged and {"none", *names} <= set(content.evaluations):
-            return Outcome(cell, "skipped")
-        for name in names:
-            stages.defend(path, Choice(name, sweep.options.get(name, {})), data_dir=data_dir, report=report)
-        content = stages.evaluate(path, data_dir=data_dir, report=report)
-        choices = [description.resolve_defense(Choice(name, sweep.options.get(name, {}))) for name in names]
-        for name, other in others.items():
-            if not other.exists():
-                changes = {
-                    ("lambda_" if key == "lambda" else key): value for key, value in sweep.defenders[name].items()
-                }
-                run_file.write(
-                    other, replay.reevaluate(content, choices, **changes, data_dir=data_dir, report=report)
-                )
-    except Interrupted:
-        raise
-    except MissingDataError as error:
-        return Outcome(cell, "skipped", str(error))
-    except PoisonError as error:
-        return Outcome(cell, "failed", str(error))
-    return Outcome(cell, "done")
-
-
-def _labeled(report: stages.Report, label: str) -> stages.Report:
-    return lambda done, total, what: report(done, total, f"{label}: {what}")
+def _traces(cell: Cell) -> tuple[str, str]:
+    """Names of files one of which is there when a cell is settled."""
+    return run_path(cell, Path()).name, folder.failure_name(cell)

@@ -153,6 +153,14 @@ def _layout(plan: Mapping[str, Any]) -> Layout:
     )
 
 
+def plan_of(folder: str | Path) -> Path:
+    """The plan that a folder holds. Raises `PoisonError` if it holds none."""
+    path = Path(folder) / PLAN
+    if not path.is_file():
+        raise PoisonError(f"{folder} holds no sweep: fill it with `poison sweep --preset NAME --out {folder}`")
+    return path
+
+
 def run_path(cell: Cell, folder: Path, defender: str = "") -> Path:
     """The run file of a cell, or of the same poison before another defender."""
     stem = cell.file or cell.name

@@ -10,7 +10,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from poisoncli.core.errors import FailedError, PoisonError
+from poisoncli.core.errors import PoisonError, UnwritableError
 
 try:
     import fcntl
@@ -26,7 +26,7 @@ def replace(path: Path, content: bytes) -> None:
 
     The file keeps its mode and, where possible, its owner; through a symbolic link its target is written. What a
     kill in mid-write of the same file left behind is removed first.
-    Raises `FailedError` on a full disk, and `PoisonError` where a device, a pipe or a folder would be replaced.
+    Raises `UnwritableError` on a full disk, and `PoisonError` where a device, a pipe or a folder would be replaced.
     """
     handle, name, lock = -1, "", -1
     check_replaceable(path)
@@ -47,7 +47,7 @@ def replace(path: Path, content: bytes) -> None:
         if not isinstance(error, OSError):  # an interruption
             raise
         cure = "free some space there" if error.errno in _FULL else "make the file and its folder writable"
-        raise FailedError(f"cannot write {path} ({error.strerror}): {cure}, and repeat the command") from None
+        raise UnwritableError(f"cannot write {path} ({error.strerror}): {cure}, and repeat the command") from None
     finally:
         if lock >= 0:
             os.close(lock)

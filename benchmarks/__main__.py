@@ -27,9 +27,10 @@ ROUNDS = 4
 def main() -> None:
     """Measure all and print tables.
 
-    `--quick` leaves out the long ones, `methods` all but Table II, `--regression` and `--searches` all but these.
+    `--quick` leaves out the long ones, `methods` all but Table II, `--regression`, `--searches` and `--networks`
+    all but these.
     """
-    from benchmarks import methods
+    from benchmarks import methods, networks
 
     quick = "--quick" in sys.argv
     if "methods" in sys.argv:
@@ -42,6 +43,9 @@ def main() -> None:
     if "--searches" in sys.argv:
         _searches()
         return
+    if "--networks" in sys.argv:
+        networks.networks(_child)
+        return
     rate = _child("matmul")["gflops"]
     print(f"a large float32 matrix product: {rate:.0f} GFLOP/s\n")
     print(f"{'one hypergradient':18} {'rival':12} {'least s':>8} {'peak MB':>8} {'x poison':>9} {'GFLOP/s':>8}")
@@ -51,6 +55,7 @@ def main() -> None:
         _compare(name, hidden, steps, rate)
     if not quick:
         _whole_attack()
+        networks.networks(_child)
         _searches()
     _regression(quick)
     print()
@@ -122,6 +127,10 @@ def child(what: str, *arguments: str) -> dict[str, Any]:
         from benchmarks import searches
 
         return searches.search(*arguments)
+    if what == "network":
+        from benchmarks import networks
+
+        return networks.network(*arguments)
     found = _attack(arguments[0]) if what == "attack" else {"seconds": _one(what, arguments[0])}
     scale = 1 if sys.platform == "darwin" else 1024
     return {**found, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6}

@@ -256,8 +256,9 @@ def _descend(
 
 
 def _begin(x: Array) -> State:
-    x = jnp.asarray(x)
-    return x, _ADAM.init(x)  # type: ignore[return-value]
+    rows: Any = jnp.asarray(x)
+    adam: Any = _ADAM.init(rows)
+    return rows, adam
 
 
 def _blank(start: Poison, decoys: int, total: int) -> Poison:

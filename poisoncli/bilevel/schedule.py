@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from poisoncli.core.attack import Problem
 from poisoncli.core.errors import PoisonError
-from poisoncli.core.victim import is_linear_first
+from poisoncli.core.victim import Objective, is_linear_first
 from poisoncli.tables import memory
 from poisoncli.training.footprint import footprint
 
@@ -94,13 +94,22 @@ def make_schedule(
 def _of_any_model(problem: Problem, inner_steps: int, outer_steps: int, size: int) -> Schedule:
     """One repetition and one outer step at a time; the trace in segments where it would not fit, see `unrolled`."""
     x = problem.train.x
-    parameters, activations = footprint(problem.objective, x.shape[2], x.dtype)
-    needed = 3 * inner_steps * parameters + 4 * (size or x.shape[1]) * (activations + x.shape[2])
-    kept = needed * problem.settings * x.dtype.itemsize <= _memory()
-    segments = 1 if kept else math.ceil(math.sqrt(2 * inner_steps))
+    _, n, m = x.shape
+    segments = segments_of(problem.objective, inner_steps, size or n, m, x.dtype, problem.settings)
     groups = tuple(slice(r, r + 1) for r in range(len(x)))
     stages = tuple(range(0 if np.any(problem.learn) else 1, len(problem.threat.counts)))
     return Schedule(groups, stages, outer_steps, 1, False, segments)
+
+
+def segments_of(objective: Objective, inner_steps: int, seen: int, m: int, dtype: Any, settings: int = 1) -> int:
+    """In how many segments the trace of a model is kept whose first layer is not linear, see `unrolled`.
+
+    seen: rows of m features in a training step.
+    """
+    parameters, activations = footprint(objective, m, dtype)
+    needed = 3 * inner_steps * parameters + 4 * seen * (activations + m)
+    kept = needed * settings * np.dtype(dtype).itemsize <= _memory()
+    return 1 if kept else math.ceil(math.sqrt(2 * inner_steps))
 
 
 def _check_room(needed: int) -> None:

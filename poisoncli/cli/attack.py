@@ -92,7 +92,8 @@ def attack(
     model: Annotated[
         str | None,
         typer.Option(
-            help="logistic, mlp, cnn, svm or multisvm; with real targets linear, mlp. Default: what fits the data.",
+            help="logistic, mlp, cnn, svm or multisvm; with real targets linear, mlp; or your own JAX, Equinox or "
+            "Flax model as FILE.py:NAME. Default: what fits the data.",
             rich_help_panel=MODEL,
         ),
     ] = None,
@@ -288,6 +289,10 @@ def attack(
     short = {"hypergradient": hypergradient, "target": target_rows, "target_label": target_label,
              "poison_label": poison_label}  # fmt: skip
     options = [*(options or []), *(f"{name}={value}" for name, value in short.items() if value)]
+    if model and ":" in model:
+        from poisoncli.runs import plugins
+
+        ((_, names["model"]),) = plugins.load([model])
     run = _run(config_file, names, given, options, own)
     from poisoncli.runs.stages import attack as craft
 

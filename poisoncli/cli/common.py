@@ -50,7 +50,8 @@ Plugins = Annotated[
     typer.Option(
         "--plugin",
         metavar="FILE.py",
-        help="Take attacks, defenses, models, data sets from this file too; see `poison check`. May be repeated.",
+        help="Take attacks, defenses, models, data sets from this file too (see `poison check`), or as "
+        "FILE.py:NAME a JAX, Equinox or Flax model. May be repeated.",
     ),
 ]
 # of the verbs that judge a data set without an attack

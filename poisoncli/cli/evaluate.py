@@ -111,6 +111,13 @@ def evaluate(
             help="For --fail-above, --fail-below: the share of poison; the nearest stage is taken, and said.",
         ),
     ] = None,
+    confusion: Annotated[
+        bool,
+        typer.Option(
+            "--confusion",
+            help="Show as which class the test rows of each come out, and its error, without poison and with most.",
+        ),
+    ] = False,
     data_dir: DataDir = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a run.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print one CSV table.")] = False,
@@ -170,7 +177,8 @@ def evaluate(
     tables = [summary.all_rows(content, metric) for _, content in contents]
     summary.add_decreases([content for _, content in contents], tables)
     others = [transfer.rows(content, metric) for _, content in contents]
-    _print(contents, tables, others, json, csv, quiet)
+    confused = [_confusions(content, data_dir) if confusion else {} for _, content in contents]
+    _print(contents, tables, others, confused, json, csv, quiet)
     if fail_above is not None or fail_below is not None:
         _check(others if victims else tables, fail_above, fail_below, at, named, quiet)
     if victims:
@@ -249,22 +257,41 @@ def _with_victims(
     return content
 
 
+def _confusions(content: RunFile, data_dir: str | None) -> dict[str, Any]:
+    """Behind each defense that was evaluated, `none` without one, what `stage_scores.confusion` gives."""
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.runs import stage_scores
+    from poisoncli.runs.prepare import restore
+
+    if content.real:
+        raise PoisonError("--confusion is about classes, and the targets are real: leave it out")
+    prepared = restore(content, data_dir)
+    return {name: stage_scores.confusion(prepared, one.params) for name, one in content.evaluations.items()}
+
+
 def _print(
     contents: list[tuple[str, RunFile]],
     tables: list[list[dict[str, Any]]],
     others: list[list[dict[str, Any]]],
+    confused: list[dict[str, Any]],
     json: bool,
     csv: bool,
     quiet: bool,
 ) -> None:
-    """The result, in the form that was asked for; others: the rows of victims from outside."""
+    """The result, in the form that was asked for.
+
+    others: the rows of victims from outside; confused: see `_confusions`.
+    """
     from poisoncli.reports import measures, summary, transfer
     from poisoncli.reports import tables as shown
 
     if json:
-        for (path, content), table, more in zip(contents, tables, others, strict=True):
+        for (path, content), table, more, shares in zip(contents, tables, others, confused, strict=True):
             about = {"run": path, "title": summary.title(content), "label": summary.label(content)}
-            found = {"victims": more} if more else {}
+            found: dict[str, Any] = {"victims": more} if more else {}
+            if shares:
+                means = {name: one.mean(axis=0).tolist() for name, one in shares.items()}
+                found["confusion"] = {"classes": content.classes, "stages": means}
             print(as_json({**about, "weights": measures.histogram(content), "rows": table, **found}))
     elif csv:
         pairs = [
@@ -284,9 +311,11 @@ def _print(
         for table in shown.side_by_side([content for _, content in contents], tables):
             draw(table)
     if not (json or csv):
-        for (_, content), table, more in zip(contents, tables, others, strict=True):
+        for (_, content), table, more, shares in zip(contents, tables, others, confused, strict=True):
             if more:
                 draw(transfer.table(content, table, more))
+            for one in (one for name, found in shares.items() for one in shown.confusion(content, found, name)):
+                draw(one)
 
 
 def _check(

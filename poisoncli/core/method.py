@@ -49,7 +49,26 @@ def method(cls: type[T]) -> type[T]:
     leaves = [f.name for f in fields if f.type in ("float", float)]
     static = [f.name for f in fields if f.name not in leaves]
     frozen.__doc__ = _documented(frozen, fields)
-    return jax.tree_util.register_dataclass(frozen, data_fields=leaves, meta_fields=static)
+    _register(frozen, leaves, static)
+    return frozen
+
+
+def _register(made: type, leaves: list[str], static: list[str]) -> None:
+    """Make `made` a PyTree. Its type is in the structure: JAX takes dataclasses of equal fields for one."""
+
+    def parts(one: Any) -> tuple[tuple, tuple]:
+        return tuple(getattr(one, name) for name in leaves), (made, *(getattr(one, name) for name in static))
+
+    def with_keys(one: Any) -> tuple[tuple, tuple]:
+        values, rest = parts(one)
+        return tuple(
+            (jax.tree_util.GetAttrKey(name), leaf) for name, leaf in zip(leaves, values, strict=True)
+        ), rest
+
+    def again(rest: tuple, values: Any) -> Any:
+        return made(**dict(zip(leaves, values, strict=True)), **dict(zip(static, rest[1:], strict=True)))
+
+    jax.tree_util.register_pytree_with_keys(made, with_keys, again, parts)
 
 
 def _documented(made: type, fields: tuple[dataclasses.Field, ...]) -> str:

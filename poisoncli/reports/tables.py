@@ -9,6 +9,7 @@ import numpy as np
 
 from poisoncli.core.data import Dataset
 from poisoncli.reports import summary
+from poisoncli.runs import description
 from poisoncli.runs.audit import Audited
 from poisoncli.runs.replay import Detection
 from poisoncli.runs.run_file import RunFile
@@ -57,6 +58,24 @@ def stages(content: RunFile, table: Sequence[Row]) -> Table:
         columns[f"consistency (top {selected[middle]} weights)"] = lambda row: f"{row['consistency'][middle]:.2f}"
     title = f"{summary.title(content)}\n{summary.label(content)}{spread}"
     return Table(title, list(columns), [[cell(row) for cell in columns.values()] for row in table])
+
+
+def confusion(content: RunFile, shares: np.ndarray, defense: str) -> list[Table]:
+    """What becomes of each class without poison and with most of it, of `stage_scores.confusion`: two tables."""
+    behind = "" if defense == "none" else f", behind {defense}"
+    counts, n = content.poison.counts, description.from_json(content.run).n_train
+    return [
+        Table(
+            f"{counts[stage] / n:.1%} poison{behind}\nrows: true classes",
+            ["class", *content.classes, "error"],
+            [
+                [name, *(f"{share:.1%}" for share in row), f"{1 - row[number]:.1%}"]
+                for number, (name, row) in enumerate(zip(content.classes, mean, strict=True))
+            ],
+        )
+        for stage in sorted({0, len(counts) - 1})
+        for mean in [shares[:, stage].mean(axis=0)]
+    ]
 
 
 def columns(found: Inspected, path: str) -> Table:

@@ -21,7 +21,7 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.datasets import DATASETS
 from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
-from poisoncli.training import outside
+from poisoncli.training import jax_models, outside
 
 TABLES: dict[str, dict[str, type]] = {
     "attack": ATTACKS,
@@ -39,15 +39,18 @@ _sources: dict[tuple[str, str], str] = {}  # kind and name -> where the method c
 
 
 def load(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
-    """Add the methods of Python files to the tables; returns their kinds and names.
+    """Add the methods of Python files to the tables, or of `file.py:name` the model; returns their kinds and names.
 
     Raises `PoisonError` for a file that does not import, holds no method, or one whose name is taken.
     """
     found = []
-    for path in map(Path, paths):
-        methods = methods_of(path)
-        for kind, name, made in methods:
-            _add(kind, name, made, f"file {path.name}")
+    for path in paths:
+        place, colon, name = str(path).rpartition(":")
+        one_model = bool(colon and name.isidentifier() and not Path(path).is_file())
+        methods = [("model", name, _own_model(str(path), name))] if one_model else methods_of(Path(path))
+        source = f"{'file' if place.endswith('.py') else 'module'} {Path(place).name}:{name}"
+        for kind, known, made in methods:
+            _add(kind, known, made, source if one_model else f"file {Path(path).name}")
         found += [(kind, name) for kind, name, _ in methods]
     return found
 
@@ -72,6 +75,11 @@ def methods_of(path: Path) -> list[tuple[str, str, type]]:
         kinds = "; ".join(f"{kind}: {' and '.join(needed)}" for kind, needed in NEEDED.items())
         raise PoisonError(f"--plugin {path} defines no method: write a class with these functions ({kinds})")
     return found
+
+
+def _own_model(source: str, name: str) -> type:
+    """A class like those of `models/` for what a file or a module calls `name`; see `jax_models`."""
+    return jax_models.as_model(outside.find(source, "--model"), name)
 
 
 def kind_of(made: type) -> str:
@@ -131,7 +139,8 @@ def require(names: Mapping[str, str], known: Mapping[str, str]) -> None:
     for kind, name in names.items():
         if kind in TABLES and name not in TABLES[kind]:
             source = known.get(f"{kind} {name}", "")
-            cure = {"file": f"--plugin {source.partition(' ')[2]}", "package": f"`pip install` of {source[8:]}"}
+            place = f"--plugin {source.partition(' ')[2]}"
+            cure = {"file": place, "module": place, "package": f"`pip install` of {source[8:]}"}
             word = source.partition(" ")[0]
             raise PoisonError(
                 f"the {kind} {name} is from {source or 'a plug-in'}, which is not here: bring it with "

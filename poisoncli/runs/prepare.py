@@ -25,6 +25,7 @@ from poisoncli.runs.scaling import scaler, take
 from poisoncli.runs.splits import PARTS, rows_of
 from poisoncli.tables import memory
 from poisoncli.tables.encode import Encoder
+from poisoncli.training import jax_models
 from poisoncli.training.settle import settle
 
 LOG = logging.getLogger(__name__)
@@ -139,7 +140,12 @@ def _assemble(
     split = Split(*(take(dataset, rows[name], units, encoder) for name in PARTS))
     domain = limits.domain_of(run, dataset, rows["train"], encoder)
     low, high = (dataset.low, dataset.high) if domain is None else (domain.low, domain.high)
-    model = description.build(run.model, "model")
+    objective = Objective(
+        *(description.build(run.model, "model"), ROW_LOSS[dataset.task], run.reg, float(run.n_train)),
+        outputs=int(dataset.y.max()) + 1 if dataset.task == "multiclass" else 1,
+    )
+    if plugins.sources({"model": run.model.name}) and not dataset.sparse:
+        jax_models.check(objective, split.train.x[0, :5], run.model.name)
     return Prepared(
         run=run,
         split=split,
@@ -153,10 +159,7 @@ def _assemble(
         sha256=dataset.sha256,
         task=dataset.task,
         integer=encoder.counts if encoder else dataset.integer,
-        objective=Objective(
-            *(model, ROW_LOSS[dataset.task], run.reg, float(run.n_train)),
-            outputs=int(dataset.y.max()) + 1 if dataset.task == "multiclass" else 1,
-        ),
+        objective=objective,
         trainer=description.build(run.trainer, "trainer"),
         dataset=dataset,
         target=targets.target(run, split, lambda rows: take(dataset, rows, units, encoder), dataset),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -58,20 +59,13 @@ def behind(prepared: Prepared, content: RunFile, name: str, report: Report) -> E
 
 def measures(prepared: Prepared, params: Any) -> dict[str, np.ndarray]:
     """Measures of the test rows, by name, beyond the error that `score` has; params as `Evaluation` has them."""
-    model, test = prepared.objective.model, prepared.split.test
+    model, test, answers = prepared.objective.model, prepared.split.test, _answers(prepared, params)
     shift, scale = (np.broadcast_to(one, prepared.run.repetitions) for one in (prepared.y_shift, prepared.y_scale))
     k = len(class_names(prepared.run, prepared.dataset))
     probable = not isinstance(model, Exact) or model.loss == "logistic"
-    several = jax.jit(jax.vmap(predict, in_axes=(None, 0, None)))
 
     def of(r: int) -> list[dict[str, np.ndarray]]:
-        own = jax.tree.map(lambda leaf: leaf[r], params)
-        if isinstance(model, Exact):
-            machines = (MulticlassLinear(w, b) for w, b in zip(own[0]["w"], own[0]["b"], strict=True))
-            found: Any = [outputs(machine, test.x[r]) for machine in machines]
-        else:
-            own = prepared.objective.from_layers(own, test.x[r].shape[1])
-            found = np.asarray(several(model, own, test.x[r]), float)
+        found = answers(r)
         if prepared.task == "real":
             y = test.y[r] * scale[r] + shift[r]
             return [metrics.of_reals(y, one * scale[r] + shift[r], shift[r], scale[r]) for one in found]
@@ -80,6 +74,46 @@ def measures(prepared: Prepared, params: Any) -> dict[str, np.ndarray]:
     every: Any = [of(r) for r in range(prepared.run.repetitions)]
     found = jax.tree.map(lambda *leaves: np.stack(leaves), *[_stacked(one) for one in every])
     return {name: values for name, values in found.items() if name not in ("error", "nmse")}
+
+
+def confusion(prepared: Prepared, params: Any) -> np.ndarray:
+    """Shares of each class's test rows that come out as each class [repetitions, stages, k, k]; rows: true class.
+
+    params as `Evaluation` has them; NaN for a class without test rows.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    k, answers = len(class_names(prepared.run, prepared.dataset)), _answers(prepared, params)
+
+    def of(y: np.ndarray, output: np.ndarray) -> np.ndarray:
+        output = output[:, 0] if output.ndim == 2 and output.shape[1] == 1 else output
+        predicted = output > 0 if output.ndim == 1 else output.argmax(axis=1)
+        counts = confusion_matrix(y, predicted.astype(int), labels=np.arange(k)).astype(float)
+        total = counts.sum(axis=1, keepdims=True)
+        return np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+
+    return np.stack(
+        [
+            [of(np.asarray(prepared.split.test.y[r], int), np.asarray(one)) for one in answers(r)]
+            for r in range(prepared.run.repetitions)
+        ]
+    )
+
+
+def _answers(prepared: Prepared, params: Any) -> Callable[[int], Any]:
+    """The outputs for the test rows at each stage, as a function of the repetition."""
+    model, test = prepared.objective.model, prepared.split.test
+    several = jax.jit(jax.vmap(predict, in_axes=(None, 0, None)))
+
+    def of(r: int) -> Any:
+        own = jax.tree.map(lambda leaf: leaf[r], params)
+        if isinstance(model, Exact):
+            machines = (MulticlassLinear(w, b) for w, b in zip(own[0]["w"], own[0]["b"], strict=True))
+            return [outputs(machine, test.x[r]) for machine in machines]
+        own = prepared.objective.from_layers(own, test.x[r].shape[1])
+        return np.asarray(several(model, own, test.x[r]), float)
+
+    return of
 
 
 def _stacked(found: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

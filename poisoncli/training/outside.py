@@ -71,27 +71,27 @@ class Outcome(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def find(source: str) -> Any:
-    """The class, factory or instance of that name. Raises `PoisonError` if there is none."""
+def find(source: str, flag: str = "--victim") -> Any:
+    """The class, factory or instance of that name, which `flag` gives. Raises `PoisonError` if there is none."""
     place, _, name = source.rpartition(":")
     if not place or not name:
-        raise PoisonError(f"--victim {source} names no model: write module:name or file.py:name, {EXAMPLE}")
+        raise PoisonError(f"{flag} {source} names no model: write module:name or file.py:name, {EXAMPLE}")
     try:
         with contextlib.redirect_stdout(sys.stderr):
             module = import_file(Path(place)) if place.endswith(".py") else _module(place)
     except ModuleNotFoundError as error:
         cure = "install it, or give a file as file.py:name"
-        raise PoisonError(f"--victim {source}: there is no module {error.name}: {cure}") from None
+        raise PoisonError(f"{flag} {source}: there is no module {error.name}: {cure}") from None
     except FileNotFoundError:
-        raise PoisonError(f"--victim {source}: there is no file {place}: check the path") from None
+        raise PoisonError(f"{flag} {source}: there is no file {place}: check the path") from None
     except (Exception, SystemExit) as error:
-        raise PoisonError(f"--victim {source}: {place} does not import ({in_words(error)}): mend it") from None
+        raise PoisonError(f"{flag} {source}: {place} does not import ({in_words(error)}): mend it") from None
     try:
         return operator.attrgetter(name)(module)
     except AttributeError:
         near = difflib.get_close_matches(name, [one for one in vars(module) if one[0] != "_"], 3)
         hint = f"did you mean {' or '.join(near)}?" if near else "check the name"
-        raise PoisonError(f"--victim {source}: {place} has no {name}: {hint}") from None
+        raise PoisonError(f"{flag} {source}: {place} has no {name}: {hint}") from None
 
 
 def _module(name: str) -> ModuleType:

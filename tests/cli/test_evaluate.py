@@ -272,3 +272,54 @@ def test_a_regression_is_measured_in_its_own_units(tmp_path: Path) -> None:
         assert found["r2"][r, 1] == pytest.approx(r2_score(data.target[rows], said), rel=1e-4)
     assert "mean absolute error" in poison("evaluate", path, "--metric", "mae")[0]
     poison("evaluate", path, "--metric", "r2", "--fail-below", -1e6)
+
+
+@pytest.mark.parametrize("classes", ["0,8", "0,1,3"])
+def test_confusion_is_scikit_learns(tmp_path: Path, classes: str) -> None:
+    """Of the parameters in the run file, for two classes and more; and the error of each class beside it."""
+    from sklearn.metrics import confusion_matrix
+
+    from poisoncli.core.victim import predict
+    from poisoncli.runs.prepare import restore
+
+    path = tmp_path / "run.h5"
+    sizes = ("--n-train", 60, "--n-val", 30, "--n-test", 60, "--reps", 2)
+    poison(
+        "attack",
+        "--method",
+        "flip",
+        "--classes",
+        classes,
+        "--fraction",
+        0.3,
+        "-o",
+        "batch=18",
+        *sizes,
+        "--out",
+        path,
+    )
+    text = poison("evaluate", path, "--confusion", "--json", "--quiet")[0]
+    content = run_file.read(path)
+    prepared, found = restore(content), json.loads(text)["confusion"]
+    assert found["classes"] == classes.split(",")
+    names, test = range(len(found["classes"])), prepared.split.test
+    for stage in (0, 1):
+        shares = []
+        for r in range(2):
+            params = [
+                {one: leaf[r, stage] for one, leaf in layer.items()} for layer in content.evaluations["none"].params
+            ]
+            output = np.asarray(predict(prepared.objective.model, params, test.x[r]))
+            predicted = output.argmax(1) if output.ndim == 2 else output > 0
+            shares.append(confusion_matrix(test.y[r], predicted.astype(int), labels=names, normalize="true"))
+        np.testing.assert_allclose(found["stages"]["none"][stage], np.mean(shares, axis=0), atol=1e-12)
+    shown = poison("evaluate", path, "--confusion", "--quiet")[0]
+    worst = 1 - np.mean(shares, axis=0)[0, 0]
+    assert "30.0% poison" in shown
+    assert f"{worst:.1%}" in shown
+
+
+def test_confusion_is_refused_for_real_targets(tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    poison("attack", "--dataset", "diabetes", "--method", "flip", "--fraction", 0.1, "--out", path)
+    assert "--confusion is about classes" in poison("evaluate", path, "--confusion", status=2)[1]

@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from poisoncli.core.method import Fixed, method, option
+from poisoncli.training.trainers import TRAINERS
 
 
 @method
@@ -24,6 +25,20 @@ def test_float_fields_are_leaves_and_all_others_are_static():
     assert jax.tree.structure(Example(rate=0.1)) == structure
     for other in (Example(steps=4), Example(kind="b"), Example(share=0.5)):
         assert jax.tree.structure(other) != structure
+
+
+def test_methods_of_equal_fields_are_told_apart():
+    """JAX compares dataclasses by their fields alone, and might take one for another that was traced before."""
+
+    @method
+    class Other:
+        rate: float = option(0.5, above=0, high=1)
+        steps: int = option(3, low=1)
+        kind: str = option("a", choices=("a", "b"))
+        share: Fixed = option(0.25)
+
+    assert jax.tree.structure(Other()) != jax.tree.structure(Example())
+    assert jax.tree.structure(TRAINERS["sgd"]()) != jax.tree.structure(TRAINERS["adam"]())
 
 
 def test_new_floats_do_not_trace_again_and_can_be_mapped():

@@ -246,7 +246,7 @@ def _descend(
     """Steps number `first` ... `stop` - 1 of so many, each projected into the limits."""
     slope = jax.grad(functools.partial(half_square, objective, canceled))
 
-    def step(t: Array, state: State) -> State:
+    def step(t: Array, state: Any) -> Any:
         x, adam = state
         change, adam = _ADAM.update(slope(x), adam)
         fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.asarray(t, x.dtype) / steps))

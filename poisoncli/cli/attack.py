@@ -207,7 +207,8 @@ def attack(
         typer.Option(
             "--range",
             metavar="COLUMN=LOW:HIGH",
-            help="Range of a column, such as age=18:99; may be repeated. Default: that of the clean training rows.",
+            help="Range of a column, such as age=18:99 or born=1990-01-01:; may be repeated. Default: that of the "
+            "clean training rows.",
             rich_help_panel=LIMITS,
         ),
     ] = None,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +15,7 @@ from poisoncli.core.domain import DOWN, NOWHERE, UP, Domain, plain
 from poisoncli.core.errors import PoisonError
 from poisoncli.runs.description import RELATIVE, Run
 from poisoncli.tables.encode import Encoder
+from poisoncli.tables.schema import DATE
 
 _MOVES = {"frozen": NOWHERE, "only_up": UP, "only_down": DOWN}
 
@@ -32,7 +34,8 @@ def domain_of(run: Run, dataset: Dataset, train: np.ndarray, encoder: Encoder | 
         if not asked:
             return found
         taken = [encoder.take(rows, r) for r, rows in enumerate(train)]
-        return limited(run, found, None if encoder.sparse else np.stack(taken))
+        dates = {block.column.name: block.column.unit for block in encoder.blocks if block.column.kind == DATE}
+        return limited(run, found, None if encoder.sparse else np.stack(taken), dates)
     if not asked:
         return None
     if sp.issparse(dataset.x):
@@ -41,8 +44,13 @@ def domain_of(run: Run, dataset: Dataset, train: np.ndarray, encoder: Encoder | 
     return limited(run, found, dataset.x[train])
 
 
-def limited(run: Run, found: Domain, seen: np.ndarray | None) -> Domain:
-    """`found` with the limits of a run; seen: its clean training rows [repetitions, n, m], or None if sparse."""
+def limited(
+    run: Run, found: Domain, seen: np.ndarray | None, dates: Mapping[str, int] = MappingProxyType({})
+) -> Domain:
+    """`found` with the limits of a run; seen: its clean training rows [repetitions, n, m], or None if sparse.
+
+    dates: of columns of dates, the seconds of a step.
+    """
     move, told = np.array(found.move), {}
     for field, way in _MOVES.items():
         for name in columns(getattr(run, field), found.names, field):
@@ -58,7 +66,7 @@ def limited(run: Run, found: Domain, seen: np.ndarray | None) -> Domain:
     shape = (run.repetitions, len(move))
     low, high = (np.broadcast_to(end, shape).copy() for end in (found.low, found.high))
     for text in run.ranges:
-        name, least, most = _range(text, found)
+        name, least, most = _range(text, found, dates)
         places = np.flatnonzero(found.column == found.names.index(name))
         low[:, places] = np.where(np.isnan(least), low[:, places], least)
         high[:, places] = np.where(np.isnan(most), high[:, places], most)
@@ -92,20 +100,45 @@ def known(name: str, names: Sequence[str], flag: str) -> str:
     raise PoisonError(f"{flag} names {name!r}, which is no feature column: choose one such as {', '.join(near)}")
 
 
-def _range(text: str, found: Domain) -> tuple[str, float, float]:
-    """The column and the two ends that `--range` names; NaN for an end that it leaves open."""
+def _range(text: str, found: Domain, dates: Mapping[str, int]) -> tuple[str, float, float]:
+    """The column and the two ends that `--range` names; NaN for an end that it leaves open.
+
+    Ends of a date are dates, or its numbers: days since 1970, or seconds.
+    """
     name, equals, ends = text.rpartition("=")
     least, colon, most = ends.partition(":")
     if not equals or not colon:
         raise PoisonError(f"--range {text} is no range: write a column and its ends, such as age=18:99")
     known(name, found.names, "--range")
     try:
-        values = [float(end) if end.strip() else math.nan for end in (least, most)]
+        values = [_end(end.strip(), dates.get(name)) for end in (least, most)]
     except ValueError:
+        if name in dates:
+            raise PoisonError(
+                f"--range {text} has an end that is no date: write {name}=2020-01-31: or {name}=:2024-12-31"
+            ) from None
         raise PoisonError(
             f"--range {text} has an end that is no number: write age=18:99, age=18: or age=:99"
         ) from None
     return name, values[0], values[1]
+
+
+def _end(text: str, unit: int | None) -> float:
+    """An end of a range; NaN where it is left open. Raises `ValueError` for what is no number, or no date."""
+    if not text:
+        return math.nan
+    if unit is None:
+        return float(text)
+    import pandas
+
+    try:
+        when = pandas.Timestamp(float(text) * unit, unit="s")
+    except (ValueError, OverflowError):
+        when = pandas.Timestamp(text)
+    when = when.tz_convert(None) if when.tzinfo else when
+    if not pandas.Timestamp.min <= when <= pandas.Timestamp.max:
+        raise ValueError(text)
+    return (when - pandas.Timestamp(0)).total_seconds() / unit
 
 
 def _check_range(text: str, name: str, found: Domain, low: np.ndarray, high: np.ndarray) -> None:

@@ -280,5 +280,5 @@ def best_candidates(
             yield best
     if best.poison is None:
         raise FailedError(
-            "no decoy can be reached within the feasible set: raise -o quantile or -o cap, or give up a defense"
+            "no poison was found within the feasible set: raise -o quantile or -o cap, or give up a defense"
         )

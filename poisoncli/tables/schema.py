@@ -226,9 +226,15 @@ def _form(cells: Any) -> str | None:
         guesses = [guess_datetime_format(first, dayfirst=day_first) for day_first in (False, True)]
     for form in dict.fromkeys(guess for guess in guesses if guess):
         samples = (cells.iloc[:_SAMPLE], cells)
-        if all(pandas.to_datetime(some, format=form, errors="coerce").notna().all() for some in samples):
+        known = (pandas.to_datetime(some, format=form, errors="coerce", utc=_zoned(form)) for some in samples)
+        if all(one.notna().all() for one in known):
             return form
     return None
+
+
+def _zoned(form: str) -> bool:
+    """Whether dates of that form have offsets, of which there may be several: they are then taken as UTC."""
+    return "%z" in form
 
 
 def _date(series: Any, name: str, missing: int, form: str) -> Column:
@@ -246,8 +252,8 @@ def to_numbers(series: Any, column: Column) -> np.ndarray:
     import pandas
 
     if column.kind == DATE:
-        form = column.form or None
-        when = pandas.to_datetime(series.astype(str).str.strip() if form else series, format=form, errors="coerce")
+        form, cells = column.form or None, series.astype(str).str.strip() if column.form else series
+        when = pandas.to_datetime(cells, format=form, errors="coerce", utc=_zoned(column.form))
         when = when.dt.tz_localize(None) if when.dt.tz is not None else when
         seconds = (when - pandas.Timestamp(0)) / pandas.Timedelta(seconds=1)
         return seconds.where(series.notna()).to_numpy(float, na_value=np.nan) / column.unit
@@ -265,7 +271,7 @@ def from_numbers(values: np.ndarray, column: Column) -> np.ndarray:
     import pandas
 
     if column.kind == DATE:
-        when = pandas.to_datetime(np.rint(values) * column.unit, unit="s")
+        when = pandas.to_datetime(np.rint(values) * column.unit, unit="s", utc=_zoned(column.form))
         return when.strftime(column.form).to_numpy(object) if column.form else when.to_numpy()
     if column.kind == YES_NO:
         return np.array(column.values, dtype=object)[(values > 0.5).astype(int)]

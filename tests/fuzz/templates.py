@@ -24,6 +24,21 @@ _RUNS = {  # name of a run file: what crafts it, and what is done to it afterwar
         (("defend", "-d", "slab"), ("evaluate",)),
     ),
     "own": (("--dataset", "own.csv", "--method", "flip"), (("evaluate",),)),
+    "mixed": (
+        ("--dataset", "mixed.csv", "--method", "flip", "--reps", "2", "--columns-changed", "2", "--only-up", "age"),
+        (
+            ("defend", "-d", "l2"),
+            ("evaluate", "--victim", "sklearn.tree:DecisionTreeClassifier", "--metric", "auc"),
+        ),
+    ),
+    "ten": (
+        (*("--dataset", "digits", "--classes", "all", "--n-train", "40", "--n-val", "20"), "--method", "flip"),
+        (("evaluate", "--metric", "recall"),),
+    ),
+    "texts": (
+        ("--dataset", "mails", "--method", "alfa", "--lambda", "0.1", "-o", "quantile=1"),
+        (("defend", "-d", "l2"), ("evaluate",)),
+    ),
 }
 
 
@@ -38,6 +53,27 @@ def csv(rows: int = 60, classes: int = 2) -> bytes:
     x, y = table(rows, classes)
     lines = ["a,b,c,y", *(",".join([*map(str, row), str(label)]) for row, label in zip(x, y, strict=True))]
     return ("\n".join(lines) + "\n").encode()
+
+
+def mixed(rows: int = 60) -> bytes:
+    """A table with columns of many kinds and cells missing."""
+    x, y = table(rows)
+    lines = ["income,age,city,smoker,born,y"]
+    for row, (a, b, _) in enumerate(x):
+        city, day = ("Rome", "Oslo", "[/red]", "")[row % 4], f"2020-01-{1 + row % 28:02d}"
+        lines.append(
+            f"{a if row % 7 else ''},{18 + int(9 * b) % 60},{city},{'yes' if b > 1 else 'no'},{day},c{y[row]}"
+        )
+    return ("\n".join(lines) + "\n").encode()
+
+
+def mails(rows: int = 40) -> dict[str, bytes]:
+    """A folder of texts of two classes."""
+    words = ("meeting report lunch today", "free money pills cheap")
+    return {
+        f"mails/{('ham', 'spam')[row % 2]}/{row}.txt": f"{words[row % 2]} word{row % 5} word{row % 3}".encode()
+        for row in range(rows)
+    }
 
 
 def npz(**arrays: np.ndarray) -> bytes:
@@ -125,7 +161,7 @@ class Templates:
         craft, then = _RUNS[name]
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
-            beside = {"own.csv": csv()} if name == "own" else {}
+            beside = {"own": {"own.csv": csv()}, "mixed": {"mixed.csv": mixed()}, "texts": mails()}.get(name, {})
             Case("", (), beside).lay_out(folder)
             out = f"{name}.h5"
             for command in (

@@ -103,7 +103,7 @@ def case(rng: random.Random) -> Case:
             for name, values in rng.sample(_RMD, rng.choice((1, 2, 3, 4))):
                 args += ["-o", f"{name}={rng.choice(values)}"]
         if model == "cnn" and method == "rmd":  # whose stages take many seconds to compile: one of them
-            args += ["-o", "batch=99"]
+            args += ["-o", "batch=9"]
         policy = rng.choice(
             (
                 (),
@@ -115,7 +115,9 @@ def case(rng: random.Random) -> Case:
                 ("--lambda", "clean", "--learn-lambda"),
             )
         )
-        args += policy if model != "cnn" else ()
+        args += (
+            policy if model != "cnn" and (method in ("rmd", "stealthy") or "--learn-lambda" not in policy) else ()
+        )
     if rng.random() < 0.15:
         args += ["--reps", "2"]
     defenses = (
@@ -133,11 +135,13 @@ def case(rng: random.Random) -> Case:
             ("defend", "run.h5", "-d", rng.choice(defenses)),
             ("report", "run.h5", "--draw", rng.choice(_DRAWN)),
             ("report", "run.h5", "--metric", metric),
-            ("export", "run.h5", "out.npz", "--params"),
+            ("evaluate", "run.h5"),
+            ("export", "run.h5", "out.npz", *rng.choice(((), ("--params",)))),
             ("export", "run.h5", "out.csv", "--fraction", rng.choice(("0", "0.1", "1"))),
             ("evaluate", "run.h5", "--passes", "2", "--loss", "logistic"),
             ("collapse", "run.h5"),
         ),
         rng.choice((1, 1, 2)),
     )
-    return Case("models", tuple(args), then=tuple(then))
+    first = rng.choice(((), (("evaluate", "run.h5"),)))
+    return Case("models", tuple(args), then=(*first, *then))

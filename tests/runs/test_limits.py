@@ -13,13 +13,13 @@ X = np.array([[20.0, 1, 1, 0], [30, 2, 0, 1], [40, 3, 1, 0], [99, 9, 0, 1]])
 TRAIN = np.array([[0, 1, 2], [0, 1, 3]])
 
 
-def asked(**fields):
-    """The domain of rows of age (whole), fare, and port (two categories), with limits."""
+def asked(dates=None, **fields):
+    """The domain of rows of age (whole), fare, and port (two categories), with limits; dates: see `limited`."""
     own = Domain(
         low=X.min(0), high=X.max(0), whole=np.array([True, False, False, False]), group=np.array([-1, -1, 0, 0]),
         column=np.array([0, 1, 2, 2]), names=("age", "fare", "port"), move=np.zeros(4, int),
     )  # fmt: skip
-    return limits.limited(Run(repetitions=2, **fields), own, X[TRAIN])
+    return limits.limited(Run(repetitions=2, **fields), own, X[TRAIN], dates or {})
 
 
 def test_a_user_names_columns_and_ranges():
@@ -28,6 +28,16 @@ def test_a_user_names_columns_and_ranges():
     assert found.low[:, :2].tolist() == [[18, 1], [18, 1]]
     assert found.high[:, :2].tolist() == [[99, 9.5], [99, 9.5]]
     assert asked(columns_changed=2).columns_changed == 2
+
+
+def test_the_range_of_a_date_is_given_by_dates():
+    days = asked({"age": 86_400}, ranges=("age=1970-01-11:1970-05-01",))
+    assert (days.low[0, 0], days.high[0, 0]) == (10, 120)
+    assert asked({"age": 86_400}, ranges=("age=10:120",)).high[0, 0] == 120
+    assert asked({"age": 1}, ranges=("age=:1970-01-02T10+09",)).high[0, 0] == 90_000  # 1 a.m. UTC
+    for text in ("soon", "nan", "inf", "1e12", "-1e300", "0000-00-00"):
+        with pytest.raises(PoisonError, match="an end that is no date: write age=2020-01-31:"):
+            asked({"age": 86_400}, ranges=(f"age={text}:",))
 
 
 @pytest.mark.parametrize(

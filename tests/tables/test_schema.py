@@ -1,5 +1,6 @@
 """Kinds of columns: inferred from their cells, and their cells as numbers and back."""
 
+import pandas as pd
 import pytest
 from own_table import FRAME, KINDS
 
@@ -33,6 +34,15 @@ def test_cells_become_numbers_and_come_back():
     codes = to_codes(FRAME["city"], columns["city"])
     assert columns["city"].values == ("Bonn", "Oslo", "Rome")
     assert codes[:5].tolist() == [2, 0, 3, 1, 2]  # the missing one behind the last
+
+
+def test_dates_with_several_offsets_are_those_of_one_zone():
+    cells = pd.Series(["2020-01-01 12:00:00+0000", "2020-01-01 14:00:00+0200", "2020-01-02 00:00:00-0100"])
+    (column,) = infer(cells.to_frame("when"), {}, [], str)
+    numbers = to_numbers(cells, column)
+    assert column.kind == "date"
+    assert numbers - numbers[0] == pytest.approx([0, 0, 13 * 3600])
+    assert from_numbers(numbers, column)[1] == "2020-01-01 12:00:00+0000"
 
 
 def test_a_kind_that_does_not_exist_is_said_with_those_that_do():

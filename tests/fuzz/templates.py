@@ -35,10 +35,6 @@ _RUNS = {  # name of a run file: what crafts it, and what is done to it afterwar
         (*("--dataset", "digits", "--classes", "all", "--n-train", "40", "--n-val", "20"), "--method", "flip"),
         (("evaluate", "--metric", "recall"),),
     ),
-    "texts": (
-        ("--dataset", "mails", "--method", "alfa", "--lambda", "0.1", "-o", "quantile=1"),
-        (("defend", "-d", "l2"), ("evaluate",)),
-    ),
 }
 
 
@@ -65,15 +61,6 @@ def mixed(rows: int = 60) -> bytes:
             f"{a if row % 7 else ''},{18 + int(9 * b) % 60},{city},{'yes' if b > 1 else 'no'},{day},c{y[row]}"
         )
     return ("\n".join(lines) + "\n").encode()
-
-
-def mails(rows: int = 40) -> dict[str, bytes]:
-    """A folder of texts of two classes."""
-    words = ("meeting report lunch today", "free money pills cheap")
-    return {
-        f"mails/{('ham', 'spam')[row % 2]}/{row}.txt": f"{words[row % 2]} word{row % 5} word{row % 3}".encode()
-        for row in range(rows)
-    }
 
 
 def npz(**arrays: np.ndarray) -> bytes:
@@ -161,7 +148,7 @@ class Templates:
         craft, then = _RUNS[name]
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
-            beside = {"own": {"own.csv": csv()}, "mixed": {"mixed.csv": mixed()}, "texts": mails()}.get(name, {})
+            beside = {"own": {"own.csv": csv()}, "mixed": {"mixed.csv": mixed()}}.get(name, {})
             Case("", (), beside).lay_out(folder)
             out = f"{name}.h5"
             for command in (

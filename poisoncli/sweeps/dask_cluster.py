@@ -1,0 +1,234 @@
+"""Units of a sweep on the workers of a Dask cluster; files and claims make it safe, Dask only starts them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from poisoncli.core.errors import FailedError, PoisonError
+from poisoncli.sweeps import folder
+from poisoncli.sweeps.claims import Claim, Claims
+from poisoncli.sweeps.executor import Ended
+from poisoncli.sweeps.plan import PLAN, Sweep
+from poisoncli.sweeps.units import Outcome, Unit, run_unit
+from poisoncli.tables import atomic
+
+RETRIES = 2  # of a task that raises; one whose worker dies starts four times (Dask's allowed failures, 3)
+WAIT = 30.0  # seconds for a scheduler to answer, and for a first worker
+_POLL = 0.1
+_PACKAGES = ("poisoncli", "jax", "numpy")  # of the same versions everywhere: results are equal to the bit
+
+Line = tuple[str, str, str]  # a cell's name, what became of it, the reason
+
+
+class Dask:
+    """An executor: tasks of a Dask cluster, one a worker. See `executor.Executor`.
+
+    address: of the scheduler, or its file. gpu: each task takes one of the resource GPU that workers announce
+    (`dask worker --resources GPU=1`).
+    Where the workers do not see the sweep's folder, its run files come back through the scheduler.
+    """
+
+    def __init__(
+        self, sweep: Sweep, place: Path, address: str, data_dir: str | None, plugin_files: Sequence[str], gpu: bool
+    ) -> None:
+        self._place, self._data_dir = place.absolute(), data_dir
+        self._files = tuple(str(Path(path).absolute()) for path in plugin_files)
+        self._plan, self._gpu = sweep.text, gpu
+        self._refused: list[Ended] = []
+        self._tasks: dict[str, tuple[Unit, Any, contextlib.ExitStack]] = {}
+        self._client = _connect(address)
+        try:
+            _check_versions(self._client)
+            self._shared = _shares(self._client, folder.hidden(self._place))
+            from distributed import as_completed
+
+            self._completed = as_completed(raise_errors=False)
+        except BaseException:
+            self._client.close()
+            raise
+
+    def __enter__(self) -> Dask:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Tasks that have not begun are canceled; those that run publish what they finish."""
+        for _, future, held in self._tasks.values():
+            with contextlib.suppress(Exception):
+                future.cancel()
+            held.close()
+        self._client.close()
+
+    def free(self) -> int:
+        """Workers without a task: none waits in a queue, which would be lost with the scheduler."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        if any(worker["nthreads"] != 1 for worker in workers):
+            raise PoisonError("a Dask worker has several threads: start it with `dask worker --nthreads 1`")
+        able = sum(not self._gpu or worker["resources"].get("GPU", 0) >= 1 for worker in workers)
+        return max(0, able - len(self._tasks))
+
+    def start(self, unit: Unit) -> None:
+        held = contextlib.ExitStack()
+        if not self._shared:  # nobody there sees the claims here
+            claim = Claims(folder.hidden(self._place)).take(unit.name)
+            if isinstance(claim, Claim):
+                self._refused.append(Ended(unit.name, [Outcome(cell, "running", claim.holder) for cell in unit.cells]))
+                return
+            held.enter_context(claim)
+        place, plan = str(self._place), "" if self._shared else self._plan
+        named = f"{place}\n{self._plan}\n{unit.name}"
+        future = self._client.submit(
+            _run,
+            *(place, plan, unit.name, self._data_dir, self._files, os.getcwd()),
+            key=f"poison-{hashlib.sha256(named.encode()).hexdigest()[:16]}",
+            retries=RETRIES,
+            resources={"GPU": 1} if self._gpu else None,
+            pure=False,
+        )
+        self._tasks[unit.name] = unit, future, held
+        self._completed.add(future)
+
+    def ended(self, seconds: float) -> list[Ended]:
+        until = time.monotonic() + seconds
+        if self._refused:
+            found, self._refused = self._refused, []
+            return found
+        while not self._completed.has_ready():
+            if time.monotonic() >= until:
+                return []
+            if self._client.status not in ("running", "connecting"):
+                raise FailedError("the Dask scheduler is gone: start one, and the same command goes on")
+            time.sleep(_POLL)
+        futures = self._completed.next_batch(block=False)
+        names = {future.key: name for name, (_, future, _) in self._tasks.items()}
+        return [self._ended(names[future.key]) for future in futures if future.key in names]
+
+    def _ended(self, name: str) -> Ended:
+        unit, future, held = self._tasks.pop(name)
+        with held:
+            try:
+                if future.status != "finished":
+                    return self._died(name, future)
+                kind, content, files = future.result()
+            finally:
+                future.release()  # with its result: the scheduler is to forget it
+            if kind == "error":
+                raise content
+            self._publish(unit, files)
+            cells = {cell.name: cell for cell in unit.cells}
+            return Ended(name, [Outcome(cells[cell], *rest) for cell, *rest in content])
+
+    def _died(self, name: str, future: Any) -> Ended:
+        """What is said of a task without a result; one that has ended four workers is not tried again."""
+        if future.status == "cancelled":
+            return Ended(name, death="the Dask scheduler gave the task up")
+        error = future.exception()
+        text = str(error).splitlines()[0] if str(error) else ""
+        how = f"{type(error).__name__}: {text}".rstrip(": ")
+        if type(error).__name__ == "KilledWorker":
+            for _ in range(folder.DEATHS - 1):  # the driver counts the last
+                folder.add_death(self._place, name, how)
+        return Ended(name, death=how)
+
+    def _publish(self, unit: Unit, files: Mapping[str, tuple[bytes, str]]) -> None:
+        """Give run files that came from a worker their places here. Raises `FailedError` for one that is damaged."""
+        own = folder.hidden(self._place) / f"{unit.name}.received"
+        for name, (content, digest) in files.items():
+            if hashlib.sha256(content).hexdigest() != digest or Path(name).name != name:
+                raise FailedError(f"{name} was damaged on its way from a Dask worker: repeat the command")
+            atomic.replace(own, content)
+            folder.publish(own, self._place / name)
+            own.unlink()
+
+
+def _run(
+    place: str, plan: str, unit: str, data_dir: str | None, plugin_files: Sequence[str], here: str
+) -> tuple[str, Any, dict[str, tuple[bytes, str]]]:
+    """Run a unit on a worker: in the folder `place`; or, where there is a `plan`, in one of its own.
+
+    Returns the outcomes, a line each, or what forbids all units; and with a `plan` the run files, with their hashes.
+    """
+    if not plan:
+        if os.path.isdir(here):
+            os.chdir(here)  # which paths in the plan are relative to
+        return *_outcomes(place, unit, data_dir, plugin_files), {}
+    name = hashlib.sha256(f"{place}\n{plan}\n{unit}".encode()).hexdigest()[:16]
+    own = Path(tempfile.gettempdir()) / f"poison-{os.getuid() if hasattr(os, 'getuid') else ''}-{name}"
+    own.mkdir(mode=0o700, exist_ok=True)  # where the same task goes on, after its worker was killed
+    if own.is_symlink() or (hasattr(os, "getuid") and own.stat().st_uid != os.getuid()):
+        raise PoisonError(f"{own} belongs to another user: remove it")
+    if not (own / PLAN).exists():
+        atomic.replace(own / PLAN, plan.encode())
+    kind, content = _outcomes(str(own), unit, data_dir, plugin_files)
+    files = {path.name: path.read_bytes() for path in sorted(own.glob("*.h5"))}
+    if kind == "ended" and all(status != "running" for _, status, _ in content):
+        folder.remove(own)
+    return kind, content, {name: (found, hashlib.sha256(found).hexdigest()) for name, found in files.items()}
+
+
+def _outcomes(place: str, unit: str, data_dir: str | None, plugin_files: Sequence[str]) -> tuple[str, Any]:
+    try:
+        found = run_unit(place, unit, data_dir, plugin_files)
+    except PoisonError as error:
+        return "error", error
+    return "ended", [(one.cell.name, one.status, one.reason) for one in found]
+
+
+def _connect(address: str) -> Any:
+    """A client of the scheduler. Raises `PoisonError` where none answers, or Dask is not there."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise PoisonError("--scheduler needs Dask: pip install 'poisoncli[dask]'") from None
+    where: dict[str, Any] = {"address": address} if "://" in address else {"scheduler_file": address}
+    if "scheduler_file" in where and not Path(address).is_file():
+        raise PoisonError(
+            f"--scheduler {address} is no address and no file: give one as tcp://HOST:8786, or the file that "
+            "`dask scheduler --scheduler-file FILE` writes"
+        )
+    try:
+        client = Client(**where, timeout=WAIT, set_as_default=False)
+        client.wait_for_workers(1, timeout=WAIT)
+    except (OSError, TimeoutError, ValueError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PoisonError(
+            f"the Dask scheduler at {address} does not answer, or has no workers ({text}): start it with "
+            "`dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
+        ) from None
+    return client
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def _check_versions(client: Any) -> None:
+    """Raise `PoisonError` unless all workers have the packages that decide the results, in these versions."""
+    own = _versions()
+    for address, found in client.run(_versions, on_error="return").items():
+        if isinstance(found, BaseException):
+            raise PoisonError(f"the Dask worker {address} has no poison: install poisoncli {own['poisoncli']} there")
+        for name in _PACKAGES:
+            if found[name] != own[name]:
+                raise PoisonError(
+                    f"the Dask worker {address} has {name} {found[name]}, and here is {own[name]}: install the same"
+                )
+
+
+def _shares(client: Any, hidden: Path) -> bool:
+    """Whether all workers see the sweep's folder."""
+    probe = hidden / f"{uuid.uuid4().hex}.probe"
+    probe.touch()
+    try:
+        return all(client.run(os.path.exists, str(probe)).values())
+    finally:
+        probe.unlink()
+

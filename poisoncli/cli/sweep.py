@@ -19,7 +19,7 @@ _SUMMARIZED = {
     *("reg", "lambda", "clean_lambda", "learn_lambda", "per_layer"),
 }
 _NAMING = ("preset", "config_file", "out", "grid", "reps", "seed", "dry_run")  # what begins a sweep
-_RUNNING = ("workers", "retry_failed", "fail_fast")
+_RUNNING = ("workers", "scheduler", "slurm", "gpu", "retry_failed", "fail_fast")
 
 
 def register(app: typer.Typer) -> None:
@@ -56,6 +56,23 @@ def sweep(
     workers: Annotated[
         int, typer.Option(min=0, max=1024, help="Run in so many processes, which share the cores. 0: in this one.")
     ] = 0,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|FILE", help="Run on the workers of this Dask scheduler, such as tcp://HOST:8786."
+        ),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE,...",
+            help="Run as jobs of Slurm, such as partition=gpu,timeout_min=60; at the time limit they are requeued "
+            "and go on. cluster=local: as processes here.",
+        ),
+    ] = None,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="With --scheduler or --slurm: one GPU for each run that is under way.")
+    ] = False,
     join: Annotated[
         bool, typer.Option("--join", help="Help with the sweep in DIR, from this or any host that has the folder.")
     ] = False,
@@ -100,6 +117,10 @@ def sweep(
         begun, place = plan.load(plan.plan_of(folder)), folder
     else:
         begun, place = _plan(preset, config_file, expand.words(grid or ()), {"repetitions": reps, "seed": seed})
+    if (scheduler is not None) + (slurm is not None) + (workers > 0) > 1:
+        raise PoisonError("--workers, --scheduler and --slurm each say where the runs go: give one of them")
+    if gpu and scheduler is None and slurm is None:
+        refuse(context, ["gpu"], "it is for --scheduler and --slurm; runs here take the GPUs that there are")
     if dry_run:
         _list(begun)
         return
@@ -116,6 +137,9 @@ def sweep(
             data_dir=data_dir,
             plugin_files=plugin or (),
             workers=workers,
+            scheduler=scheduler or "",
+            slurm=slurm or (),
+            gpu=gpu,
             retry_failed=retry_failed,
             fail_fast=fail_fast,
             report=report,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import math
 import os
 import tempfile
 import time
@@ -19,14 +20,14 @@ from poisoncli.sweeps.claims import Claim, Claims
 from poisoncli.sweeps.executor import Ended
 from poisoncli.sweeps.plan import PLAN, Sweep
 from poisoncli.sweeps.units import Outcome, Unit, run_unit
+from poisoncli.sweeps.workers import Progress
 from poisoncli.tables import atomic
 
 RETRIES = 2  # of a task that raises; one whose worker dies starts four times (Dask's allowed failures, 3)
 WAIT = 30.0  # seconds for a scheduler to answer, and for a first worker
 _POLL = 0.1
+_COUNT = 1.0  # seconds between two looks at which workers there are
 _PACKAGES = ("poisoncli", "jax", "numpy")  # of the same versions everywhere: results are equal to the bit
-
-Line = tuple[str, str, str]  # a cell's name, what became of it, the reason
 
 
 class Dask:
@@ -38,12 +39,21 @@ class Dask:
     """
 
     def __init__(
-        self, sweep: Sweep, place: Path, address: str, data_dir: str | None, plugin_files: Sequence[str], gpu: bool
+        self,
+        sweep: Sweep,
+        place: Path,
+        address: str,
+        data_dir: str | None,
+        plugin_files: Sequence[str],
+        gpu: bool,
+        progress: Progress,
     ) -> None:
+        self._progress = progress
         self._place, self._data_dir = place.absolute(), data_dir
         self._files = tuple(str(Path(path).absolute()) for path in plugin_files)
         self._plan, self._gpu = sweep.text, gpu
         self._refused: list[Ended] = []
+        self._counted, self._able = -math.inf, 0
         self._tasks: dict[str, tuple[Unit, Any, contextlib.ExitStack]] = {}
         self._client = _connect(address)
         try:
@@ -51,7 +61,7 @@ class Dask:
             self._shared = _shares(self._client, folder.hidden(self._place))
             from distributed import as_completed
 
-            self._completed = as_completed(raise_errors=False)
+            self._completed = as_completed(loop=self._client.loop, raise_errors=False)
         except BaseException:
             self._client.close()
             raise
@@ -61,7 +71,7 @@ class Dask:
 
     def __exit__(self, *_: object) -> None:
         """Tasks that have not begun are canceled; those that run publish what they finish."""
-        for _, future, held in self._tasks.values():
+        for _unit, future, held in self._tasks.values():
             with contextlib.suppress(Exception):
                 future.cancel()
             held.close()
@@ -69,18 +79,25 @@ class Dask:
 
     def free(self) -> int:
         """Workers without a task: none waits in a queue, which would be lost with the scheduler."""
+        if time.monotonic() - self._counted > _COUNT:
+            self._counted, self._able = time.monotonic(), self._count()
+        return max(0, self._able - len(self._tasks))
+
+    def _count(self) -> int:
+        """Workers that can take a task."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         if any(worker["nthreads"] != 1 for worker in workers):
             raise PoisonError("a Dask worker has several threads: start it with `dask worker --nthreads 1`")
-        able = sum(not self._gpu or worker["resources"].get("GPU", 0) >= 1 for worker in workers)
-        return max(0, able - len(self._tasks))
+        return sum(not self._gpu or worker["resources"].get("GPU", 0) >= 1 for worker in workers)
 
     def start(self, unit: Unit) -> None:
         held = contextlib.ExitStack()
         if not self._shared:  # nobody there sees the claims here
             claim = Claims(folder.hidden(self._place)).take(unit.name)
             if isinstance(claim, Claim):
-                self._refused.append(Ended(unit.name, [Outcome(cell, "running", claim.holder) for cell in unit.cells]))
+                self._refused.append(
+                    Ended(unit.name, [Outcome(cell, "running", claim.holder) for cell in unit.cells])
+                )
                 return
             held.enter_context(claim)
         place, plan = str(self._place), "" if self._shared else self._plan
@@ -98,6 +115,7 @@ class Dask:
 
     def ended(self, seconds: float) -> list[Ended]:
         until = time.monotonic() + seconds
+        self._progress(dict.fromkeys(self._tasks, (0, 1, "on the Dask cluster")))
         if self._refused:
             found, self._refused = self._refused, []
             return found
@@ -139,7 +157,7 @@ class Dask:
         return Ended(name, death=how)
 
     def _publish(self, unit: Unit, files: Mapping[str, tuple[bytes, str]]) -> None:
-        """Give run files that came from a worker their places here. Raises `FailedError` for one that is damaged."""
+        """Give run files that came from a worker their places. Raises `FailedError` for one that is damaged."""
         own = folder.hidden(self._place) / f"{unit.name}.received"
         for name, (content, digest) in files.items():
             if hashlib.sha256(content).hexdigest() != digest or Path(name).name != name:
@@ -154,12 +172,13 @@ def _run(
 ) -> tuple[str, Any, dict[str, tuple[bytes, str]]]:
     """Run a unit on a worker: in the folder `place`; or, where there is a `plan`, in one of its own.
 
-    Returns the outcomes, a line each, or what forbids all units; and with a `plan` the run files, with their hashes.
+    Returns the outcomes, a line each, or what forbids all units; with a `plan` also the run files and their hashes.
     """
     if not plan:
         if os.path.isdir(here):
             os.chdir(here)  # which paths in the plan are relative to
-        return *_outcomes(place, unit, data_dir, plugin_files), {}
+        kind, content = _outcomes(place, unit, data_dir, plugin_files)
+        return kind, content, {}
     name = hashlib.sha256(f"{place}\n{plan}\n{unit}".encode()).hexdigest()[:16]
     own = Path(tempfile.gettempdir()) / f"poison-{os.getuid() if hasattr(os, 'getuid') else ''}-{name}"
     own.mkdir(mode=0o700, exist_ok=True)  # where the same task goes on, after its worker was killed
@@ -215,7 +234,9 @@ def _check_versions(client: Any) -> None:
     own = _versions()
     for address, found in client.run(_versions, on_error="return").items():
         if isinstance(found, BaseException):
-            raise PoisonError(f"the Dask worker {address} has no poison: install poisoncli {own['poisoncli']} there")
+            raise PoisonError(
+                f"the Dask worker {address} has no poison: install poisoncli {own['poisoncli']} there"
+            )
         for name in _PACKAGES:
             if found[name] != own[name]:
                 raise PoisonError(
@@ -231,4 +252,3 @@ def _shares(client: Any, hidden: Path) -> bool:
         return all(client.run(os.path.exists, str(probe)).values())
     finally:
         probe.unlink()
-

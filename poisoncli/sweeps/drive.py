@@ -11,10 +11,12 @@ from poisoncli.core.errors import Interrupted
 from poisoncli.runs import stages
 from poisoncli.sweeps import folder, naming
 from poisoncli.sweeps.claims import Claims
+from poisoncli.sweeps.dask_cluster import Dask
 from poisoncli.sweeps.executor import Ended, Executor, Here
 from poisoncli.sweeps.folder import Folder
 from poisoncli.sweeps.grid import Cell
 from poisoncli.sweeps.plan import Sweep, run_path
+from poisoncli.sweeps.slurm import Slurm
 from poisoncli.sweeps.units import Outcome, give_up, settled, units
 from poisoncli.sweeps.workers import Workers
 
@@ -29,6 +31,9 @@ def execute(
     data_dir: str | None = None,
     plugin_files: Sequence[str] = (),
     workers: int = 0,
+    scheduler: str = "",
+    slurm: Sequence[str] = (),
+    gpu: bool = False,
     retry_failed: bool = False,
     fail_fast: bool = False,
     report: stages.Report = lambda done, total, what: None,
@@ -40,7 +45,9 @@ def execute(
     several processes, on any hosts that share the folder, divides the work. Cells that differ in their lambda alone
     are crafted together, see `batched`. A cell that failed is not tried again, unless `retry_failed`.
     workers: in how many processes, which share the cores; 0: in this one. plugin_files: Python files with methods
-    that the runs name, for these. fail_fast: stop at the first failure; the cells that are left have no outcome.
+    that the runs name, for these. scheduler: of a Dask cluster that is to run them, by address or file. slurm:
+    options of Slurm jobs that are to run them, as NAME=VALUE. gpu: each takes a GPU there.
+    fail_fast: stop at the first failure; the cells that are left have no outcome.
     finished: called with each cell's outcome, as it comes. Raises `FailedError` where `out` cannot be
     written to or the disk is full, and `Interrupted`.
     """
@@ -51,7 +58,14 @@ def execute(
         folder.forget_failures(place)
     driver = _Driver(sweep, place, fail_fast, report, finished)
     try:
-        if workers:
+        if scheduler:
+            with Dask(sweep, place, scheduler, data_dir, plugin_files, gpu, driver.progress) as executor:
+                driver.drive(executor)
+        elif slurm:
+            options = (*slurm, "gpus_per_node=1") if gpu else slurm
+            with Slurm(place, options, data_dir, plugin_files, driver.progress) as executor:
+                driver.drive(executor)
+        elif workers:
             with Workers(place, workers, data_dir, plugin_files, driver.progress) as executor:
                 driver.drive(executor)
         else:

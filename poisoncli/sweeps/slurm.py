@@ -12,6 +12,7 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.sweeps import folder
 from poisoncli.sweeps.executor import Ended
 from poisoncli.sweeps.units import Outcome, Unit, run_unit
+from poisoncli.sweeps.workers import Progress
 from poisoncli.training.cores import usable_cores
 
 LOGS = "slurm"  # where submitit keeps jobs and their logs, in the hidden folder
@@ -19,7 +20,13 @@ MOST_JOBS = 1000  # of an array, as Slurm usually allows
 _TIMEOUTS = 10_000  # times that a job may reach its time limit and be requeued: each goes on from a checkpoint
 _POLL = 0.5  # seconds
 _USUAL = {"timeout_min": 60.0, "name": "poison"}
-_NUMBERS = {"timeout_min": float, "mem_gb": float, "cpus_per_task": int, "gpus_per_node": int, "signal_delay_s": int}
+_NUMBERS = {
+    "timeout_min": float,
+    "mem_gb": float,
+    "cpus_per_task": int,
+    "gpus_per_node": int,
+    "signal_delay_s": int,
+}
 _SHARED = ("name", "timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node")  # the others are Slurm's own
 
 
@@ -57,7 +64,9 @@ class Slurm:
         options: Sequence[str],
         data_dir: str | None,
         plugin_files: Sequence[str],
+        progress: Progress,
     ) -> None:
+        self._progress = progress
         self._task = str(place.absolute()), data_dir, tuple(str(Path(path).absolute()) for path in plugin_files)
         given = _options(options)
         self._local = given.pop("cluster", "slurm") == "local"
@@ -70,7 +79,7 @@ class Slurm:
 
     def __exit__(self, *_: object) -> None:
         """Jobs that have not ended are canceled: they keep their checkpoints and release their claims."""
-        for _, job in self._jobs.values():
+        for _unit, job in self._jobs.values():
             with contextlib.suppress(Exception):
                 job.cancel(check=False)
 
@@ -85,6 +94,7 @@ class Slurm:
     def ended(self, seconds: float) -> list[Ended]:
         self._submit()
         until = time.monotonic() + seconds
+        self._progress(dict.fromkeys(self._jobs, (0, 1, "jobs of Slurm")))
         while True:
             found = [one for name in list(self._jobs) for one in self._ended(name)]
             if found or time.monotonic() >= until:

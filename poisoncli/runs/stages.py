@@ -170,7 +170,7 @@ def craft(
                 if poison.done < poison.total:
                     run_file.write(partial, dataclasses.replace(content, poison=poison))
                 saved, batch = time.monotonic(), stage
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter at the time limit of a cluster's job
         if poison is not None:
             run_file.write(partial, dataclasses.replace(content, poison=poison))
         raise

@@ -1,0 +1,106 @@
+"""Units on a Dask cluster: a scheduler and two workers on this machine, one of them killed."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from small import GROUP, same_bits, small
+
+from poisoncli import PoisonError
+from poisoncli.sweeps import dask_cluster
+from poisoncli.sweeps.drive import execute
+
+needed = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="Dask is not installed")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+SEEDS = GROUP + '[grid]\nseed = "0:4"\n'
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The scheduler's file, and its two workers' nannies."""
+    place = tmp_path_factory.mktemp("dask")
+    file = place / "scheduler.json"
+    words = ["--scheduler-file", str(file), "--no-dashboard"]
+
+    def start(module, *more, log):
+        with open(place / log, "w") as said:
+            return subprocess.Popen([sys.executable, "-m", module, *words, *more], cwd=place, stderr=said)
+
+    every = [start("distributed.cli.dask_scheduler", "--port", "0", "--host", "127.0.0.1", log="scheduler.log")]
+    for number in range(2):
+        every.append(start("distributed.cli.dask_worker", "--nthreads", "1", log=f"worker{number}.log"))
+    until = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    try:
+        yield str(file), every[1:]
+    finally:
+        for process in reversed(every):
+            process.terminate()
+        for process in every:
+            process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    place = tmp_path_factory.mktemp("whole") / "out"
+    execute(small(SEEDS), place)
+    return place
+
+
+@needed
+@pytest.mark.long
+def test_a_worker_that_is_killed_loses_nothing(cluster, whole, tmp_path):
+    file, nannies = cluster
+    killed = threading.Event()
+
+    def kill(outcome):
+        if not killed.is_set():
+            killed.set()
+            children = f"/proc/{nannies[0].pid}/task/{nannies[0].pid}/children"
+            for pid in map(int, open(children).read().split()):
+                os.kill(pid, signal.SIGKILL)
+
+    outcomes = execute(small(SEEDS), tmp_path / "out", scheduler=file, finished=kill)
+    assert killed.is_set()
+    assert {outcome.status for outcome in outcomes} <= {"done", "skipped"}
+    same_bits(whole, tmp_path / "out")
+
+
+@needed
+@pytest.mark.long
+def test_files_come_through_the_scheduler_where_no_folder_is_shared(cluster, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_cluster, "_shares", lambda client, hidden: False)
+    outcomes = execute(small(SEEDS), tmp_path / "out", scheduler=cluster[0])
+    assert {outcome.status for outcome in outcomes} == {"done"}
+    same_bits(whole, tmp_path / "out")
+
+
+@needed
+def test_a_scheduler_that_is_not_there_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_cluster, "WAIT", 1.0)
+    with pytest.raises(PoisonError, match="is no address and no file"):
+        execute(small(), tmp_path / "out", scheduler="nowhere.json")
+
+
+def test_without_dask_its_name_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(PoisonError, match=r"poisoncli\[dask\]"):
+        execute(small(), tmp_path / "out", scheduler="nowhere.json")
+
+
+def test_a_file_that_is_damaged_on_its_way_is_refused(tmp_path):
+    executor = object.__new__(dask_cluster.Dask)
+    executor._place = tmp_path
+    unit = type("Unit", (), {"name": "one"})()
+    with pytest.raises(PoisonError, match="damaged on its way"):
+        executor._publish(unit, {"one.h5": (b"other", "0" * 64)})
+    assert not list(tmp_path.glob("*.h5"))

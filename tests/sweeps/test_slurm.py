@@ -1,0 +1,105 @@
+"""Units as jobs: of submitit's local executor, under time limits; what Slurm is told."""
+
+import importlib.util
+
+import pytest
+from small import same_bits, small
+
+from poisoncli import FailedError, PoisonError, Run
+from poisoncli.runs import run_file, stages
+from poisoncli.runs.description import Choice
+from poisoncli.sweeps.drive import execute
+from poisoncli.sweeps.slurm import Slurm, Task
+
+needed = pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="submitit is not installed")
+LIMITED = """
+base.attack = { name = "rmd", outer_steps = 800, inner_steps = 60, batch = 8 }
+base.n_train = 60
+base.fraction = 0.2
+"""
+
+
+def quiet(running):
+    pass
+
+
+@needed
+@pytest.mark.long
+def test_jobs_end_as_an_undisturbed_sweep(tmp_path):
+    execute(small(), tmp_path / "whole")
+    outcomes = execute(small(), tmp_path / "jobs", slurm=["cluster=local,timeout_min=5"])
+    assert [outcome.status for outcome in outcomes] == ["done"] * 3
+    same_bits(tmp_path / "whole", tmp_path / "jobs")
+
+
+@needed
+@pytest.mark.long
+def test_a_job_at_its_time_limit_is_requeued_and_goes_on(tmp_path):
+    execute(small(LIMITED), tmp_path / "whole")
+    options = ["cluster=local", "timeout_min=0.75", "signal_delay_s=20"]  # the signal after 25 seconds
+    assert [one.status for one in execute(small(LIMITED), tmp_path / "jobs", slurm=options)] == ["done"]
+    same_bits(tmp_path / "whole", tmp_path / "jobs")
+
+
+@needed
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["partition"], "sets nothing"),
+        (["timeout_min=soon"], "is no number"),
+        (["partition=gpu"], "srun"),
+    ],
+)
+def test_what_slurm_cannot_be_told_is_refused(options, says, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(PoisonError, match=says):
+        Slurm(tmp_path, options, None, (), quiet)
+
+
+@needed
+def test_an_array_asks_slurm_for_what_the_user_says(tmp_path, monkeypatch):
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("srun", "sbatch", "sacct"):
+        (commands / name).write_text('#!/bin/sh\ncp "$1" "$0.sent" 2>/dev/null\necho Submitted batch job 12\n')
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+    with Slurm(tmp_path, ["partition=gpu,timeout_min=30,mem_gb=4", "gpus_per_node=1"], None, (), quiet) as jobs:
+        from poisoncli.sweeps.units import units
+
+        assert jobs.free() > 3
+        for unit in units(small()):
+            jobs.start(unit)
+        jobs.ended(0)
+        sent = (commands / "sbatch.sent").read_text()
+    for line in ("--partition=gpu", "--time=30", "--gpus-per-node=1", "--mem=4GB", "--array=0-2", "--signal=USR2"):
+        assert line in sent
+
+
+@needed
+def test_a_task_goes_on_as_itself():
+    task = Task("folder", "unit", None, ("mine.py",))
+    assert task.checkpoint().function is task
+
+
+def test_a_job_that_is_stopped_keeps_its_checkpoint(tmp_path):
+    run = Run(attack=Choice("rmd", {"outer_steps": 4, "inner_steps": 5, "batch": 4}), n_train=40, fraction=0.2)
+
+    def stop(done, total, what):
+        if "crafting" in what and done == 3:
+            raise SystemExit(144)
+
+    whole = run_file.read(stages.attack(run, tmp_path / "whole.h5"))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)
+        stages.attack(run, tmp_path / "run.h5", report=stop)
+    assert run_file.read(tmp_path / "run.h5.partial", unfinished=True).poison.done == 3
+    again = run_file.read(stages.attack(run, tmp_path / "run.h5", resume=True))
+    assert (again.poison.x == whole.poison.x).all()
+
+
+def test_without_submitit_its_name_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "submitit", None)
+    with pytest.raises(PoisonError, match=r"poisoncli\[slurm\]"):
+        Slurm(tmp_path, ["partition=gpu"], None, (), quiet)
+    assert not issubclass(PoisonError, FailedError)

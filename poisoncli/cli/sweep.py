@@ -82,7 +82,9 @@ def sweep(
     json_: Annotated[bool, typer.Option("--json", help="The status as JSON.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that have failed.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs, and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs, with rough estimates of time and memory.")
+    ] = False,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
     plugin: Plugins = None,
@@ -122,7 +124,7 @@ def sweep(
     if gpu and scheduler is None and slurm is None:
         refuse(context, ["gpu"], "it is for --scheduler and --slurm; runs here take the GPUs that there are")
     if dry_run:
-        _list(begun)
+        _list(begun, quiet)
         return
     place = out or place
 
@@ -173,13 +175,16 @@ def _status(folder: str, as_text: bool) -> None:
     print(", ".join(f"{number} {name}" for name, number in counts.items()))
 
 
-def _list(begun: Sweep) -> None:
-    """Print the runs of a sweep, and in what they differ."""
+def _list(begun: Sweep, quiet: bool) -> None:
+    """Print the runs of a sweep, in what they differ, and what each will take."""
+    from poisoncli.sweeps import estimate
     from poisoncli.sweeps.grid import differences
 
-    for cell, own in zip(begun.cells, differences(begun.cells), strict=True):
+    found = [estimate.estimate(cell.run) for cell in begun.cells]
+    note(estimate.total(found), quiet)
+    for cell, own, taken in zip(begun.cells, differences(begun.cells), found, strict=True):
         told = "".join(f"; {name}={value}" for name, value in own.items() if name not in _SUMMARIZED)
-        print(f"{cell.name}: {_summary(cell.run)}{told}")
+        print(f"{cell.name}: {_summary(cell.run)}{told}; {taken}")
 
 
 def _plan(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from small import GROUP, same_bits, small
@@ -35,8 +36,8 @@ def cluster(tmp_path_factory):
             return subprocess.Popen([sys.executable, "-m", module, *words, *more], cwd=place, stderr=said)
 
     every = [start("distributed.cli.dask_scheduler", "--port", "0", "--host", "127.0.0.1", log="scheduler.log")]
-    for number in range(2):
-        every.append(start("distributed.cli.dask_worker", "--nthreads", "1", log=f"worker{number}.log"))
+    workers = (start("distributed.cli.dask_worker", "--nthreads", "1", log=f"worker{n}.log") for n in range(2))
+    every.extend(workers)
     until = time.monotonic() + 60
     while not file.exists() and time.monotonic() < until:
         time.sleep(0.1)
@@ -65,8 +66,8 @@ def test_a_worker_that_is_killed_loses_nothing(cluster, whole, tmp_path):
     def kill(outcome):
         if not killed.is_set():
             killed.set()
-            children = f"/proc/{nannies[0].pid}/task/{nannies[0].pid}/children"
-            for pid in map(int, open(children).read().split()):
+            children = Path(f"/proc/{nannies[0].pid}/task/{nannies[0].pid}/children").read_text()
+            for pid in map(int, children.split()):
                 os.kill(pid, signal.SIGKILL)
 
     outcomes = execute(small(SEEDS), tmp_path / "out", scheduler=file, finished=kill)

@@ -82,7 +82,7 @@ def test_a_task_goes_on_as_itself():
     assert task.checkpoint().function is task
 
 
-def test_a_job_that_is_stopped_keeps_its_checkpoint(tmp_path):
+def test_a_job_that_is_stopped_keeps_its_checkpoint(tmp_path, monkeypatch):
     run = Run(attack=Choice("rmd", {"outer_steps": 4, "inner_steps": 5, "batch": 4}), n_train=40, fraction=0.2)
 
     def stop(done, total, what):
@@ -90,8 +90,8 @@ def test_a_job_that_is_stopped_keeps_its_checkpoint(tmp_path):
             raise SystemExit(144)
 
     whole = run_file.read(stages.attack(run, tmp_path / "whole.h5"))
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)
+    monkeypatch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)
+    with pytest.raises(SystemExit):
         stages.attack(run, tmp_path / "run.h5", report=stop)
     assert run_file.read(tmp_path / "run.h5.partial", unfinished=True).poison.done == 3
     again = run_file.read(stages.attack(run, tmp_path / "run.h5", resume=True))

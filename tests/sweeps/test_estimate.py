@@ -1,0 +1,35 @@
+"""Rough times and memory of runs, from their sizes; what cannot be told is not."""
+
+import pytest
+
+from poisoncli.sweeps import estimate
+from poisoncli.sweeps.plan import of_grid
+
+
+@pytest.fixture(autouse=True)
+def steady(monkeypatch):
+    monkeypatch.setattr(estimate, "slowness", lambda: 1.0)
+
+
+def of(**grid):
+    words = {name.replace("__", "."): str(value) for name, value in grid.items()}
+    return [estimate.estimate(cell.run) for cell in of_grid(words).cells]
+
+
+def test_time_grows_with_steps_and_repetitions_and_memory_with_rows():
+    few, many = of(dataset="mnist", attack__outer_steps="100,200")
+    assert 1.7 < (many.seconds - 5) / (few.seconds - 5) < 2.0  # the victim's own training stays
+    one, three = of(dataset="mnist", repetitions="1,3")
+    assert (three.seconds - 5) == pytest.approx(3 * (one.seconds - 5))
+    small, large = of(dataset="mnist", n_train="500,5000")
+    assert large.memory > 3 * small.memory
+    assert 100 < many.seconds < 3600
+
+
+def test_what_cannot_be_told_from_sizes_is_not(tmp_path):
+    (search,) = of(dataset="enron", attack="kkt")
+    assert search.seconds is None
+    (own,) = of(dataset=str(tmp_path / "mine.csv"))
+    assert own == (None, None)
+    assert "2 runs: about 0 s one after another, and 2 runs whose time is unknown" in estimate.total([search, own])
+    assert str(search).startswith("time unknown")

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import math
 import os
+import shutil
 import tempfile
 import time
 import uuid
@@ -189,7 +190,7 @@ def _run(
     kind, content = _outcomes(str(own), unit, data_dir, plugin_files)
     files = {path.name: path.read_bytes() for path in sorted(own.glob("*.h5"))}
     if kind == "ended" and all(status != "running" for _, status, _ in content):
-        folder.remove(own)
+        shutil.rmtree(own, ignore_errors=True)
     return kind, content, {name: (found, hashlib.sha256(found).hexdigest()) for name, found in files.items()}
 
 

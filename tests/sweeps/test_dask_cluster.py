@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small import GROUP, same_bits, small
+from sweeps.small import GROUP, same_bits, small
 
 from poisoncli import PoisonError
 from poisoncli.sweeps import dask_cluster

@@ -3,7 +3,7 @@
 import importlib.util
 
 import pytest
-from small import same_bits, small
+from sweeps.small import same_bits, small
 
 from poisoncli import FailedError, PoisonError, Run
 from poisoncli.runs import run_file, stages

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from poisoncli.core.errors import PoisonError
-from poisoncli.core.victim import is_linear_first
+from poisoncli.core.victim import Exact, is_linear_first
 from poisoncli.runs import defaults, description
 from poisoncli.runs.description import Run
 from poisoncli.runs.problem import counts_of
@@ -50,7 +50,7 @@ def estimate(run: Run) -> Estimate:
         return Estimate(None, None)
     memory = _COPIES * run.repetitions * (n + val + test) * m
     steps = _steps(run, n, told.task or "binary")
-    if steps is None or not is_linear_first(model):
+    if steps is None or isinstance(model, Exact) or not is_linear_first(model):
         return Estimate(None, memory)
     layers = jax.eval_shape(lambda: model.init(jax.random.key(0), m, 1))
     width = layers[0]["w"].shape[0]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from poisoncli.sweeps import estimate
+from poisoncli.sweeps import estimate, plan
 from poisoncli.sweeps.plan import of_grid
 
 
@@ -33,3 +33,9 @@ def test_what_cannot_be_told_from_sizes_is_not(tmp_path):
     assert own == (None, None)
     assert "2 runs: about 0 s one after another, and 2 runs whose time is unknown" in estimate.total([search, own])
     assert str(search).startswith("time unknown")
+
+
+def test_every_preset_has_an_estimate():
+    found = [estimate.estimate(cell.run) for name in plan.presets() for cell in plan.preset(name).cells]
+    assert all(one.seconds is None or 0 < one.seconds < 1e7 for one in found)
+    assert sum(one.seconds is not None for one in found) > 50

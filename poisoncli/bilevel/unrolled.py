@@ -17,7 +17,7 @@ from poisoncli.core.victim import Rows, Trainer
 from poisoncli.training.descent import step_gradient, update, with_some_weight
 from poisoncli.training.layout import merged
 from poisoncli.training.minibatches import rows_of_step
-from poisoncli.training.trainers import steps_of
+from poisoncli.training.trainers import batches_of, steps_of
 
 
 def unrolled(problem: BilevelProblem, last: int, with_y: bool, segments: int) -> Hypergradient:
@@ -79,8 +79,12 @@ def unrolled(problem: BilevelProblem, last: int, with_y: bool, segments: int) ->
 def _step_back(
     problem: BilevelProblem, seen_at: Callable[[Array], Rows], places: Places, carry: tuple, saved: tuple
 ) -> tuple[tuple, None]:
-    """One training step backwards, see `reverse`: the adjoint before it, and the sums for x, log_lambda and y."""
-    trainer = problem.trainer
+    """One training step backwards, see `reverse`: the adjoint before it, and the sums for x, log_lambda and y.
+
+    Where a step sees all rows, the outputs of the free ones are computed apart, and only they are differentiated.
+    """
+    trainer, objective = problem.trainer, problem.objective
+    apart = batches_of(trainer, problem.rows.y.shape[0]) == 1
     adjoint, (sum_x, sum_lambda, sum_y) = carry
     state, grads, t = saved
     adjoint, v = through_update(trainer, steps_of(trainer, problem.rows.y.shape[0]), adjoint, state, grads)
@@ -91,14 +95,19 @@ def _step_back(
 
     def slope(params: Params, x: Array, log_lambda: Array, y: Array) -> Array:
         def value(p: Params) -> Array:
-            return problem.objective.value(p, x, log_lambda, rows._replace(y=y))
+            output = objective.model.output(p, x)
+            if apart:
+                output = jnp.concatenate([objective.model.output(p, seen_x[: -problem.free]), output])
+            return objective.of_outputs(output, p, log_lambda, rows._replace(y=y))
 
         return jax.jvp(value, (params,), (v,))[1]
 
-    found = jax.grad(slope, argnums=(0, 1, 2, 3))(state[0], rows.blocks[0].x, problem.log_lambda, rows.y)
-    direct, d_x, d_lambda, d_y = found
+    seen_x = rows.blocks[0].x
+    moving = seen_x[-problem.free :] if apart else seen_x
+    direct, d_x, d_lambda, d_y = jax.grad(slope, argnums=(0, 1, 2, 3))(state[0], moving, problem.log_lambda, rows.y)
+    d_x = d_x if apart else places.each(d_x, t)
     adjoint = (jax.tree.map(jnp.add, adjoint[0], direct), adjoint[1])
-    return (adjoint, (sum_x + places.each(d_x, t), sum_lambda + d_lambda, sum_y + places.each(d_y, t))), None
+    return (adjoint, (sum_x + d_x, sum_lambda + d_lambda, sum_y + places.each(d_y, t))), None
 
 
 def through_update(

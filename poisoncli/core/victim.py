@@ -119,7 +119,11 @@ class Objective:
 
     def value(self, params: Params, h: Array, log_lambda: Array, rows: Rows) -> Array:
         """The objective as a function of the parameters and what the model takes of the rows, x or h."""
-        mean = weighted_mean(self.loss(self.model.output(params, h), rows.y), rows.weight)
+        return self.of_outputs(self.model.output(params, h), params, log_lambda, rows)
+
+    def of_outputs(self, output: Array, params: Params, log_lambda: Array, rows: Rows) -> Array:
+        """`value` of parameters that give this output for the rows."""
+        mean = weighted_mean(self.loss(output, rows.y), rows.weight)
         if self.reg == "none":
             return mean
         return mean + self.penalty_of(params, log_lambda)

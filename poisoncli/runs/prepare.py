@@ -26,6 +26,7 @@ from poisoncli.runs.splits import PARTS, rows_of
 from poisoncli.tables import memory
 from poisoncli.tables.encode import Encoder
 from poisoncli.training import jax_models
+from poisoncli.training.footprint import footprint
 from poisoncli.training.settle import settle
 
 LOG = logging.getLogger(__name__)
@@ -177,14 +178,25 @@ def _check_memory(run: Run, dataset: Dataset, rows: dict[str, np.ndarray], encod
         each = 0.0 if encoder is not None else 12 * dataset.x.nnz / dataset.x.shape[0]
     memory.check(count * each, f"{count:,} rows of {m:,} features", "ask for fewer --n-train or --reps")
     model = description.build(run.model, "model")
-    if not is_linear_first(model) or isinstance(model, Exact):
+    if isinstance(model, Exact):
         return
     classes = int(dataset.y.max()) + 1 if dataset.task == "multiclass" else 1
+    cure = "choose a smaller one, or fewer --n-train or --reps"
+    if not is_linear_first(model):
+        objective = Objective(model, ROW_LOSS[dataset.task], run.reg, float(n), outputs=classes)
+        try:
+            parameters, activations = footprint(objective, m)
+        except PoisonError:
+            raise
+        except Exception:  # a model of the user's own that cannot start or answer: `jax_models.check` says why
+            return
+        needed = 4 * repetitions * (4 * parameters + n * (activations + m))
+        memory.check(needed, f"training model {run.model.name} of {parameters:,} parameters", cure)
+        return
     layers = jax.eval_shape(lambda: model.init(jax.random.key(0), m, classes))
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(layers))
     outputs = sum(math.prod(layer["b"].shape) for layer in layers)
     needed = 4 * repetitions * (4 * parameters + 3 * n * outputs)  # with gradients and momentum
-    cure = "choose a smaller one, or fewer --n-train or --reps"
     memory.check(needed, f"training model {run.model.name} of {parameters:,} parameters", cure)
 
 

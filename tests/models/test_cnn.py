@@ -10,7 +10,7 @@ from scipy.signal import correlate
 
 from poisoncli.core import stability
 from poisoncli.core.errors import PoisonError
-from poisoncli.models.cnn import CNN
+from poisoncli.models.cnn import CNN, convolved
 from poisoncli.reports import measures
 from poisoncli.runs import stages
 from poisoncli.runs.description import Choice, Run
@@ -62,6 +62,52 @@ def test_color_is_three_planes():
 def test_what_is_no_image_is_refused(options, m, says):
     with pytest.raises(PoisonError, match=says):
         CNN(**options).init(jax.random.key(0), m)
+
+
+def test_products_are_the_convolutions_of_jax():
+    """With zeros at the borders, and so their gradients."""
+    draw = np.random.default_rng(0)
+    h, w = draw.normal(size=(3, 6, 7, 2)).astype(np.float32), draw.normal(size=(5, 5, 2, 4)).astype(np.float32)
+
+    def theirs(h, w):
+        return jax.lax.conv_general_dilated(h, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    np.testing.assert_allclose(convolved(h, w), theirs(h, w), rtol=1e-4, atol=1e-4)
+    ours, other = (
+        jax.grad(lambda h, w, f=f: jnp.sum(f(h, w) ** 2), argnums=(0, 1))(h, w) for f in (convolved, theirs)
+    )
+    for one, two in zip(ours, other, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.long
+def test_bilevel_poison_beats_flips_on_a_cnn(tmp_path):
+    """On the rows that it targets, and on test rows."""
+    about = {
+        "dataset": Choice("digits", {"classes": (1, 3, 8)}),
+        "model": Choice("cnn", {"channels": (3, 4), "dense": 8, "kernel": 3}),
+        "trainer": Choice("momentum", {"epochs": 60, "rate": 0.05}),
+        "fraction": 0.2,
+        "n_train": 90,
+        "n_val": 60,
+        "n_test": 150,
+    }
+    found = {}
+    for method, options in (("flip", {"batch": 18}), ("rmd", {"batch": 18, "outer_steps": 30})):
+        run = Run(attack=Choice(method, options), **about)
+        found[method] = stages.evaluate(stages.attack(run, tmp_path / f"{method}.h5")).evaluations["none"]
+    assert found["rmd"].test_error[0, 0] == found["flip"].test_error[0, 0] < 0.3
+    assert found["rmd"].val_loss[0, 1] > 1.3 * found["flip"].val_loss[0, 1]
+    assert found["rmd"].test_error[0, 1] > found["flip"].test_error[0, 1] + 0.02
+
+
+def test_too_large_a_network_is_refused_before_it_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("POISON_MEMORY", "0.02")
+    run = Run(model=Choice("cnn"), attack=Choice("flip"), n_train=200, n_val=20, n_test=20)
+    with pytest.raises(
+        PoisonError, match=r"training model cnn of .* parameters needs about .* choose a smaller one"
+    ):
+        stages.attack(run, tmp_path / "run.h5")
 
 
 def test_poison_against_a_cnn(tmp_path):

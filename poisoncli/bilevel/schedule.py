@@ -107,7 +107,7 @@ def segments_of(objective: Objective, inner_steps: int, seen: int, m: int, dtype
     seen: rows of m features in a training step.
     """
     parameters, activations = footprint(objective, m, dtype)
-    needed = 3 * inner_steps * parameters + 4 * seen * (activations + m)
+    needed = 3 * inner_steps * parameters + 2 * seen * (activations + m)
     kept = needed * settings * np.dtype(dtype).itemsize <= _memory()
     return 1 if kept else math.ceil(math.sqrt(2 * inner_steps))
 

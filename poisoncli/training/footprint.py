@@ -8,6 +8,9 @@ import jax
 
 from poisoncli.core.victim import Objective, predict
 
+# what XLA does on the way into the next operation, and keeps nowhere
+_LAYOUT = ("slice", "pad", "reshape", "broadcast_in_dim", "squeeze", "transpose", "convert_element_type")
+
 
 class Footprint(NamedTuple):
     """Numbers: parameters in all, and intermediate results of one row, all of which a gradient may keep."""
@@ -21,5 +24,6 @@ def footprint(objective: Objective, m: int, dtype: Any = None) -> Footprint:
     params = jax.eval_shape(lambda: objective.init(jax.random.key(0), m, dtype))
     row = jax.ShapeDtypeStruct((1, m), jax.tree.leaves(params)[0].dtype)
     equations = jax.make_jaxpr(lambda params, x: predict(objective.model, params, x))(params, row).jaxpr.eqns
-    activations = sum(out.aval.size for equation in equations for out in equation.outvars)  # type: ignore[attr-defined]
+    made = [out.aval for one in equations if one.primitive.name not in _LAYOUT for out in one.outvars]
+    activations = sum(aval.size for aval in made)  # type: ignore[attr-defined]
     return Footprint(sum(leaf.size for leaf in jax.tree.leaves(params)), activations)

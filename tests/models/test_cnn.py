@@ -102,8 +102,8 @@ def test_bilevel_poison_beats_flips_on_a_cnn(tmp_path):
 
 
 def test_too_large_a_network_is_refused_before_it_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setenv("POISON_MEMORY", "0.02")
-    run = Run(model=Choice("cnn"), attack=Choice("flip"), n_train=200, n_val=20, n_test=20)
+    monkeypatch.setenv("POISON_MEMORY", "0.004")
+    run = Run(model=Choice("cnn"), attack=Choice("flip"), n_train=300, n_val=20, n_test=20)
     with pytest.raises(
         PoisonError, match=r"training model cnn of .* parameters needs about .* choose a smaller one"
     ):

@@ -28,11 +28,16 @@ def main() -> None:
     """Measure all and print tables.
 
     `--quick` leaves out the long ones, `methods` all but Table II, `--regression`, `--searches` and `--networks`
-    all but these.
+    all but these, `together FILE.json` all but runs crafted together.
     """
     from benchmarks import methods, networks
 
     quick = "--quick" in sys.argv
+    if "together" in sys.argv:
+        from benchmarks import together
+
+        together.main(sys.argv[sys.argv.index("together") + 1 :])
+        return
     if "methods" in sys.argv:
         methods.main(quick)
         return

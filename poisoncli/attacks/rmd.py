@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from poisoncli.bilevel.ascent import NORMALIZE, Ascent, OuterState, StageProblem, Step, hyperiterations
+from poisoncli.bilevel.empty_columns import moving_columns, narrowed, narrowed_poison, widened
 from poisoncli.bilevel.hypergradient import NAMES, HypergradientMethod
 from poisoncli.bilevel.initial_poison import (
+    LIKELY,
     as_added,
     filled,
     flipped_copies,
@@ -26,7 +28,7 @@ from poisoncli.bilevel.initial_poison import (
 from poisoncli.bilevel.outer_rules import OUTER, REMEMBERED
 from poisoncli.bilevel.region import regions
 from poisoncli.bilevel.schedule import Part, check_memory, make_schedule, settings_that_fit
-from poisoncli.bilevel.stage import StageSlot, begin_stage, stage_keys
+from poisoncli.bilevel.stage import StageSlot, begin_stage, spread, stage_keys
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Data, Task
 from poisoncli.core.method import Fixed, method, option
@@ -80,6 +82,7 @@ class RMD:
 
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
     learns_lambda: ClassVar[bool] = True
+    spreads: ClassVar[bool] = True
     victims: ClassVar[tuple[str, ...]] = ("logistic", "mlp", "cnn")
     tuned: ClassVar[tuple[str, ...]] = (
         *("outer_steps", "outer_rate", "inner_steps", "inner_rate", "batch", "log_lambda_max"),
@@ -124,8 +127,24 @@ class RMD:
         """How many settings of lambda fit into the memory together."""
         return max(1, settings_that_fit(problem, self.inner_steps) // (1 + self.restarts))
 
+    def joins(self) -> tuple[str, ...]:
+        """In what settings that are solved together may differ, beside lambda; see `declared.OfAttack`."""
+        steps = ("outer_rate", "lambda_rate", "log_lambda_start", "log_lambda_min", "log_lambda_max")
+        if self.restarts or self.place == "append" or self.poison_label in LIKELY:
+            return ()  # then the points start as the rows looked at say, or the victim that is trained on them
+        return (*steps, "inner_rate", "trainer.rate", "reg", "target")
+
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`; stage 0 learns lambda on the clean rows, stage s adds the s-th batch."""
+        columns = moving_columns(problem) if problem.settings > 1 and not REMEMBERED[self.outer] else None
+        if columns is None:
+            yield from self._craft(key, problem, resume)
+            return
+        resume = narrowed_poison(resume, columns) if resume else None
+        for poison in self._craft(key, narrowed(problem, columns), resume):
+            yield widened(poison, columns, problem.train.x.shape[2])
+
+    def _craft(self, key: Array, problem: Problem, resume: Poison | None) -> Iterator[Poison]:
         trainer = surrogate(problem.trainer, self.inner_trainer, self.inner_rate, self.inner_steps, self.inner_size)
         problem = _with_starts(problem, self.restarts + 1)
         if self.place == "append":
@@ -138,15 +157,18 @@ class RMD:
             *(self.hypergradient, work.store, self.last, self.tolerance, self.iterations), segments=work.segments
         )
         ascent = Ascent(self.normalize, method, work.span, self.outer)
+        if resume:
+            work.check(resume)
         poison = resume or self._start(jax.random.fold_in(key, 0), problem)._replace(total=work.total)
         for part in work.parts(poison.done):
             if part.first == 0:
                 poison = self._begun(jax.random.fold_in(key, 2), problem, poison, part)
             there = problem if self.place == "replace" else filled(problem, poison.counts[part.stage])
             outer_state, slot = begin_stage(there, poison, part)
-            outer_state = outer_state._replace(memory=self._memory(problem, poison, part, slot))
+            outer_state = spread(outer_state._replace(memory=self._memory(problem, poison, part, slot)))
             region = regions(problem, poison, part.group, slot.batch)
-            stage_problem = dataclasses.replace(_stage_problem(problem, trainer, part, slot.free), region=region)
+            own = self._own_rate(problem, trainer, slot)
+            stage_problem = dataclasses.replace(_stage_problem(problem, own, part, slot), region=region)
             keys = stage_keys(jax.random.fold_in(key, 1), part)
             step = self._step(problem, part.stage, slot)
             for t in range(part.first, self.outer_steps, work.span):
@@ -176,7 +198,8 @@ class RMD:
         else:
             poison = flipped_copies(key, problem, self.outer_steps, self.start_class)
         learn = np.tile(problem.learn, problem.train.y.shape[0])
-        poison.log_lambda[learn] = self.log_lambda_start
+        starts = np.broadcast_to(self._option(problem, "log_lambda_start"), problem.learn.shape)
+        poison.log_lambda[learn] = np.tile(starts, problem.train.y.shape[0])[learn, None, None]
         x, y = (np.repeat(leaf, problem.settings, axis=0) for leaf in (poison.x, poison.y))
         return poison._replace(x=x, y=y)
 
@@ -186,7 +209,9 @@ class RMD:
         if stage:
             keeps = np.tile(problem.learn & (problem.clean_only | self.warm), problem.train.y.shape[0])
             values[keeps, stage] = values[keeps, stage - 1]
-        rows, bounds = _seen(problem), (max(self.log_lambda_min, -8.0), self._bound(problem))
+        if starts == 1:
+            return poison._replace(x=x, log_lambda=values)
+        rows, bounds = _seen(problem), (max(self.log_lambda_min, -8.0), float(self._bound(problem)))
         for r in range(part.group.start, part.group.stop):
             for number in range(1, starts):
                 rng = generator(functools.reduce(jax.random.fold_in, (stage, r, number), key))
@@ -222,25 +247,48 @@ class RMD:
         numbers = slot.free * problem.train.x.shape[2] + problem.log_lambda.shape[1]
         return jnp.zeros((*slot.entries.shape, REMEMBERED[self.outer], numbers), problem.train.x.dtype)
 
-    def _bound(self, problem: Problem) -> float:
-        return float(np.log(problem.objective.n_train)) if np.isinf(self.log_lambda_max) else self.log_lambda_max
+    def _option(self, problem: Problem, name: str) -> np.ndarray:
+        """A number among the options, or one for each setting where they differ in it."""
+        return np.asarray(problem.varied.get(name, getattr(self, name)))
+
+    def _own_rate(self, problem: Problem, trainer: Trainer, slot: StageSlot) -> Trainer:
+        """`trainer` with a step size for each setting of a stage, where they differ in it."""
+        if not {"inner_rate", "trainer.rate"} & problem.varied.keys():
+            return trainer
+        own, victim = self._option(problem, "inner_rate"), problem.varied.get("trainer.rate", problem.trainer.rate)
+        rate = np.broadcast_to(np.where(own > 0, own, victim), problem.learn.shape)[_settings(problem, slot)]
+        return dataclasses.replace(trainer, rate=jnp.asarray(rate, problem.train.x.dtype))  # type: ignore[type-var]
+
+    def _bound(self, problem: Problem) -> np.ndarray:
+        most = self._option(problem, "log_lambda_max")
+        return np.where(np.isinf(most), np.log(problem.objective.n_train), most)
 
     def _step(self, problem: Problem, stage: int, slot: StageSlot) -> Step:
-        x_rate = self.outer_rate if stage > 0 else 0.0
-        settings = slot.entries[0] % problem.settings
+        settings = _settings(problem, slot)
+
+        def own(values: np.ndarray) -> np.ndarray:
+            return values[settings] if values.ndim else values
+
+        outer_rate, lambda_rate = self._option(problem, "outer_rate"), self._option(problem, "lambda_rate")
+        x_rate = outer_rate * (stage > 0)
         learns = problem.learn & ((stage == 0) | ~np.asarray(problem.clean_only))
-        lambda_rate = np.where(learns[settings], self.lambda_rate or self.outer_rate, 0.0)
+        lambda_rate = np.where(learns, np.where(lambda_rate > 0, lambda_rate, outer_rate), 0.0)[settings]
         threat = problem.threat
         bounds = (threat.low, threat.high) if threat.domain is None else (-np.inf, np.inf)  # there the region is it
         values = (
-            x_rate,
+            own(x_rate),
             lambda_rate,
             self.outer_steps if self.lambda_schedule == "linear" else np.inf,
             *bounds,
-            self.log_lambda_min,
-            self._bound(problem),
+            own(self._option(problem, "log_lambda_min")),
+            own(self._bound(problem)),
         )
         return Step(*(jnp.asarray(value, problem.train.x.dtype) for value in values))
+
+
+def _settings(problem: Problem, slot: StageSlot) -> np.ndarray:
+    """The numbers of the settings that a stage has."""
+    return slot.entries[0] % problem.settings
 
 
 def _with_starts(problem: Problem, starts: int) -> Problem:
@@ -264,13 +312,15 @@ def _seen(problem: Problem) -> Data:
     return problem.target if problem.trusted is None else problem.trusted
 
 
-def _stage_problem(problem: Problem, trainer: Trainer, part: Part, free: int) -> StageProblem:
+def _stage_problem(problem: Problem, trainer: Trainer, part: Part, slot: StageSlot) -> StageProblem:
     """What the hyperiterations of a stage are about; in stage 0 the learner is alone."""
     objective, rows = problem.objective, (problem.target, problem.trusted)
     if part.stage == 0:
         objective, rows = dataclasses.replace(objective, outer=None), (_seen(problem), None)
+    if np.ndim(objective.l1):
+        objective = dataclasses.replace(objective, l1=jnp.asarray(objective.l1)[_settings(problem, slot)])
     target, trusted = jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), rows)
-    return StageProblem(objective, trainer, target, free, trusted)
+    return StageProblem(objective, trainer, target, slot.free, trusted)
 
 
 def _advanced(

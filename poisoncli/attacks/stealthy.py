@@ -13,7 +13,7 @@ from poisoncli.bilevel.ascent import NORMALIZE, StageProblem
 from poisoncli.bilevel.initial_poison import copies, flipped_copies
 from poisoncli.bilevel.region import regions
 from poisoncli.bilevel.schedule import Part, Schedule, make_schedule
-from poisoncli.bilevel.stage import begin_stage, only_setting, poisoned_before, stage_keys
+from poisoncli.bilevel.stage import begin_stage, only_setting, poisoned_before, spread, stage_keys
 from poisoncli.bilevel.stealth import CleanFit, StealthyAscent, Tradeoff, damage, fit_clean, hyperiterations, risk
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Task
@@ -51,6 +51,7 @@ class Stealthy:
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("real",)
+    spreads: ClassVar[bool] = True
     victims: ClassVar[tuple[str, ...]] = ("linear", "mlp")
     tuned: ClassVar[tuple[str, ...]] = ("outer_steps", "outer_rate", "inner_steps", "inner_rate", "batch")
     in_label: ClassVar[Mapping[str, Any]] = {"alpha": None, "normalize": "objectives"}
@@ -72,6 +73,8 @@ class Stealthy:
         passes = [_Pass(self.alpha, False)]
         if self.normalize == "objectives" and self.alpha < 1:
             passes = [_Pass(1.0, False), _Pass(self.alpha, True)]
+        if resume:
+            work.check(resume, len(passes))
         poison = resume or self._start(key, problem)._replace(total=work.total * len(passes))
         trainer = SGD(self.inner_rate, self.inner_steps)
         keys = jax.random.split(jax.random.fold_in(key, 2), problem.train.y.shape[0])
@@ -96,7 +99,7 @@ class Stealthy:
         """Optimize one batch, from outer step `part.first` on."""
         work = self._schedule(problem)
         outer_state, slot = begin_stage(problem, poison, part)
-        outer_state, batch, free = only_setting(outer_state), slot.batch, slot.free
+        outer_state, batch, free = spread(only_setting(outer_state)), slot.batch, slot.free
         own, target = (
             jax.tree.map(lambda leaf: jnp.asarray(leaf[part.group]), whole) for whole in (clean_fit, problem.target)
         )

@@ -23,12 +23,12 @@ NORMALIZE = ("point", "batch", "none")
 class Step(NamedTuple):
     """How a hyperiteration moves (HLP eq. 10).
 
-    x_rate: step size alpha of the points; 0 leaves them where they are.
+    x_rate: step size alpha of the points, a scalar or [settings]; 0 leaves them where they are.
     lambda_rate: step size of log_lambda [settings]; 0 keeps it fixed.
     lambda_fall: number of hyperiterations over whose last quarter that falls to 0, reached after the last; inf
     where it stays as it is (HLP).
     low, high: domain of the features, scalars or [m]; where the problem has a region, that is it instead.
-    log_lambda_min, log_lambda_max: domain of log_lambda.
+    log_lambda_min, log_lambda_max: domain of log_lambda, scalars or [settings].
     """
 
     x_rate: Array
@@ -38,6 +38,12 @@ class Step(NamedTuple):
     high: Array
     log_lambda_min: Array
     log_lambda_max: Array
+
+    def axes(self) -> Step:
+        """vmap axes over the settings."""
+        either = ("x_rate", "log_lambda_min", "log_lambda_max")
+        found: dict = {name: 0 if jnp.ndim(getattr(self, name)) else None for name in either}
+        return Step(**{**dict.fromkeys(Step._fields), **found, "lambda_rate": 0})
 
 
 class OuterState(NamedTuple):
@@ -87,6 +93,19 @@ class StageProblem:
     def axes(self) -> StageProblem:
         """vmap axes over the repetitions."""
         axes: dict = {"objective": None, "trainer": None, "target": 0, "trusted": 0, "region": 0}
+        return dataclasses.replace(self, **axes)
+
+    def settings_axes(self) -> StageProblem:
+        """vmap axes over the settings, within a repetition: most they share, see `Problem.varied`."""
+        shared: Objective = jax.tree.map(lambda _: None, self.objective)
+        target = Data(*(0 if leaf.ndim > n else None for leaf, n in zip(self.target, (3, 2, 2), strict=True)))
+        axes: dict = {
+            "objective": dataclasses.replace(shared, l1=0 if jnp.ndim(self.objective.l1) else None),  # type: ignore
+            "trainer": jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, self.trainer),
+            "target": target,
+            "trusted": None,
+            "region": None,
+        }
         return dataclasses.replace(self, **axes)
 
 
@@ -151,10 +170,8 @@ def hyperiterations(
     """
 
     def one(
-        key: Array, problem: StageProblem, outer_state: OuterState, lambda_rate: Array
+        key: Array, problem: StageProblem, outer_state: OuterState, own: Step
     ) -> tuple[OuterState, tuple[Array, Array, Array]]:
-        own = step._replace(lambda_rate=lambda_rate)
-
         def body(outer_state: OuterState, t: Array) -> tuple[OuterState, tuple[Array, Array, Array]]:
             return _hyperiteration(jax.random.fold_in(key, t), problem, outer_state, own, ascent, t)
 
@@ -163,9 +180,10 @@ def hyperiterations(
     shared = tuple(Block(None, None, None) for _ in outer_state.rows.blocks[1:])
     within = OuterState(Rows((*shared, Block(0, 0, None)), 0, 0), 0, 0)  # type: ignore[arg-type]
     axes = OuterState(repetition_axes(outer_state.rows), 0, 0)  # type: ignore[arg-type]
-    settings = jax.vmap(one, in_axes=(None, None, within, 0), out_axes=(within, 0))
+    inner = (None, problem.settings_axes(), within, step.axes())
+    settings = jax.vmap(one, in_axes=inner, out_axes=(within, 0))
     over = jax.vmap(settings, in_axes=(0, problem.axes(), axes, None), out_axes=(axes, 0))
-    return over(keys, problem, outer_state, step.lambda_rate)
+    return over(keys, problem, outer_state, step)
 
 
 def repetition_axes(rows: Rows) -> Rows:

@@ -15,7 +15,8 @@ from poisoncli.training.descent import fit
 from poisoncli.training.layout import lay_out
 
 _LABELS_KEY = 2**31 - 1  # what the key is folded with; repetitions take 0, 1, ...
-LABELS = ("other", "nearest", "least-likely")  # of poison among more than two classes, see `Problem`
+LIKELY = ("nearest", "least-likely")  # labels that the victim of the clean rows tells
+LABELS = ("other", *LIKELY)  # of poison among more than two classes, see `Problem`
 
 
 def copies(key: Array, problem: Problem, outer_steps: int, start_class: int = -1) -> Poison:

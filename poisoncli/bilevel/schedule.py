@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from poisoncli.core.attack import Problem
+from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.victim import Objective, is_linear_first
 from poisoncli.tables import memory
+from poisoncli.training import devices
 from poisoncli.training.footprint import footprint
 
 CPU_MEMORY = 2**30  # bytes that the arrays of one group of repetitions may take, roughly
@@ -30,7 +31,8 @@ class Part(NamedTuple):
 class Schedule(NamedTuple):
     """Groups of repetitions, and how each is computed.
 
-    groups: consecutive repetitions, all groups of one size, so that one compiled function serves all.
+    groups: consecutive repetitions, all groups of one size, so that one compiled function serves all; on several
+    devices as they can share them.
     stages: the stages that need work; outer_steps: of each stage.
     span: outer steps in one compiled call, a divisor of outer_steps.
     store: whether the first layer's products are kept, and segments: see `reverse.reverse`.
@@ -46,6 +48,13 @@ class Schedule(NamedTuple):
     @property
     def total(self) -> int:
         return len(self.groups) * len(self.stages) * self.outer_steps
+
+    def check(self, poison: Poison, passes: int = 1) -> None:
+        """Raise `PoisonError` where `poison`, to go on from, was crafted in other groups."""
+        if poison.total != self.total * passes:
+            raise PoisonError(
+                "the checkpoint divides its work otherwise: go on with as many --devices as it had, or start anew"
+            )
 
     def parts(self, done: int) -> Iterator[Part]:
         """What is left after `done` steps, in order."""
@@ -87,6 +96,8 @@ def make_schedule(
     seconds = inner_steps * both * seen * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
     span = max(d for d in _divisors(outer_steps) if d == 1 or d * seconds <= CALL_SECONDS)
     groups = tuple(slice(r, r + size) for r in range(0, repetitions, size))
+    if devices.count() > 1:
+        groups = devices.groups(repetitions, size)
     stages = tuple(range(0 if np.any(problem.learn) else 1, len(counts)))
     return Schedule(groups, stages, outer_steps, span, store)
 
@@ -94,9 +105,17 @@ def make_schedule(
 def _of_any_model(problem: Problem, inner_steps: int, outer_steps: int, size: int) -> Schedule:
     """One repetition and one outer step at a time; the trace in segments where it would not fit, see `unrolled`."""
     x = problem.train.x
+<<<<<<< HEAD
     _, n, m = x.shape
     segments = segments_of(problem.objective, inner_steps, size or n, m, x.dtype, problem.settings)
     groups = tuple(slice(r, r + 1) for r in range(len(x)))
+=======
+    parameters, activations = footprint(problem.objective, x.shape[2], x.dtype)
+    needed = 3 * inner_steps * parameters + 4 * (size or x.shape[1]) * (activations + x.shape[2])
+    kept = needed * problem.settings * x.dtype.itemsize <= _memory()
+    segments = 1 if kept else math.ceil(math.sqrt(2 * inner_steps))
+    groups = devices.groups(len(x), 1)
+>>>>>>> f0c7d4e (Runs that leave the clean rows alone are crafted together; empty columns are left out; several devices)
     stages = tuple(range(0 if np.any(problem.learn) else 1, len(problem.threat.counts)))
     return Schedule(groups, stages, outer_steps, 1, False, segments)
 

@@ -13,6 +13,7 @@ from poisoncli.bilevel.schedule import Part
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Data
 from poisoncli.core.victim import Block, Rows
+from poisoncli.training import devices
 from poisoncli.training.layout import compress
 
 
@@ -65,6 +66,25 @@ def begin_stage(problem: Problem, poison: Poison, part: Part) -> tuple[OuterStat
         jnp.asarray(_for_each(weights, len(settings))),
     )
     return OuterState(rows, jnp.asarray(poison.log_lambda[entries, part.stage])), slot
+
+
+def spread(outer_state: OuterState) -> OuterState:
+    """`outer_state` with its repetitions and settings divided among the devices; the rest of a call follows it."""
+    shape = outer_state.log_lambda.shape
+    settings = shape[1] if len(shape) == 3 else 1
+    over = devices.mesh(shape[0], settings)
+    if over is None:
+        return outer_state
+    axes, rows = len(shape) - 1, outer_state.rows
+    *shared, last = (
+        block._replace(x=devices.spread(block.x, over, own), xt=devices.spread(block.xt, over, own))
+        for block, own in zip(rows.blocks, [1] * (len(rows.blocks) - 1) + [axes], strict=True)
+    )
+    y, weight, log_lambda, memory = (
+        devices.spread(leaf, over, axes)
+        for leaf in (rows.y, rows.weight, outer_state.log_lambda, outer_state.memory)
+    )
+    return OuterState(Rows((*shared, last), y, weight), log_lambda, memory)
 
 
 def poisoned_before(problem: Problem, poison: Poison, part: Part) -> Data:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from poisoncli.cli import choices
-from poisoncli.cli.common import Plugins, as_json, guarded, note, progress
+from poisoncli.cli.common import Devices, Plugins, as_json, guarded, note, progress
 
 DATA, MODEL, ATTACK, LIMITS, OUTPUT = "Data", "Victim", "Attack", "What poison may be", "Output"
 
@@ -256,6 +256,7 @@ def attack(
         bool, typer.Option("--quiet", "-q", help="No progress, no remarks.", rich_help_panel=OUTPUT)
     ] = False,
     plugin: Plugins = None,
+    devices: Devices = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
     ] = False,

@@ -54,6 +54,15 @@ Plugins = Annotated[
         "FILE.py:NAME a JAX, Equinox or Flax model. May be repeated.",
     ),
 ]
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        "--devices",
+        metavar="N",
+        min=1,
+        help="Spread repetitions, and settings that are crafted together, over so many devices. [default: 1]",
+    ),
+]
 # of the verbs that judge a data set without an attack
 Target = Annotated[str | None, typer.Option("--target", help="With --dataset: the column of the targets.")]
 Classes = Annotated[
@@ -90,6 +99,7 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
         with signals.raising() as received, remarks(kwargs.get("quiet", False)):
             try:
                 _keep_compiled()
+                _spread(kwargs.get("devices"))
                 _bring(kwargs.get("plugin"))
                 result = verb(*args, **kwargs)
                 sys.stdout.flush()
@@ -117,6 +127,15 @@ def _keep_compiled() -> None:
     from poisoncli.runs import compilation_cache
 
     compilation_cache.keep()
+
+
+def _spread(wanted: int | None) -> None:
+    """Take so many devices, here and in processes started from here. Raises `PoisonError` if there are fewer."""
+    if wanted is not None:
+        from poisoncli.training import devices
+
+        os.environ[devices.VARIABLE] = str(wanted)
+        devices.count()
 
 
 def _bring(files: list[str] | None) -> None:

@@ -13,6 +13,7 @@ from poisoncli.cli.common import (
     Column,
     DataDir,
     Debug,
+    Devices,
     Ignore,
     Metric,
     Plugins,
@@ -123,6 +124,7 @@ def evaluate(
     csv: Annotated[bool, typer.Option("--csv", help="Print one CSV table.")] = False,
     quiet: Quiet = False,
     plugin: Plugins = None,
+    devices: Devices = None,
     debug: Debug = False,
 ) -> None:
     """Train the victim at every fraction of poison, and behind every defense in the file, and print its test error.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from poisoncli.cli.common import Plugins, as_json, guarded, note, progress, refuse
+from poisoncli.cli.common import Devices, Plugins, as_json, guarded, note, progress, refuse
 
 if TYPE_CHECKING:
     from poisoncli.sweeps.plan import Sweep
@@ -82,6 +82,7 @@ def sweep(
     json_: Annotated[bool, typer.Option("--json", help="The status as JSON.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that have failed.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
+    devices: Devices = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs, with rough estimates of time and memory.")
     ] = False,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -52,9 +53,12 @@ class Problem(NamedTuple):
     learn: whether log_lambda is learned, [settings]: together with the poison, or where `clean_only` [settings]
         says so on the clean rows before any poison, and then kept.
     task: what the targets are.
-    settings: how many problems these are, that share all but log_lambda and whether it is learned. They are
-        solved together, so that rows which they have in common are read once. log_lambda has repetitions *
-        settings rows, those of a repetition in a row, and so has the `Poison`.
+    settings: how many problems these are, that share all but log_lambda and whether it is learned, and what is
+        `varied`. They are solved together, so that rows which they have in common are read once. log_lambda has
+        repetitions * settings rows, those of a repetition in a row, and so has the `Poison`.
+    varied: what else differs, [settings], of what `declared.OfAttack.joins` names: options of the attack by name,
+        and `trainer.rate`. Penalties may be `mixed`, see `Objective`; weights and targets of the target rows have
+        an axis [repetitions, settings, n] where they differ, and `trusted` is there then for those that learn.
     trusted: the rows whose row loss a learned lambda minimizes, where the attack looks at others or otherwise.
     units: how the rows were scaled.
     read: reads a file of poison that has the columns of the user's table: features [n, m] in their own units, and
@@ -78,6 +82,7 @@ class Problem(NamedTuple):
     units: Units = Units()
     read: Callable[[str], tuple[Array, np.ndarray]] | None = None
     poison_label: str | int = "other"
+    varied: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Poison(NamedTuple):

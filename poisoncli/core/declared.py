@@ -31,7 +31,10 @@ class OfAttack(NamedTuple):
     tuned: its options whose defaults are the settings of the data set and the model, see `OfDataset`.
     in_label: options that its label tells, with the value at which nothing is said; None: it is always said.
     before: options that descriptions of older versions lack, with what held then where lambda was learned.
-    settings_at_once: a method that tells how many settings of lambda (`Problem.settings`) it can solve together.
+    settings_at_once: a method that tells how many settings (`Problem.settings`) it can solve together.
+    joins: a method that tells in what they may differ, beside lambda: options of its own by name, `trainer.rate`,
+    `reg` (the penalty) and `target` (among the validation rows); see `Problem.varied`.
+    spreads: whether its repetitions can be spread over several devices.
     finish: what becomes of its rows where the data have a schema: they are rounded to possible ones, `round`, and
     improved by `exchange`; or stay, `keep`, as they are rows of the data, or of the user. Empty: exchange, or round
     where rows are added.
@@ -48,6 +51,8 @@ class OfAttack(NamedTuple):
     in_label: Mapping[str, Any] = NOTHING
     before: Mapping[str, Any] = NOTHING
     settings_at_once: Callable[[Any, Any], int] | None = None
+    joins: Callable[[Any], tuple[str, ...]] | None = None
+    spreads: bool = False
     finish: str = ""
     copies: bool = False
 

@@ -96,6 +96,7 @@ class Objective:
     The mean is over the rows kept, and the coefficient is the same whichever are: see `penalty` for Omega, and
     README for the scale.
     n_train: training rows of the run, of which log_lambda speaks.
+    reg: `none`, `l2`, `l1`, or `mixed`: with this share of `l1`.
     outer: what is looked at on other rows than those of the training; None for the row loss.
     outputs: of the model for a row: 1 (a logit of two classes, or a real number), or one for each of more classes.
     """
@@ -106,6 +107,7 @@ class Objective:
     n_train: float
     outer: Callable[[Array, Array], Array] | None = dataclasses.field(default=None, metadata={"static": True})
     outputs: int = dataclasses.field(default=1, metadata={"static": True})
+    l1: float | Array = 0.0
 
     def init(self, key: Array, m: int, dtype: Any = None) -> Params:
         """Initial parameters for rows of `m` features; floats of type `dtype` where one is given."""
@@ -130,7 +132,11 @@ class Objective:
 
     def penalty_of(self, params: Params, log_lambda: Array) -> Array:
         """What the objective adds to the mean row loss."""
-        return jnp.sum(jnp.exp(log_lambda) / self.n_train * penalty(params, self.reg))
+        if self.reg == "mixed":
+            omega = self.l1 * penalty(params, "l1") + (1 - self.l1) * penalty(params, "l2")
+        else:
+            omega = penalty(params, self.reg)
+        return jnp.sum(jnp.exp(log_lambda) / self.n_train * omega)
 
     def clean_loss(self, params: Params, data: Data) -> Array:
         """Mean of the outer row loss on `data`, without the penalty: what attacker and learner look at."""

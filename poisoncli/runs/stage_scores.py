@@ -19,7 +19,7 @@ from poisoncli.runs.poisoned import poisoned
 from poisoncli.runs.prepare import VICTIM, Prepared, class_names
 from poisoncli.runs.progress import Report
 from poisoncli.runs.run_file import Evaluation, RunFile
-from poisoncli.training import metrics
+from poisoncli.training import devices, metrics
 from poisoncli.training.multiclass import MulticlassLinear, outputs
 from poisoncli.training.optimum import solve_and_score
 from poisoncli.training.score import train_and_score
@@ -129,15 +129,10 @@ def score(prepared: Prepared, poison: Poison, stage: int, weight: np.ndarray | N
         split, seed = prepared.split, prepared.run.seed
         return solve_and_score(prepared.objective.model, train, lambdas, split.val, split.test, seed)
     split, log_lambda = prepared.split, jnp.asarray(poison.log_lambda[:, stage])
-    keys = prepared.keys(VICTIM)
-    score = train_and_score(
-        keys,
-        prepared.objective,
-        prepared.trainer,
-        train,
-        log_lambda,
-        split.val,
-        split.test,
-        error=ERROR[prepared.task],
+    repetitions = prepared.run.repetitions
+    keys, train, log_lambda, val, test = devices.evenly(
+        (prepared.keys(VICTIM), train, log_lambda, split.val, split.test), repetitions
     )
-    return jax.tree.map(np.asarray, score)
+    objective, trainer, error = prepared.objective, prepared.trainer, ERROR[prepared.task]
+    score = train_and_score(keys, objective, trainer, train, log_lambda, val, test, error=error)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:repetitions], score)

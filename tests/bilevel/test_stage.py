@@ -9,8 +9,10 @@ from settings_of_lambda import ATTACK, LEARN, STARTS, problem
 
 from poisoncli.bilevel import schedule
 from poisoncli.bilevel.ascent import hyperiterations
+from poisoncli.core.losses import away_margin
 from poisoncli.models.logistic import Logistic
 from poisoncli.models.mlp import MLP
+from poisoncli.training.trainers import SGD, Momentum
 
 
 @pytest.mark.parametrize("model", [Logistic(), MLP(hidden=(4, 3), leak=np.float64(0.1))])
@@ -24,6 +26,46 @@ def test_together_is_as_alone(strict, model):
         np.testing.assert_allclose(together.loss[s::3], alone.loss, atol=1e-9)
         np.testing.assert_array_equal(together.replaced, alone.replaced)
     assert np.ptp(together.x[:3], axis=0).max() > 1e-3  # the settings do differ
+
+
+OPTIONS = ("outer_rate", "lambda_rate", "log_lambda_start", "log_lambda_min", "log_lambda_max", "inner_rate")
+VARIED = {
+    "outer_rate": [0.3, 0.1, 0.2],
+    "lambda_rate": [0.0, 0.05, 0.15],
+    "log_lambda_start": [0.0, 1.0, -1.0],
+    "log_lambda_min": [-8.0, -2.0, -1.5],
+    "log_lambda_max": [np.inf, 2.1, 0.5],
+    "inner_rate": [0.1, 0.0, 0.2],
+    "trainer.rate": [0.1, 0.05, 0.3],
+}
+
+
+@pytest.mark.parametrize("trainer", [SGD(0.1), Momentum(0.1)])
+def test_together_may_differ_in_rates_penalties_and_targets(strict, trainer):
+    learn = np.array([False, True, True])
+    whole = problem(Logistic(), STARTS, learn)._replace(trainer=trainer)
+    weight = np.stack([whole.target.weight, whole.target.y == 1, whole.target.y == 0], 1)
+    y = np.stack([whole.target.y, whole.target.y, 1 - whole.target.y], 1)
+    margin = {"outer": away_margin}
+    joint = whole._replace(
+        objective=dataclasses.replace(whole.objective, reg="mixed", l1=np.array([0.0, 1.0, 0.0]), **margin),
+        target=whole.target._replace(y=y, weight=weight.astype(float)),
+        trusted=whole.target,
+        varied={name: np.array(values) for name, values in VARIED.items()},
+    )
+    *_, together = ATTACK.craft(jax.random.key(3), joint)
+    for s in range(3):
+        own = {name: np.float64(VARIED[name][s]) for name in OPTIONS}
+        alone = problem(Logistic(), STARTS[s : s + 1], learn[s : s + 1])._replace(
+            trainer=dataclasses.replace(trainer, rate=np.float64(VARIED["trainer.rate"][s])),
+            objective=dataclasses.replace(whole.objective, reg="l1" if s == 1 else "l2", **margin),
+            target=whole.target._replace(y=y[:, s], weight=weight[:, s].astype(float)),
+            trusted=whole.target,
+        )
+        *_, end = dataclasses.replace(ATTACK, **own).craft(jax.random.key(3), alone)
+        for name in ("x", "log_lambda", "loss"):
+            np.testing.assert_allclose(getattr(together, name)[s::3], getattr(end, name), rtol=0, atol=1e-9)
+    assert np.ptp(together.x[:3], axis=0).max() > 1e-3
 
 
 def test_together_goes_on_from_any_step_to_the_same_bits(strict, monkeypatch):

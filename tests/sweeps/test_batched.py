@@ -1,4 +1,4 @@
-"""Runs of a sweep that differ in their lambda alone are crafted as one."""
+"""Runs of a sweep that leave the clean rows alone are crafted as one."""
 
 import dataclasses
 
@@ -14,6 +14,23 @@ from poisoncli.sweeps.drive import execute
 from poisoncli.sweeps.plan import parse
 
 SMALL = Run(attack=Choice("rmd", {"outer_steps": 6, "inner_steps": 8}), fraction=0.14, repetitions=2)
+OTHERS = """
+title = "rates, penalties, targets"
+[base]
+dataset = "digits"
+attack = { name = "rmd", outer_steps = 3, inner_steps = 8 }
+trainer = { name = "sgd", epochs = 20 }
+fraction = 0.14
+repetitions = 2
+learn_lambda = true
+[line."l1"]
+reg = "l1"
+[line."rates"]
+attack = { outer_rate = 0.1, log_lambda_start = 1.0 }
+trainer = { rate = 0.05 }
+[line."target"]
+attack = { target = "class:8" }
+"""
 TEXT = """
 title = "four policies"
 [base]
@@ -32,11 +49,16 @@ learn_lambda = true
 """
 
 
+def changed(**options):
+    """The attack of `SMALL` with other options."""
+    return Choice("rmd", {**SMALL.attack.options, **options})
+
+
 def resolved(**fields):
     return description.resolve(dataclasses.replace(SMALL, **fields))
 
 
-def test_runs_that_differ_in_lambda_alone_form_a_group():
+def test_runs_that_leave_the_clean_rows_alone_form_a_group():
     runs = [
         resolved(reg="none"),
         resolved(learn_lambda=True),
@@ -44,11 +66,25 @@ def test_runs_that_differ_in_lambda_alone_form_a_group():
         resolved(lambda_=0.2, reg="l1"),
         resolved(clean_lambda=True),
         resolved(fraction=0.2, lambda_=0.1),
-        resolved(lambda_=0.3, reg="l1"),
+        resolved(trainer=Choice("sgd", {"rate": 0.05})),
         resolved(attack=Choice("flip")),
         resolved(attack=Choice("flip"), lambda_=0.1),
+        resolved(attack=changed(outer_rate=0.1, target="class:8")),
+        resolved(attack=changed(target="class:8", target_label="0")),
+        resolved(attack=changed(target="test")),
+        resolved(attack=changed(outer_steps=7)),
+        resolved(trainer=Choice("sgd", {"rate": 0.05, "epochs": 7})),
     ]
-    assert batched.groups(runs) == [[0, 3, 6], [1, 4], [2], [5], [7], [8]]
+    groups = [[0, 1, 3, 4, 6, 9], [2], [5], [7], [8], [10], [11], [12], [13]]
+    assert batched.groups(runs) == groups
+
+
+def test_without_the_penalty_among_what_differs_there_is_a_group_for_each():
+    """Where points start as other rows, those that are looked at stay the same too."""
+    restarts = changed(restarts=1)
+    policies = [{"reg": "none"}, {"lambda_": 0.2, "reg": "l1"}, {"lambda_": 0.1}, {"learn_lambda": True}]
+    runs = [resolved(attack=restarts, **policy) for policy in policies]
+    assert batched.groups(runs) == [[0, 1], [2, 3]]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +105,20 @@ def test_each_file_is_that_of_its_own_run(crafted, tmp_path, line):
         if name not in ("done", "total"):
             np.testing.assert_allclose(left, right, atol=2e-5, err_msg=name)
     assert found.evaluations["none"].test_error.shape == (2, 3)
+
+
+def test_rates_penalties_and_targets_are_those_of_each(tmp_path):
+    sweep = parse(OTHERS, "test")
+    assert batched.groups([cell.run for cell in sweep.cells]) == [[0, 1, 2]]
+    paths = [tmp_path / f"{cell.name}.h5" for cell in sweep.cells]
+    batched.attack([cell.run for cell in sweep.cells], paths)
+    for cell, path in zip(sweep.cells, paths, strict=True):
+        alone = run_file.read(poisoncli.attack(cell.run, tmp_path / "alone.h5", force=True))
+        found = run_file.read(path)
+        assert found.run == alone.run
+        for name in ("x", "y", "log_lambda", "loss"):
+            left, right = getattr(found.poison, name), getattr(alone.poison, name)
+            np.testing.assert_allclose(left, right, atol=2e-5, err_msg=f"{name} of {cell.name}")
 
 
 def test_an_interrupted_sweep_ends_in_the_same_bits(crafted, tmp_path, monkeypatch):

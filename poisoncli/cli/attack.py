@@ -296,6 +296,7 @@ def attack(
 
         ((_, names["model"]),) = plugins.load([model])
     run = _run(config_file, names, given, options, own)
+    _check_devices(run, devices)
     from poisoncli.runs.stages import attack as craft
 
     with progress(quiet) as report:
@@ -303,6 +304,16 @@ def attack(
     print(as_json({"run": str(path)}) if json else path)
     _note_limits(path, data_dir, quiet or json)
     note(f"next: poison evaluate {path}", quiet or json)
+
+
+def _check_devices(run: Any, devices: int | None) -> None:
+    """Refuse several devices where the attack takes one."""
+    from poisoncli.core.errors import PoisonError
+    from poisoncli.runs import defaults, description
+
+    name = description.named_by_task(run).attack.name if (devices or 1) > 1 else ""
+    if name in description.ATTACKS and not defaults.attack(name).spreads:
+        raise PoisonError(f"the attack {name} works on one device: leave --devices out")
 
 
 def _note_limits(path: Any, data_dir: str | None, quiet: bool) -> None:

@@ -91,6 +91,8 @@ def make_schedule(
     seen = size or n
     each = number * (6 * n * m + 2 * inner_steps * width * (m + counts[1]) + inner_steps * seen * width * store)
     each *= problem.settings
+    if problem.settings > 1 and jax.devices()[0].platform == "cpu":  # which multiplies stacks of few vectors slowly
+        room = each
     size = max(d for d in _divisors(repetitions) if d == 1 or d * each <= room)
     both = size * problem.settings
     seconds = inner_steps * both * seen * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores

@@ -107,17 +107,9 @@ def make_schedule(
 def _of_any_model(problem: Problem, inner_steps: int, outer_steps: int, size: int) -> Schedule:
     """One repetition and one outer step at a time; the trace in segments where it would not fit, see `unrolled`."""
     x = problem.train.x
-<<<<<<< HEAD
     _, n, m = x.shape
     segments = segments_of(problem.objective, inner_steps, size or n, m, x.dtype, problem.settings)
-    groups = tuple(slice(r, r + 1) for r in range(len(x)))
-=======
-    parameters, activations = footprint(problem.objective, x.shape[2], x.dtype)
-    needed = 3 * inner_steps * parameters + 4 * (size or x.shape[1]) * (activations + x.shape[2])
-    kept = needed * problem.settings * x.dtype.itemsize <= _memory()
-    segments = 1 if kept else math.ceil(math.sqrt(2 * inner_steps))
     groups = devices.groups(len(x), 1)
->>>>>>> f0c7d4e (Runs that leave the clean rows alone are crafted together; empty columns are left out; several devices)
     stages = tuple(range(0 if np.any(problem.learn) else 1, len(problem.threat.counts)))
     return Schedule(groups, stages, outer_steps, 1, False, segments)
 

@@ -168,10 +168,11 @@ class Held:
 
     def lost(self) -> bool:
         """Whether another has taken it over, since this process was silent for long."""
-        unit, generation = self._claim.unit, self._claim.generation
-        return (
-            _path(self.folder, unit, generation + 1).exists() or not _path(self.folder, unit, generation).exists()
-        )
+        own, after = (_path(self.folder, self._claim.unit, self._claim.generation + more) for more in (0, 1))
+        try:
+            return after.exists() or not own.exists()
+        except OSError:  # a network that fails for a while
+            return False
 
     def __enter__(self) -> Held:
         return self
@@ -188,10 +189,10 @@ class Held:
             self._write()
         os.close(self._handle)
         if self.settled:
-            own = sorted(found for name, found in _names(self.folder) if name == unit and found <= generation)
-            for found in own:  # its own last: until then nobody takes a lower one for that which counts
-                with contextlib.suppress(OSError):
-                    _path(self.folder, unit, found).unlink()
+            with contextlib.suppress(OSError):
+                own = sorted(found for name, found in _names(self.folder) if name == unit and found <= generation)
+                for found in own:  # its own last: until then nobody takes a lower one for that which counts
+                    _path(self.folder, unit, found).unlink(missing_ok=True)
 
     def _live(self) -> None:
         while not self._ended.wait(HEARTBEAT):

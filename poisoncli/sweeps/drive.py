@@ -58,7 +58,10 @@ def execute(
         folder.forget_failures(place)
     driver = _Driver(sweep, place, fail_fast, report, finished)
     try:
-        if scheduler:
+        driver.look(first=True)
+        if not driver.left():
+            driver.drive(Here(place, data_dir, report, driver.emit))  # which has nothing to do but to tidy
+        elif scheduler:
             with Dask(sweep, place, scheduler, data_dir, plugin_files, gpu, driver.progress) as executor:
                 driver.drive(executor)
         elif slurm:
@@ -66,7 +69,7 @@ def execute(
             with Slurm(place, options, data_dir, plugin_files, driver.progress) as executor:
                 driver.drive(executor)
         elif workers:
-            with Workers(place, workers, data_dir, plugin_files, driver.progress) as executor:
+            with Workers(place, min(workers, driver.left()), data_dir, plugin_files, driver.progress) as executor:
                 driver.drive(executor)
         else:
             driver.drive(Here(place, data_dir, report, driver.emit))
@@ -105,7 +108,6 @@ class _Driver:
 
     def drive(self, executor: Executor) -> None:
         """Start units, until all are settled; wait for those that others work on."""
-        self._look(first=True)
         while (self._left or self._running) and not self._stopped():
             started = self._start(executor)
             if self._running:
@@ -114,14 +116,18 @@ class _Driver:
                     self._end(one)
             elif not started and self._left:
                 self._wait()
-            self._look()
+            self.look()
         self._state.tidy()
 
     def _stopped(self) -> bool:
         return self._fail_fast and any(one.status == "failed" for one in self.outcomes.values())
 
-    def _look(self, first: bool = False) -> None:
-        """Tell what others have done."""
+    def left(self) -> int:
+        """How many units are not known to be settled."""
+        return len(self._left)
+
+    def look(self, first: bool = False) -> None:
+        """Tell what was done before, at first, and what others have done since."""
         names = self._state.names()
         for unit in list(self._left.values()):
             begun = any(name in names for cell in unit.cells for name in _traces(cell))
@@ -177,7 +183,7 @@ class _Driver:
         what = f"waiting for {', '.join(holders[:3])}{', ...' if len(holders) > 3 else ''}"
         left = sum(len(unit.cells) for unit in self._left.values())
         if not self._said:
-            LOG.info("the %d runs that are left are crafted by others: %s", left, what)
+            LOG.info("others craft what is left (%d): %s", left, what)
             self._said = True
         for _ in range(int(self._pause / _STEP)):
             self._report(len(self.outcomes), len(self.outcomes) + left, what)

@@ -73,7 +73,7 @@ def run_unit(
 
     Any process on any host may call it, at any time, as often as it likes: the folder tells what is to be done, a
     claim keeps others away, and a result is published once. Where it was killed, the next call goes on from the
-    checkpoint.
+    checkpoint. A claim that has fallen silent is freed by who watches it for a while, as drivers do: `Claims.end`.
     plugin_files: Python files with methods that the runs name. finished: called with each outcome, as it comes.
     Raises `PoisonError` if there is no such sweep or unit, `UnwritableError` and `Interrupted`.
     """

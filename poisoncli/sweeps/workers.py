@@ -10,6 +10,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -235,6 +236,7 @@ def _serve(pipe: Any, cores: Sequence[int], place: str, data_dir: str | None, pl
     told = 0.0
     try:
         signal.signal(signal.SIGTERM, stop)
+        sys.unraisablehook = _again
         if cores:
             os.sched_setaffinity(0, cores)
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -251,6 +253,14 @@ def _serve(pipe: Any, cores: Sequence[int], place: str, data_dir: str | None, pl
                 pipe.send(("ended", [(one.cell.name, one.status, one.reason) for one in found]))
     except (KeyboardInterrupt, Interrupted, EOFError, BrokenPipeError):
         os._exit(128 + signal.SIGTERM)  # nothing is to be said: the parent knows, or is gone
+
+
+def _again(unraisable: Any) -> None:
+    """Where a library's callback swallows the interruption, it comes once more."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        threading.Timer(_TELL, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _end_with_parent() -> None:

@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 
+import jax
+import jax.numpy as jnp
 import pytest
 from sweeps.small import aged, dead
 
@@ -198,3 +200,22 @@ def test_jobs_of_clusters_are_named(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
     assert claims.job() == "Slurm 12, task 3"
+
+
+def test_signs_of_life_go_on_in_a_long_compiled_call(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "HEARTBEAT", 0.02)
+    beats, original = [], Held._write
+
+    def write(held):
+        beats.append(time.monotonic())
+        original(held)
+
+    monkeypatch.setattr(Held, "_write", write)
+    step = jax.jit(lambda x: jax.lax.fori_loop(0, 100_000, lambda _, y: jnp.sin(y) + x, x))
+    step(jnp.ones(300)).block_until_ready()
+    with Claims(tmp_path).take("unit"):
+        begun = time.monotonic()
+        step(jnp.ones(300)).block_until_ready()
+        ended = time.monotonic()
+    assert ended - begun > 0.1
+    assert len([beat for beat in beats if begun + 0.02 < beat < ended - 0.02]) > 1

@@ -25,6 +25,7 @@ from types import TracebackType
 from poisoncli.core.errors import UnwritableError
 
 HEARTBEAT = 30.0  # seconds between two signs of life
+TELL = 5.0  # seconds, at least, between two words on how far a unit is
 STALE = 600.0  # seconds without one, after which a claim may be taken over
 WATCH = 60.0  # seconds in which a claim that looks stale must show no sign of life: clocks jump
 ENDING = ".claim"
@@ -158,13 +159,15 @@ class Held:
     def __init__(self, folder: Path, claim: Claim, handle: int) -> None:
         self.folder, self.settled, self.overtaken = folder, False, False
         self._claim, self._handle = claim, handle
-        self._ended = threading.Event()
+        self._ended, self._writes, self._written = threading.Event(), threading.Lock(), time.monotonic()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
 
     def tell(self, done: int, total: int, what: str) -> None:
-        """How far it is, for the next heartbeat."""
+        """How far it is, for all to see in a few seconds."""
         self._claim = dataclasses.replace(self._claim, done=done, total=total, what=what)
+        if time.monotonic() - self._written > TELL:
+            self._write()
 
     def lost(self) -> bool:
         """Whether another has taken it over, since this process was silent for long."""
@@ -200,7 +203,8 @@ class Held:
             self.overtaken = self.overtaken or self.lost()
 
     def _write(self) -> None:
-        with contextlib.suppress(OSError):
+        with self._writes, contextlib.suppress(OSError):
+            self._written = time.monotonic()
             if os.utime in os.supports_fd:  # on a full disk this is all
                 os.utime(self._handle)
             os.lseek(self._handle, 0, os.SEEK_SET)

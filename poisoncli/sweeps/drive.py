@@ -10,7 +10,7 @@ from pathlib import Path
 from poisoncli.core.errors import Interrupted
 from poisoncli.runs import stages
 from poisoncli.sweeps import folder, naming
-from poisoncli.sweeps.claims import Claims
+from poisoncli.sweeps.claims import Claims, Held
 from poisoncli.sweeps.dask_cluster import Dask
 from poisoncli.sweeps.executor import Ended, Executor, Here
 from poisoncli.sweeps.folder import Folder
@@ -117,7 +117,7 @@ class _Driver:
             elif not started and self._left:
                 self._wait()
             self.look()
-        self._state.tidy()
+        self._tidy()
 
     def _stopped(self) -> bool:
         return self._fail_fast and any(one.status == "failed" for one in self.outcomes.values())
@@ -155,7 +155,8 @@ class _Driver:
         self._running.discard(ended.unit)
         unit = self._units[ended.unit]
         if ended.death:
-            if folder.add_death(self._place, unit.name, ended.death) >= folder.DEATHS:
+            done = settled(unit, self._state) is not None
+            if not done and folder.add_death(self._place, unit.name, ended.death) >= folder.DEATHS:
                 give_up(self._place, unit, self._state, f"its process died ({ended.death})")
             return
         for outcome in ended.outcomes:
@@ -163,6 +164,20 @@ class _Driver:
         if all(outcome.status != "running" for outcome in ended.outcomes):
             self._left.pop(unit.name, None)
             self._pause = _FIRST
+
+    def _tidy(self) -> None:
+        """Remove what those left beside finished units who were killed in the moment between."""
+        begun = {name.rpartition(".")[0] or name for name in self._state.names()}
+        begun |= set(self._claims.all())
+        for unit in self._units.values():
+            found = settled(unit, self._state) if unit.name in begun else None
+            if found and all(one.status == "skipped" for one in found):
+                held = self._claims.take(unit.name)
+                if isinstance(held, Held):
+                    with held:
+                        folder.remove(self._place, unit.name)
+                        held.settled = True
+        self._state.tidy()
 
     def progress(self, running: Mapping[str, tuple[int, int, str]]) -> None:
         """How far the units are that run elsewhere, as one number of thousandths of a cell."""

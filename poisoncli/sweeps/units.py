@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import errno
 import functools
 import logging
 import os
@@ -23,6 +24,7 @@ from poisoncli.sweeps.plan import PLAN, Sweep, parse, plan_of, run_path
 from poisoncli.tables import atomic
 
 LOG = logging.getLogger(__name__)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,9 +177,11 @@ def _craft_together(cells: Sequence[Cell], place: Path, data_dir: str | None, re
     try:
         label = f"{' + '.join(cell.line for cell in cells)}, {cells[0].panel}".strip(", ")
         batched.attack([cell.run for cell in cells], paths, data_dir=data_dir, report=_labeled(report, label))
-    except (Interrupted, UnwritableError, _LostError, OSError):
+    except (Interrupted, UnwritableError, _LostError):
         raise
     except Exception as error:
+        if _is_of_the_folder(error, place):
+            raise
         LOG.info("%s are crafted one by one: %s", " + ".join(cell.name for cell in cells), _in_words(error))
 
 
@@ -187,12 +191,12 @@ def _run_cell(
     """Finish a cell of a unit, and publish it; where it fails, keep why."""
     try:
         _finish(cell, place, state, data_dir, _labeled(report, cell.name))
-    except (Interrupted, UnwritableError, _LostError, OSError):
+    except (Interrupted, UnwritableError, _LostError):
         raise
     except MissingDataError as error:
         return Outcome(cell, "skipped", str(error))
     except Exception as error:
-        if held.lost():
+        if held.lost() or _is_of_the_folder(error, state.folder):
             raise
         failure = _failure(_in_words(error), "" if isinstance(error, PoisonError) else traceback.format_exc())
         folder.put_failure(state.folder, cell, failure)
@@ -220,6 +224,14 @@ def _finish(cell: Cell, place: Path, state: Folder, data_dir: str | None, report
     final = run_path(cell, state.folder)  # last: where it is complete, the others are there
     if not folder.publish(path, final) and not state.complete(final):  # an older version left it unfinished
         atomic.replace(final, path.read_bytes())
+
+
+def _is_of_the_folder(error: Exception, place: Path) -> bool:
+    """Whether the disk, the folder of the sweep, or who listens is at fault, and not a run."""
+    if not isinstance(error, OSError):
+        return False
+    named = str(error.filename or "").startswith(str(place))
+    return named or isinstance(error, ConnectionError) or error.errno in _DISK
 
 
 def _failure(reason: str, trace: str = "") -> Failure:

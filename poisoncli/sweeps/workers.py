@@ -185,7 +185,7 @@ class _Worker:
                 f"a worker process ended before it began ({how}): call poisoncli.sweep in a script only below "
                 "`if __name__ == '__main__':`, or leave out --workers"
             )
-        how += ", out of memory?" if code == -signal.SIGKILL else ""
+        how += ", out of memory?" if how == "signal 9" else ""
         return [Ended(self.unit.name, death=how)] if self.unit else []
 
 

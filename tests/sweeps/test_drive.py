@@ -251,3 +251,14 @@ def test_the_runs_of_a_host_that_is_gone_are_done_in_the_end(tmp_path, monkeypat
     assert statuses(outcomes) == ["done"] * 3
     assert told == ["one", "three", "two"]
     assert not place.exists()
+
+
+def test_what_the_killed_left_beside_finished_runs_is_removed(tmp_path):
+    naming.begin(small(), tmp_path)
+    run_unit(tmp_path, "one")
+    place = folder.hidden(tmp_path)
+    dead(place, "one")  # killed when all was published
+    (place / "one").mkdir()
+    folder.add_death(tmp_path, "one", "signal 9")
+    assert statuses(execute(small(), tmp_path)) == ["skipped", "done", "done"]
+    assert not place.exists()

@@ -100,6 +100,17 @@ def test_what_is_no_error_of_the_user_fails_its_cell_with_a_trace(tmp_path, monk
     assert "in broken" in state.failure(sweep.cells[0]).traceback
 
 
+def test_a_file_of_the_user_that_cannot_be_read_fails_its_cell_alone(tmp_path, monkeypatch):
+    begun(tmp_path)
+
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied", "/their/rows.csv")
+
+    monkeypatch.setattr("poisoncli.runs.stages.attack", denied)
+    (found,) = run_unit(tmp_path, "one")
+    assert (found.status, "rows.csv" in found.reason) == ("failed", True)
+
+
 def test_data_that_are_not_at_hand_here_may_be_elsewhere(tmp_path, monkeypatch):
     sweep, state = begun(tmp_path)
 

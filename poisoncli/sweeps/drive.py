@@ -167,8 +167,7 @@ class _Driver:
 
     def _tidy(self) -> None:
         """Remove what those left beside finished units who were killed in the moment between."""
-        begun = {name.rpartition(".")[0] or name for name in self._state.names()}
-        begun |= set(self._claims.all())
+        begun = {name.removesuffix(".died") for name in self._state.names()} | set(self._claims.all())
         for unit in self._units.values():
             found = settled(unit, self._state) if unit.name in begun else None
             if found and all(one.status == "skipped" for one in found):

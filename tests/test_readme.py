@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 from poisoncli.cli import app
-from poisoncli.runs import description
+from poisoncli.runs import description, serialize
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,7 +42,7 @@ def test_options_of_the_readme_exist(words: list[str]) -> None:
 
 @pytest.mark.parametrize("block", blocks("toml"))
 def test_configurations_of_the_readme_are_valid(block: str) -> None:
-    description.resolve(description.from_mapping(tomllib.loads(block)))
+    description.resolve(serialize.from_mapping(tomllib.loads(block)))
 
 
 @pytest.mark.parametrize("block", blocks("python"))

@@ -343,9 +343,9 @@ def _run(
     own: dict[str, Any],
 ) -> Any:
     """The run that the options describe, over the one in `config_file`."""
-    from poisoncli.runs import description
+    from poisoncli.runs import description, serialize
 
-    run = description.from_toml(config_file) if config_file else description.Run()
+    run = serialize.from_toml(config_file) if config_file else description.Run()
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if given["lambda_"] is not None or given["learn_lambda"]:  # the policy of the command line replaces the file's
         changes.update(_policy(given["lambda_"]), learn_lambda=bool(given["learn_lambda"]))

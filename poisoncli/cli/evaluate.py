@@ -226,14 +226,14 @@ def _differently(
     quiet: bool,
 ) -> tuple[str, RunFile]:
     """A run file judged by other defenses or another defender; nothing is kept."""
-    from poisoncli.runs import description, plugins, replay, run_file
+    from poisoncli.runs import plugins, replay, run_file, serialize
 
     content = run_file.read(path)
     wanted = names or list(content.defenses)
     for name in {*wanted} & {*content.defenses}:
         plugins.require({"defense": name}, content.plugins)
     kept = {
-        name: description.choice_from_json(found.choice)
+        name: serialize.choice_from_json(found.choice)
         for name, found in content.defenses.items()
         if plugins.is_here("defense", name)
     }

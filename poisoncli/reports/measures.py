@@ -10,7 +10,7 @@ import numpy as np
 
 from poisoncli.core import stability
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import defaults, description
+from poisoncli.runs import defaults, serialize
 from poisoncli.runs.run_file import Evaluation, RunFile
 from poisoncli.runs.soundness import is_linear
 from poisoncli.training.metrics import Measure
@@ -110,7 +110,7 @@ def selected(content: RunFile) -> tuple[int, ...]:
     if not _has_one_weight_each(content):
         return ()
     m = content.poison.x.shape[2]
-    told = defaults.dataset(description.from_json(content.run).dataset.name).selected
+    told = defaults.dataset(serialize.from_json(content.run).dataset.name).selected
     wanted = told or [math.ceil(share * m) for share in SELECTED]
     return tuple(dict.fromkeys(k for k in wanted if 0 < k < m))
 
@@ -151,14 +151,14 @@ def reference(content: RunFile, others: list[RunFile]) -> RunFile | None:
     """Of `others` the run that differs from `content` in having no penalty; None where there is none."""
 
     def setting(one: RunFile) -> tuple:
-        run = description.from_json(one.run)
+        run = serialize.from_json(one.run)
         names = (run.dataset, run.model, run.trainer, run.attack.name)
         return (*names, run.n_train, run.n_val, run.n_test, run.seed, one.poison.counts.tolist(), len(one.poison.x))
 
-    if description.from_json(content.run).reg == "none":
+    if serialize.from_json(content.run).reg == "none":
         return None
     wanted = setting(content)
-    bare = (one for one in others if description.from_json(one.run).reg == "none" and setting(one) == wanted)
+    bare = (one for one in others if serialize.from_json(one.run).reg == "none" and setting(one) == wanted)
     return next(bare, None)
 
 

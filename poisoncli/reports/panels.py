@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from poisoncli.reports import measures, point_map, summary
-from poisoncli.runs import description
+from poisoncli.runs import serialize
 from poisoncli.runs.run_file import RunFile
 
 # Okabe and Ito's colors, which color-blind readers tell apart, each with a line and a marker of its own
@@ -34,7 +34,7 @@ def draw_lines(
     axis: Any, content: RunFile, values: np.ndarray, label: str, style: tuple[str, str, str]
 ) -> dict[str, Any]:
     """Mean and standard error of values [repetitions, stages, lines]; several lines are layers."""
-    x = 100 * content.poison.counts / description.from_json(content.run).n_train
+    x = 100 * content.poison.counts / serialize.from_json(content.run).n_train
     shown = {}
     for number in range(values.shape[2]):
         layered = values.shape[2] > 1
@@ -92,7 +92,7 @@ def draw_search(
 def draw_histogram(axis: Any, title: str, content: RunFile) -> dict[str, Any]:
     """Weights of the clean and of the poisoned victim (RCH Fig. 3); numbers on a log scale, for most are near 0."""
     found = measures.histogram(content)
-    share = 100 * content.poison.counts[-1] / description.from_json(content.run).n_train
+    share = 100 * content.poison.counts[-1] / serialize.from_json(content.run).n_train
     color, other = STYLES[0][0], STYLES[1][0]
     shown = {
         "clean victim": axis.stairs(found["clean"], found["edges"], fill=True, color=color, alpha=0.45),

@@ -10,7 +10,7 @@ import numpy as np
 
 from poisoncli.bilevel.stealth import Tradeoff, fit_clean, landscape
 from poisoncli.core.data import Data
-from poisoncli.runs import description
+from poisoncli.runs import description, serialize
 from poisoncli.runs.poisoned import poisoned
 from poisoncli.runs.prepare import Prepared
 from poisoncli.runs.run_file import RunFile
@@ -99,7 +99,7 @@ def _draw_line(axis: Any, content: RunFile, key: str, stage: int, ends: np.ndarr
 
 def _draw_regions(axis: Any, content: RunFile, data: Data) -> None:
     """The regions of the sets I1 and I2 of BayesClean."""
-    choice = description.choice_from_json(content.defenses["bayesclean"].choice)
+    choice = serialize.choice_from_json(content.defenses["bayesclean"].choice)
     defense = description.build(choice, "defense")
     x = np.linspace(data.x.min(), data.x.max(), 400)
     mean, std = defense.predictive(data.x, data.y, x[:, None])

@@ -14,7 +14,7 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ERROR
 from poisoncli.core.victim import Exact, predict
 from poisoncli.reports import summary
-from poisoncli.runs import defaults, description
+from poisoncli.runs import defaults, serialize
 from poisoncli.runs.poisoned import poisoned
 from poisoncli.runs.prepare import Prepared, restore
 from poisoncli.runs.run_file import RunFile
@@ -92,7 +92,7 @@ def _fit(prepared: Prepared, train: Data, log_lambda: np.ndarray) -> Params:
 
 def names(content: RunFile) -> tuple[str, str]:
     """What the two classes are called."""
-    dataset = description.from_json(content.run).dataset
+    dataset = serialize.from_json(content.run).dataset
     told = dataset.options.get("classes", ()) or defaults.dataset(dataset.name).class_names
     given = content.classes or told or (0, 1)
     return f"class {given[0]}", f"class {given[1]}"

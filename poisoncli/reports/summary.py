@@ -10,7 +10,7 @@ import numpy as np
 
 from poisoncli.core.errors import PoisonError
 from poisoncli.reports import measures
-from poisoncli.runs import defaults, description
+from poisoncli.runs import defaults, description, serialize
 from poisoncli.runs.description import Run
 from poisoncli.runs.run_file import RunFile
 from poisoncli.training.metrics import Measure
@@ -19,7 +19,7 @@ from poisoncli.training.metrics import measure as named_measure
 
 def title(content: RunFile) -> str:
     """What was attacked, in a line: data set, model, and training rows."""
-    run = description.from_json(content.run)
+    run = serialize.from_json(content.run)
     classes = run.dataset.options.get("classes", ())
     data = run.dataset.options.get("path", run.dataset.name)
     some = " vs ".join(map(str, classes)) if len(classes) <= 4 else f"{len(classes)} classes"
@@ -32,7 +32,7 @@ def policy(content: RunFile) -> str:
 
     `none`, `fixed`, `clean` (cross-validation), `learned-clean`, `learned`, or `layers` (one for each layer).
     """
-    return _policy(description.from_json(content.run))
+    return _policy(serialize.from_json(content.run))
 
 
 def _policy(run: Run) -> str:
@@ -60,14 +60,14 @@ def in_words(run: Run) -> str:
 
 def label(content: RunFile) -> str:
     """The attack and the learner's policy, in a few words."""
-    run = description.from_json(content.run)
+    run = serialize.from_json(content.run)
     return f"{run.attack.name}{_variant(run.attack)}{_aim(run)}, {in_words(run)}"
 
 
 def labels(contents: Sequence[RunFile]) -> list[str]:
     """The labels of several runs, with the model, the data set or a number where they would be the same."""
     found = [label(content) for content in contents]
-    for more in (lambda content: description.from_json(content.run).model.name, title):
+    for more in (lambda content: serialize.from_json(content.run).model.name, title):
         if len(set(found)) == len(found):
             return found
         told = [more(content) for content in contents]
@@ -124,7 +124,7 @@ def rows(content: RunFile, name: str = "none", metric: str = "") -> list[dict[st
     asked = measure(content, metric)
     values = measures.measured(content, asked, name)
     evaluation, poison = measures.evaluation(content, name), content.poison
-    n = description.from_json(content.run).n_train
+    n = serialize.from_json(content.run).n_train
     norm = np.average(evaluation.norm, axis=2, weights=measures.sizes(content))
     selected = measures.selected(content)
     indices = [measures.consistency(content, k, name).mean(axis=0) for k in selected]

@@ -9,7 +9,7 @@ import numpy as np
 
 from poisoncli.core.data import Dataset
 from poisoncli.reports import summary
-from poisoncli.runs import description
+from poisoncli.runs import serialize
 from poisoncli.runs.audit import Audited
 from poisoncli.runs.replay import Detection
 from poisoncli.runs.run_file import RunFile
@@ -63,7 +63,7 @@ def stages(content: RunFile, table: Sequence[Row]) -> Table:
 def confusion(content: RunFile, shares: np.ndarray, defense: str) -> list[Table]:
     """What becomes of each class without poison and with most of it, of `stage_scores.confusion`: two tables."""
     behind = "" if defense == "none" else f", behind {defense}"
-    counts, n = content.poison.counts, description.from_json(content.run).n_train
+    counts, n = content.poison.counts, serialize.from_json(content.run).n_train
     return [
         Table(
             f"{counts[stage] / n:.1%} poison{behind}\nrows: true classes",

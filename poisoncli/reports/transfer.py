@@ -13,7 +13,7 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.reports import figures, measures, summary
 from poisoncli.reports.panels import STYLES
 from poisoncli.reports.tables import Row, Table, percent
-from poisoncli.runs import description, run_file
+from poisoncli.runs import run_file, serialize
 from poisoncli.runs.measured import Measured
 from poisoncli.runs.run_file import RunFile
 
@@ -44,7 +44,7 @@ def rows(content: RunFile, metric: str = "") -> list[dict[str, Any]]:
     Keys: victim, source, options, seed (of each repetition), and defense, poison, fraction, repetitions, measure,
     value, value_se and all measures as in `summary.rows`; test_error is the error, or the NMSE of real targets.
     """
-    asked, n = summary.measure(content, metric), description.from_json(content.run).n_train
+    asked, n = summary.measure(content, metric), serialize.from_json(content.run).n_train
     result = []
     for name, victim in zip(names(content), content.victims, strict=True):
         about = {
@@ -78,7 +78,7 @@ def table(content: RunFile, own: Sequence[Row], found: Sequence[Row]) -> Table:
 
     own: of `summary.all_rows`, found: of `rows`.
     """
-    run = description.from_json(content.run)
+    run = serialize.from_json(content.run)
     columns = {f"{run.model.name} (surrogate)": list(own)}
     for row in found:
         columns.setdefault(row["victim"], []).append(row)

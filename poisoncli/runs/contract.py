@@ -22,7 +22,7 @@ from poisoncli.core.defense import Clues
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.split import default_sizes, draw
 from poisoncli.core.victim import is_linear_first, predict
-from poisoncli.runs import defaults, description, run_file, stages
+from poisoncli.runs import defaults, description, run_file, serialize, stages
 from poisoncli.runs.description import METHODS, Choice, Run
 from poisoncli.runs.poisoned import poisoned
 from poisoncli.runs.prepare import Prepared, prepare
@@ -110,12 +110,12 @@ def survives_json(kind: str, choice: Choice) -> None:
     """Its options are the same after a round trip through JSON."""
     if kind == "defense":
         resolved = description.resolve_defense(choice)
-        same = description.choice_from_json(description.choice_to_json(resolved)) == resolved
+        same = serialize.choice_from_json(serialize.choice_to_json(resolved)) == resolved
         _demand(same, "its options change on the way through JSON")
         return
     named: dict[str, Any] = {kind: choice}
     run = description.resolve(Run(**named))
-    again = description.from_json(description.to_json(run))
+    again = serialize.from_json(serialize.to_json(run))
     built = [description.build(getattr(one, kind), kind) for one in (run, again)]
     _demand(again == run and built[0] == built[1], "its options change on the way through JSON: give fields types")
 
@@ -243,7 +243,7 @@ def survives_run_file(name: str) -> None:
         run_file.write(Path(folder) / "run.h5", content)
         found = run_file.read(Path(folder) / "run.h5")
     _demand(_same(found.poison, steps[-1]), "the run file gives back other poison")
-    _demand(description.from_json(found.run) == prepared.run, "the run file gives back another description")
+    _demand(serialize.from_json(found.run) == prepared.run, "the run file gives back another description")
 
 
 def starts_and_answers(name: str) -> None:

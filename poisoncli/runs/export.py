@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from poisoncli.core.data import FROM_ZERO, Dataset
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import description, rounding, run_file
+from poisoncli.runs import rounding, run_file, serialize
 from poisoncli.runs.poisoned import poisoned
 from poisoncli.runs.prepare import Prepared, restore
 from poisoncli.runs.run_file import RunFile
@@ -122,7 +122,7 @@ def labels(dataset: Dataset) -> np.ndarray:
 
 def counted(content: RunFile) -> str:
     """How the columns `row` and `replaced` count, in words."""
-    dataset = description.from_json(content.run).dataset
+    dataset = serialize.from_json(content.run).dataset
     return read.counted(Path(dataset.options["path"])) if dataset.name == "file" else FROM_ZERO
 
 

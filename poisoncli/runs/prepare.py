@@ -18,7 +18,7 @@ from poisoncli.core.domain import Domain
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import ROW_LOSS
 from poisoncli.core.victim import Exact, Objective, Trainer, is_linear_first
-from poisoncli.runs import defaults, description, limits, plugins, say, targets
+from poisoncli.runs import defaults, description, limits, plugins, say, serialize, targets
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.run_file import RunFile
 from poisoncli.runs.scaling import scaler, take
@@ -263,8 +263,8 @@ def check_fit(run: Run, dataset: Dataset) -> None:
 
 def restore(content: RunFile, data_dir: str | None = None) -> Prepared:
     """The data and methods of a run file, with the very rows that it was crafted on."""
-    plugins.require(description.methods(description.from_json(content.run)), content.plugins)
-    poison, run = content.poison, description.from_json(content.run)
+    plugins.require(serialize.methods(serialize.from_json(content.run)), content.plugins)
+    poison, run = content.poison, serialize.from_json(content.run)
     added = poison.replaced.size > 0 and poison.replaced.max() < 0  # then the best so far can be judged
     if poison.done < poison.total and not added:
         raise PoisonError("the poison is not complete: finish it with `poison attack --resume` first")

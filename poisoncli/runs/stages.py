@@ -17,7 +17,17 @@ from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Data, Sparse
 from poisoncli.core.defense import Clues
 from poisoncli.core.errors import FailedError, Interrupted, PoisonError
-from poisoncli.runs import defaults, description, plugins, rounding, run_file, soundness, stage_scores, update
+from poisoncli.runs import (
+    defaults,
+    description,
+    plugins,
+    rounding,
+    run_file,
+    serialize,
+    soundness,
+    stage_scores,
+    update,
+)
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.poisoned import poisoned
 from poisoncli.runs.prepare import ATTACKING, DEFENDING, Prepared, class_names, named_by_rows, prepare, restore
@@ -101,12 +111,12 @@ def finished(prepared: Prepared, task: Problem, content: RunFile, report: Report
 def fresh(prepared: Prepared) -> RunFile:
     """A run file's content before there is poison."""
     return RunFile(
-        run=description.to_json(prepared.run),
+        run=serialize.to_json(prepared.run),
         sha256=prepared.sha256,
         split=prepared.rows,
         scaler={name: getattr(prepared, name) for name in run_file.SCALER},
         poison=None,  # type: ignore[arg-type]
-        plugins=plugins.sources(description.methods(prepared.run)),
+        plugins=plugins.sources(serialize.methods(prepared.run)),
     )
 
 
@@ -139,7 +149,7 @@ def _check_free(path: Path, partial: Path, taken: bool) -> None:
 
 def same_run(found: RunFile, wanted: RunFile, path: Path) -> None:
     """Raise `PoisonError` unless the file `path`, with the content `found`, belongs to the run of `wanted`."""
-    if not description.same(found.run, wanted.run) or found.sha256 != wanted.sha256:
+    if not serialize.same(found.run, wanted.run) or found.sha256 != wanted.sha256:
         raise PoisonError(
             f"{path} belongs to a run with other options or data: repeat its options, or start anew with --force"
         )
@@ -241,7 +251,7 @@ def defend(
     choice = description.resolve_defense(Choice(choice) if isinstance(choice, str) else choice)
     content = run_file.read(path)
     former = content.defenses.get(choice.name)
-    if former is not None and former.choice == description.choice_to_json(choice):
+    if former is not None and former.choice == serialize.choice_to_json(choice):
         return content
     if save:
         update.check_writable(path)
@@ -272,7 +282,7 @@ def weigh(prepared: Prepared, poison: Poison, choice: Choice, report: Report) ->
                 raise FailedError(f"defense {choice.name} removes every row: choose milder options with -o")
             weight[r, stage, there], score[r, stage, there] = verdict.weight, verdict.score
     report(stages * repetitions, stages * repetitions, what)
-    return Defended(description.choice_to_json(choice), method.knows(), weight, score.astype(np.float32))
+    return Defended(serialize.choice_to_json(choice), method.knows(), weight, score.astype(np.float32))
 
 
 def evaluate(

@@ -11,7 +11,7 @@ import numpy as np
 
 from poisoncli.core.data import Data
 from poisoncli.core.victim import Exact
-from poisoncli.runs import description
+from poisoncli.runs import serialize
 from poisoncli.runs.prepare import restore
 from poisoncli.runs.run_file import RunFile
 from poisoncli.training.settle import settle
@@ -38,7 +38,7 @@ def check(content: RunFile, data_dir: str | None = None) -> list[str]:
             far.append(f"{victim.name} has {_shown(error, content.real)}")
     if not far:
         return []
-    name = description.from_json(content.run).model.name
+    name = serialize.from_json(content.run).model.name
     said = (
         f"the surrogate {name} has {_shown(float(surrogate.mean()), content.real)} without poison, where "
         f"{' and '.join(far)}: it is a poor stand-in, and poison made for it may say little of these"

@@ -13,7 +13,7 @@ import numpy as np
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Data
 from poisoncli.core.victim import Objective
-from poisoncli.runs import defaults, description, run_file, stages, targets
+from poisoncli.runs import defaults, description, run_file, serialize, stages, targets
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import Prepared, prepare
 from poisoncli.runs.problem import problem
@@ -32,7 +32,7 @@ def groups(runs: Sequence[Run]) -> list[list[int]]:
     for number, one in enumerate(runs):
         told = all(one.trainer.options.get(name, 1) for name in ("rate", "epochs"))  # 0: found from the rows
         alone = "" if told and (defaults.attack(one.attack.name).settings_at_once) else str(number)
-        kinds.setdefault(alone + description.to_json(_shared(one)), []).append(number)
+        kinds.setdefault(alone + serialize.to_json(_shared(one)), []).append(number)
     found = []
     for members in kinds.values():
         regs = sorted({runs[number].reg for number in members} - {"none"})
@@ -137,7 +137,7 @@ def _attack(
         if all(path.exists() for path in paths):  # another process did
             return
         joint, layers = _joint(each)._replace(varied=varied), [one.log_lambda.shape[1] for one in each]
-        runs = [description.to_json(one.run) for one in alike]
+        runs = [serialize.to_json(one.run) for one in alike]
         fresh = dataclasses.replace(stages.fresh(alike[0]), run=json.dumps(runs))
         begun = None
         if partial.exists():

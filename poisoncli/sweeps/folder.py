@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import description, run_file, targets
+from poisoncli.runs import description, run_file, serialize, targets
 from poisoncli.runs.prepare import prepare
 from poisoncli.sweeps.claims import unwritable
 from poisoncli.sweeps.grid import Cell
@@ -166,7 +166,7 @@ def _is_of(partial: Path, cell: Cell, data_dir: str | None) -> bool:
     try:
         found, _ = run_file.header(partial)
         run = prepare(targets.read_rows(cell.run), data_dir).run
-        return description.same(found, description.to_json(run))
+        return serialize.same(found, serialize.to_json(run))
     except PoisonError:
         return False
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import description
+from poisoncli.runs import description, serialize
 from poisoncli.runs.description import Run
 from poisoncli.sweeps import expand
 
@@ -54,7 +54,7 @@ def cells(plan: Mapping[str, Any], source: str, read: Callable[[Run], Run]) -> t
             fields = merge(fields, {k: v for k, v in part.items() if k not in _NOT_A_RUN})
         for axis in expand.ordered(axes):
             fields = merge(fields, expand.fields(axis, point[axis], fields))
-        run = read(description.from_mapping(fields))
+        run = read(serialize.from_mapping(fields))
         own = {axis: _value(run, axis, point[axis]) for axis, values in axes.items() if len(values) > 1}
         name = _label(panel, line, own)
         if not 0 < len(name) <= LONGEST:
@@ -71,7 +71,7 @@ def _value(run: Run, axis: str, given: Any) -> Any:
     if axis in ("lambda", *description.TABLES):
         named = given.get("name") if isinstance(given, Mapping) else given
         return named if axis != "lambda" or run.lambda_ is None else run.lambda_
-    found = flat(json.loads(description.to_json(run))).get(axis, given)
+    found = flat(json.loads(serialize.to_json(run))).get(axis, given)
     return ",".join(map(str, found)) if isinstance(found, list) else found
 
 
@@ -79,7 +79,7 @@ def _check_distinct(found: Sequence[Cell], source: str) -> None:
     """Raise `PoisonError` where two values of an axis are the same."""
     seen: dict[str, Cell] = {}
     for cell in found if any(cell.axes for cell in found) else ():
-        key = json.dumps([cell.panel, cell.line, description.to_json(cell.run)])
+        key = json.dumps([cell.panel, cell.line, serialize.to_json(cell.run)])
         if key in seen:
             raise PoisonError(f"{source}: {seen[key].name} and {cell.name} are the same run: list each value once")
         seen[key] = cell
@@ -111,7 +111,7 @@ def _unique(name: str, taken: set[str]) -> str:
 
 def differences(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """For each cell the fields and options of its run in which cells differ, such as `n_val` or `attack.batch`."""
-    runs = [flat(json.loads(description.to_json(cell.run))) for cell in cells]
+    runs = [flat(json.loads(serialize.to_json(cell.run))) for cell in cells]
     names = dict.fromkeys(name for run in runs for name in run)
     different = [name for name in names if len({json.dumps(run.get(name)) for run in runs}) > 1]
     return [{name: run[name] for name in different if name in run} for run in runs]

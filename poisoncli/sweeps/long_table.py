@@ -14,7 +14,7 @@ import numpy as np
 
 from poisoncli.core.errors import PoisonError
 from poisoncli.reports import measures, summary
-from poisoncli.runs import description, run_file
+from poisoncli.runs import run_file, serialize
 from poisoncli.runs.run_file import RunFile
 from poisoncli.sweeps import naming
 from poisoncli.sweeps.grid import Cell, flat
@@ -107,7 +107,7 @@ def _evaluated(sweep: Sweep, folder: Path) -> Iterator[tuple[Cell, str, RunFile]
 
 def _about(cell: Cell, defender: str, content: RunFile) -> dict[str, Any]:
     """What all rows of a cell share: its place in the sweep, and the options of its run."""
-    options = flat(json.loads(description.to_json(description.from_json(content.run))))
+    options = flat(json.loads(serialize.to_json(serialize.from_json(content.run))))
     named = {"cell": cell.name, "panel": cell.panel, "line": cell.line, "defender": defender}
     for name, value in options.items():
         column = name.removesuffix(".name")
@@ -119,7 +119,7 @@ def _numbers(content: RunFile) -> DataFrame:
     """The numbers of a run file: a row for each defense, victim, metric, stage and repetition; NaN is left out."""
     import pandas
 
-    run, counts = description.from_json(content.run), content.poison.counts
+    run, counts = serialize.from_json(content.run), content.poison.counts
     parts = []
     for defense, victim, metric, values in _measured(content, run.model.name):
         repetition, stage = np.indices(values.shape).reshape(2, -1)

@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 
 from poisoncli.core.errors import MissingDataError, PoisonError
-from poisoncli.runs import description, plugins, run_file, targets
+from poisoncli.runs import description, plugins, run_file, serialize, targets
 from poisoncli.runs.description import Run
 from poisoncli.runs.prepare import prepare
 from poisoncli.sweeps.plan import PLAN, Sweep, parse
@@ -87,7 +87,7 @@ def named(sweep: Sweep, folder: Path, data_dir: str | None = None) -> Sweep:
 
 def identity(run: Run, data: str) -> str:
     """The hash of a resolved run, of its data (hex), and of the schema of run files, shortened."""
-    known = {"run": json.loads(description.to_json(run)), "data": data, "schema": run_file.SCHEMA}
+    known = {"run": json.loads(serialize.to_json(run)), "data": data, "schema": run_file.SCHEMA}
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:_LETTERS]
 
 
@@ -132,7 +132,7 @@ def _holds(path: Path, run: Run, data: str, data_dir: str | None) -> bool:
     """Whether a file holds that run on these data."""
     try:
         found, sha256 = run_file.header(path)
-        return sha256 == data and description.same(found, description.to_json(prepare(run, data_dir).run))
+        return sha256 == data and serialize.same(found, serialize.to_json(prepare(run, data_dir).run))
     except PoisonError:
         return False
 
@@ -140,7 +140,7 @@ def _holds(path: Path, run: Run, data: str, data_dir: str | None) -> bool:
 def _of_files(run: Run) -> str:
     """Hashes of what a run reads beside its data set: poison of another tool, and methods from a user's file."""
     paths = [Path(str(run.attack.options.get("path") or "")).expanduser()]
-    names = description.methods(run)
+    names = serialize.methods(run)
     for method in plugins.sources(names):
         kind = method.partition(" ")[0]
         paths.append(Path(inspect.getsourcefile(description.TABLES[kind][names[kind]]) or ""))
@@ -152,13 +152,13 @@ def _of_data(run: Run, data_dir: str | None) -> str:
     options = run.dataset.options
     stamps = [_stamp(Path(str(options.get(name) or "")).expanduser()) for name in _FILES]
     where = data_dir or os.environ.get("POISON_DATA_DIR", "")
-    return _of_dataset(description.choice_to_json(run.dataset), where, json.dumps(stamps), data_dir)
+    return _of_dataset(serialize.choice_to_json(run.dataset), where, json.dumps(stamps), data_dir)
 
 
 @functools.lru_cache(maxsize=1024)
 def _of_dataset(choice: str, where: str, stamps: str, data_dir: str | None) -> str:
     """The hash of a data set; `where` and `stamps` change when its files may have changed."""
-    made = description.resolve(description.from_mapping({"dataset": json.loads(choice)})).dataset
+    made = description.resolve(serialize.from_mapping({"dataset": json.loads(choice)})).dataset
     return description.build(made, "dataset").load(data_dir).sha256
 
 

@@ -14,7 +14,7 @@ from poisoncli.core.declared import NOTHING
 from poisoncli.core.errors import PoisonError
 from poisoncli.reports.defenses import PICTURES
 from poisoncli.reports.figures import Layout
-from poisoncli.runs import description
+from poisoncli.runs import description, serialize
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.prepare import named_by_rows
 from poisoncli.sweeps import expand, grid, shape
@@ -96,7 +96,7 @@ def parse(text: str, source: str, crafted: bool = False) -> Sweep:
     The TOML has a `title`, optionally `draw` and `columns` (see `Layout`), `defend` (a list of defenses by name,
     or all), tables `defense.NAME` with options of a defense, tables `defender.NAME` with the `lambda`, `loss`,
     `passes` or `bias` of a defender whom the attacker does not expect, and `picture` (see `Sweep`), a table `base`
-    with the fields of a run (see `description.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields
+    with the fields of a run (see `serialize.from_mapping`), and tables `panel.NAME` and `line.NAME` whose fields
     replace those of the base: the sweep has a run for every pair of a panel and a line. `panel.NAME.line.NAME` is
     about one pair, and `override` about all; `panel.NAME.selected` and `panel.NAME.against` go to the
     layout. A table `grid` has lists of values, or ranges as texts, by the names of fields and options, such as
@@ -110,7 +110,7 @@ def parse(text: str, source: str, crafted: bool = False) -> Sweep:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PoisonError(f"{source} is not TOML: {error}") from None
     shape.check(plan, source)
-    found = grid.cells(plan, source, description.read_back if crafted else _resolved)
+    found = grid.cells(plan, source, serialize.read_back if crafted else _resolved)
     defend = tuple(plan.get("defend", ()))
     options, picture = plan.get("defense", {}), plan.get("picture", "")
     if not crafted:

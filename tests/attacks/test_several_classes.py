@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from poisoncli.core.errors import PoisonError
 from poisoncli.reports import summary
-from poisoncli.runs import description, run_file, stages
+from poisoncli.runs import run_file, serialize, stages
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.poisoned import poisoned
 from poisoncli.runs.prepare import restore
@@ -128,4 +128,4 @@ def test_rows_without_an_axis_for_classes_are_as_before(tmp_path):
     assert prepared.objective.outputs == 1
     train, is_poison, _ = poisoned(prepared.split.train, content.poison, 1)
     assert np.array_equal(np.asarray(train.y)[is_poison], 1 - prepared.split.train.y[is_poison])
-    assert description.from_json(run_file.read(tmp_path / "two.h5").run).attack.options["poison_label"] == "other"
+    assert serialize.from_json(run_file.read(tmp_path / "two.h5").run).attack.options["poison_label"] == "other"

@@ -1,28 +1,16 @@
-"""Runs as JSON, TOML and options: defaults of the papers, and one sentence for every bad value."""
+"""Runs by names and options: defaults of the papers, and one sentence for every bad value."""
 
 import dataclasses
-import json
 import math
 
 import pytest
+from described import runs, sentence
 from hypothesis import given
-from hypothesis import strategies as st
 
 from poisoncli.core.errors import PoisonError
-from poisoncli.datasets import DATASETS
 from poisoncli.runs import description
-from poisoncli.runs.description import (
-    Choice,
-    Run,
-    build,
-    from_json,
-    from_mapping,
-    from_toml,
-    named,
-    resolve,
-    same,
-    to_json,
-)
+from poisoncli.runs.description import Choice, Run, build, named, resolve
+from poisoncli.runs.serialize import from_mapping
 
 # HLP Table IV: outer steps, alpha, eta, T, log of the largest lambda; Table V: eta, epochs, the same eta and T.
 PAPER = {
@@ -143,120 +131,11 @@ BAD = {
 }
 
 
-def sentence(error) -> str:
-    """The message, after checks that it is one sentence with a cure after a colon."""
-    text = str(error.value)
-    assert "\n" not in text
-    assert ": " in text
-    assert not text.endswith(".")
-    return text
-
-
 @pytest.mark.parametrize("problem", BAD)
 def test_bad_values_are_refused_in_a_sentence_with_a_cure(problem):
     with pytest.raises(PoisonError, match=problem) as error:
         resolve(BAD[problem])
     sentence(error)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"speed": 3},
-        {"repetitions": "several"},
-        {"fraction": [0.1]},
-        {"fraction": True},
-        {"learn_lambda": "maybe"},
-        {"attack": 3},
-        {"attack": {"outer_steps": 3}},
-        {"model": ["mlp"]},
-        {"seed": None},
-        {"seed": 1.5},
-        {"seed": math.inf},
-        {"dataset": {"name": 3}},
-        {"lambda": "strong"},
-        {"reg": 2},
-        [],
-    ],
-    ids=str,
-)
-def test_bad_descriptions_are_refused(fields):
-    with pytest.raises(PoisonError) as error:
-        from_mapping(fields)
-    sentence(error)
-
-
-@pytest.mark.parametrize("text", ["", "[", "3", "[]", "null", '"run"'])
-def test_what_is_no_description_is_refused(text):
-    with pytest.raises(PoisonError) as error:
-        from_json(text)
-    sentence(error)
-
-
-finite = st.floats(0.01, 1)
-runs = st.builds(
-    Run,
-    dataset=st.sampled_from([name for name in DATASETS if name != "file"]).map(Choice)
-    | st.builds(lambda path, target: Choice("file", {"path": path, "target": target}), st.text(), st.text())
-    | st.lists(st.integers(0, 9), max_size=4).map(lambda found: Choice("digits", {"classes": tuple(found)})),
-    model=st.just(Choice("logistic"))
-    | st.builds(
-        lambda hidden, leak: Choice("mlp", {"hidden": tuple(hidden), "leak": leak}),
-        st.lists(st.integers(1, 99), max_size=3),
-        finite,
-    ),
-    trainer=st.builds(
-        lambda rate, epochs: Choice("sgd", {"rate": rate, "epochs": epochs}), finite, st.integers(1, 999)
-    ),
-    attack=st.just(Choice("flip")) | finite.map(lambda rate: Choice("rmd", {"outer_rate": rate})),
-    lambda_=st.none() | st.floats(0, 1e6),
-    fraction=st.floats(1e-6, 0.999),
-    n_train=st.integers(0, 10**6),
-    repetitions=st.integers(1, 99),
-    seed=st.integers(0, 2**32 - 1),
-) | st.builds(
-    Run, learn_lambda=st.just(True), per_layer=st.booleans(), reg=st.sampled_from(["", "l1", "l2"]), fraction=finite
-).filter(lambda run: run.fraction < 1)
-
-
-@given(runs)
-def test_json_gives_the_run_back(run):
-    run = resolve(run)
-    assert from_json(to_json(run)) == run
-    assert to_json(from_json(to_json(run))) == to_json(run)
-    json.loads(to_json(run), parse_constant=pytest.fail)  # NaN and Infinity are no JSON
-
-
-def test_infinity_is_written_as_a_text_and_read_from_older_files_too():
-    run = resolve(Run(dataset=Choice("boston"), attack=Choice("flip")))
-    bounded = resolve(Run(attack=Choice("rmd", {"log_lambda_min": "-inf"})))
-    assert json.loads(to_json(bounded))["attack"]["log_lambda_min"] == "-inf"
-    for written in (run, bounded):
-        older = to_json(written).replace('"-inf"', "-Infinity").replace('"inf"', "Infinity")
-        assert from_json(older) == written
-        assert same(older, to_json(written))
-    assert not same(to_json(run), to_json(bounded))
-
-
-def test_a_lambda_learned_by_an_older_version_kept_its_step():
-    run = resolve(Run(learn_lambda=True))
-    assert run.attack.options["lambda_schedule"] == "linear"
-    paper = resolve(Run(learn_lambda=True, attack=Choice("rmd", {"lambda_schedule": "constant"})))
-    fields = json.loads(to_json(run))
-    del fields["attack"]["lambda_schedule"]
-    older = json.dumps(fields)
-    assert from_json(older) == paper
-    assert same(older, to_json(paper))
-    assert not same(older, to_json(run))
-    assert same(json.dumps([older]), json.dumps([to_json(paper)]))  # of several that are crafted together
-    assert not same(json.dumps([older]), json.dumps([to_json(run)]))
-
-
-def test_a_fixed_lambda_of_an_older_version_is_the_same_run():
-    run = resolve(Run(lambda_=0.1))
-    fields = json.loads(to_json(run))
-    del fields["attack"]["lambda_schedule"]
-    assert same(json.dumps(fields), to_json(run))
 
 
 @pytest.mark.parametrize(("text", "number"), [("7", 7), ("1e3", 1000), (4.0, 4), (str(2**32 - 1), 2**32 - 1)])
@@ -267,38 +146,6 @@ def test_whole_numbers_are_read_exactly(text, number):
 @given(runs)
 def test_resolving_twice_changes_nothing(run):
     assert resolve(resolve(run)) == resolve(run)
-
-
-def test_toml_gives_the_run_back(tmp_path):
-    path = tmp_path / "run.toml"
-    path.write_text(
-        'dataset = "mnist"\nmodel = { name = "mlp", hidden = [5, 3] }\nlambda = 0.25\nfraction = 0.1\n'
-        'repetitions = 3\n[attack]\nname = "rmd"\nouter_steps = 7\nnormalize = "batch"\n'
-    )
-    expected = Run(
-        "mnist",
-        Choice("mlp", {"hidden": (5, 3)}),
-        attack=Choice("rmd", {"outer_steps": 7, "normalize": "batch"}),
-        lambda_=0.25,
-        fraction=0.1,
-        repetitions=3,
-    )
-    assert resolve(from_toml(str(path))) == resolve(expected)
-
-
-@pytest.mark.parametrize("content", [b"a = ", b"\xff\xfe", b"speed = 3", b"fraction = []"])
-def test_bad_toml_is_refused(tmp_path, content):
-    (tmp_path / "run.toml").write_bytes(content)
-    with pytest.raises(PoisonError) as error:
-        from_toml(str(tmp_path / "run.toml"))
-    sentence(error)
-
-
-def test_absent_toml_is_refused(tmp_path):
-    for path in (tmp_path / "absent.toml", tmp_path):
-        with pytest.raises(PoisonError, match="cannot read") as error:
-            from_toml(str(path))
-        sentence(error)
 
 
 @pytest.mark.parametrize(

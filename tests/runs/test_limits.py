@@ -6,7 +6,7 @@ import pytest
 from poisoncli.core.data import Dataset
 from poisoncli.core.domain import Domain
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import description, limits
+from poisoncli.runs import description, limits, serialize
 from poisoncli.runs.description import Choice, Run
 
 X = np.array([[20.0, 1, 1, 0], [30, 2, 0, 1], [40, 3, 1, 0], [99, 9, 0, 1]])
@@ -75,8 +75,8 @@ def test_attacks_refuse_limits_that_they_cannot_keep(method, fields, said):
 
 def test_limits_stand_in_the_description_of_a_run_that_has_them_alone():
     run = description.resolve(Run(frozen=("x1",), ranges=("x2=0:3",), columns_changed=2))
-    assert description.from_json(description.to_json(run)) == run
-    assert "frozen" not in description.to_json(description.resolve(Run()))
+    assert serialize.from_json(serialize.to_json(run)) == run
+    assert "frozen" not in serialize.to_json(description.resolve(Run()))
 
 
 def test_data_without_a_schema_have_a_domain_only_where_limits_are_set():

@@ -13,7 +13,7 @@ import poisoncli
 from poisoncli import Choice, PoisonError, Run
 from poisoncli.cli import app
 from poisoncli.reports import summary
-from poisoncli.runs import description, prepare, targets
+from poisoncli.runs import description, prepare, serialize, targets
 from poisoncli.runs.problem import problem as problem_of
 
 BASE = Run(
@@ -59,7 +59,7 @@ def test_rows_of_a_file_are_hit_and_kept_out_of_everything_else(tmp_path):
     (tmp_path / "rows.txt").unlink()  # the run file knows its rows
     again = poisoncli.evaluate(tmp_path / "run.h5", save=False)
     np.testing.assert_array_equal(again.evaluations["none"].target_rate, content.evaluations["none"].target_rate)
-    assert description.from_json(content.run).attack.options["target"] == "rows:" + ",".join(map(str, chosen))
+    assert serialize.from_json(content.run).attack.options["target"] == "rows:" + ",".join(map(str, chosen))
     assert np.all(content.evaluations["none"].target_rate[:, -1] == 1)
 
 
@@ -112,6 +112,6 @@ def test_options_of_the_command_line_reach_the_attack(tmp_path, monkeypatch):
     words = ["attack", *sizes, "--target-rows", "rows:few.txt", "--target-label", "8", "--quiet"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    found = description.from_json(poisoncli.read("run.h5").run).attack.options
+    found = serialize.from_json(poisoncli.read("run.h5").run).attack.options
     assert (found["target"], found["target_label"]) == ("rows:0,8,10", "8")
     assert "target rows hit" in CliRunner().invoke(app, ["evaluate", "run.h5"]).stdout

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from poisoncli.cli import app
 from poisoncli.core.errors import FailedError
-from poisoncli.runs import description, run_file
+from poisoncli.runs import description, run_file, serialize
 from poisoncli.sweeps import folder, naming
 from poisoncli.sweeps.claims import Claims
 from poisoncli.sweeps.drive import execute
@@ -52,9 +52,7 @@ def test_a_preset_runs_to_its_figure_and_is_not_run_again(name, tmp_path):
 def test_options_of_a_defense_reach_it(tmp_path):
     plan = parse(tiny("spr-fig14"), "here")
     execute(plan, tmp_path)
-    choice = description.choice_from_json(
-        run_file.read(next(tmp_path.glob("10.*.h5"))).defenses["bayesclean"].choice
-    )
+    choice = serialize.choice_from_json(run_file.read(next(tmp_path.glob("10.*.h5"))).defenses["bayesclean"].choice)
     assert (choice.options["c1"], choice.options["c2"]) == (1.0, 2.0)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from poisoncli import PoisonError
-from poisoncli.runs import description
+from poisoncli.runs import description, serialize
 from poisoncli.sweeps.plan import parse, preset, presets
 
 GRID = """
@@ -30,7 +30,7 @@ def test_every_preset_describes_complete_runs(name):
     plan = preset(name)
     assert plan.title
     for cell in plan.cells:
-        assert description.from_json(description.to_json(cell.run)) == cell.run
+        assert serialize.from_json(serialize.to_json(cell.run)) == cell.run
         for kind in description.TABLES:
             assert description.build(getattr(cell.run, kind), kind)
     for defense in description.DEFENSES if "all" in plan.defend else plan.defend:

@@ -99,11 +99,11 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
         with signals.raising() as received, remarks(kwargs.get("quiet", False)):
             try:
                 _keep_compiled()
-                _spread(kwargs.get("devices"))
-                _bring(kwargs.get("plugin"))
-                result = verb(*args, **kwargs)
-                sys.stdout.flush()
-                return result
+                with _spread(kwargs.get("devices")):
+                    _bring(kwargs.get("plugin"))
+                    result = verb(*args, **kwargs)
+                    sys.stdout.flush()
+                    return result
             except typer.Exit:  # a RuntimeError, but no failure
                 raise
             except BrokenPipeError:
@@ -129,13 +129,24 @@ def _keep_compiled() -> None:
     compilation_cache.keep()
 
 
-def _spread(wanted: int | None) -> None:
+@contextlib.contextmanager
+def _spread(wanted: int | None) -> Iterator[None]:
     """Take so many devices, here and in processes started from here. Raises `PoisonError` if there are fewer."""
-    if wanted is not None:
-        from poisoncli.training import devices
+    if wanted is None:
+        yield
+        return
+    from poisoncli.training import devices
 
-        os.environ[devices.VARIABLE] = str(wanted)
+    before = os.environ.get(devices.VARIABLE)
+    os.environ[devices.VARIABLE] = str(wanted)
+    try:
         devices.count()
+        yield
+    finally:
+        if before is None:
+            del os.environ[devices.VARIABLE]
+        else:
+            os.environ[devices.VARIABLE] = before
 
 
 def _bring(files: list[str] | None) -> None:

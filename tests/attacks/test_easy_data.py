@@ -30,7 +30,7 @@ def test_minmax_on_small_data_of_several_classes(name, tmp_path):
 
 
 def test_a_search_that_fails_leaves_no_checkpoint(words, tmp_path, monkeypatch):
-    def fails_later(key, problem, resume, *rest):
+    def fails_later(key, problem, resume, *rest, **how):
         yield poison
         raise FailedError("no decoy can be reached")
 

@@ -9,7 +9,7 @@ from small_run import FLIPS
 
 import poisoncli
 from poisoncli import Choice, FailedError, PoisonError
-from poisoncli.runs import run_file, stages, update
+from poisoncli.runs import run_file, stage_scores, stages, update
 
 
 @pytest.fixture
@@ -19,7 +19,8 @@ def path(tmp_path):
 
 def during(monkeypatch, name, action):
     """Let `action` happen while the stage computes, once."""
-    original = getattr(stages, name)
+    module = stage_scores if name == "behind" else stages
+    original = getattr(module, name)
 
     def computing(*args, **kwargs):
         found = original(*args, **kwargs)
@@ -27,7 +28,7 @@ def during(monkeypatch, name, action):
         action()
         return found
 
-    monkeypatch.setattr(stages, name, computing)
+    monkeypatch.setattr(module, name, computing)
 
 
 def test_a_defense_that_comes_meanwhile_is_kept(path, monkeypatch):

@@ -42,7 +42,7 @@ def test_candidates_are_crafted_with_one_blas_thread_each():
     rows = Rows(np.eye(4), np.array([-1.0, -1.0, 1.0, 1.0]))
     linear = LinearProblem(rows, rows, 1, 0.1, "hinge", "free", -np.inf, np.inf, False)
     with threadpool_limits(2, user_api="blas"):
-        with pytest.raises(FailedError, match="no decoy"):
+        with pytest.raises(FailedError, match="no poison was found"):
             list(best_candidates(linear, 2, craft))
         assert threads() == {2}
     assert seen == [{1}, {1}]  # two groups of one

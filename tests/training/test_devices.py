@@ -107,8 +107,8 @@ def test_groups_are_shared_evenly(four):
 
 
 def test_more_devices_than_there_are(monkeypatch):
-    monkeypatch.setenv("POISON_DEVICES", "")  # taken back afterwards
     refused("attack", "--devices", "999", says="--devices 999 are more than there are: ask for at most")
+    assert "POISON_DEVICES" not in os.environ
     monkeypatch.setenv("POISON_DEVICES", "many")
     with pytest.raises(PoisonError, match="whole number"):
         devices.count()

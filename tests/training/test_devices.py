@@ -106,7 +106,8 @@ def test_groups_are_shared_evenly(four):
     assert sizes[3, 8] == [3]
 
 
-def test_more_devices_than_there_are(monkeypatch):
+def test_more_devices_than_there_are(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     refused("attack", "--devices", "999", says="--devices 999 are more than there are: ask for at most")
     assert "POISON_DEVICES" not in os.environ
     monkeypatch.setenv("POISON_DEVICES", "many")
@@ -114,7 +115,8 @@ def test_more_devices_than_there_are(monkeypatch):
         devices.count()
 
 
-def test_an_attack_on_one_device_refuses_several(monkeypatch):
+def test_an_attack_on_one_device_refuses_several(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(devices, "count", lambda: 4)
     monkeypatch.setenv("POISON_DEVICES", "")
     refused("attack", "--method", "flip", "--devices", "2", says="flip works on one device")

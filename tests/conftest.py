@@ -158,8 +158,41 @@ LONG = (  # beginnings of the ids of tests that `make test` leaves out and `make
 )
 
 
+ONE_OF = (  # tests of many variants, of which `make test` runs the first and `make check` all
+    "attacks/test_additive.py::test_poison_is_whole_within_its_box_counted_and_the_same_again",
+    "attacks/test_easy_data.py::test_minmax_on_small_data_of_several_classes",
+    "bilevel/test_hypergradient.py::test_reverse_equals_forward",
+    "bilevel/test_objective.py::test_rows_of_the_learner_change_the_hypergradient_of_lambda_alone",
+    "bilevel/test_reverse.py::test_layouts_agree",
+    "bilevel/test_reverse.py::test_reverse_agrees_with_finite_differences",
+    "bilevel/test_reverse.py::test_reverse_equals_forward_mode",
+    "bilevel/test_stage.py::test_together_may_differ_in_rates_penalties_and_targets",
+    "bilevel/test_stealth.py::test_hypergradients_of_features_and_targets_are_finite_differences",
+    "bilevel/test_unrolled.py::test_rows_as_they_are_give_what_products_give",
+    "bilevel/test_unrolled.py::test_segments_change_no_result",
+    "cli/test_hypergradient_option.py::test_every_method_attacks",
+    "cli/test_signals.py::test_a_signal_during_an_attack_names_the_checkpoint",
+    "defenses/test_regression.py::test_awkward_columns_give_an_answer_and_never_nan",
+    "defenses/test_regression.py::test_works_for_a_network_too",
+    "runs/test_own_table.py::test_an_export_has_the_columns_of_the_table_and_is_read_as_the_same",
+    "runs/test_own_table.py::test_the_clean_error_is_that_of_scikit_learn",
+    "runs/test_replay.py::test_poison_of_a_stranger_is_judged",
+    "runs/test_rounding.py::test_every_poison_row_could_be_real",
+    "runs/test_targets.py::test_a_targeted_attack_raises_the_rate_of_its_label",
+    "training/test_minibatches.py::test_training_and_hypergradients_are_those_of_masked_steps",
+    "training/test_minibatches.py::test_truncation_within_a_pass",
+    "training/test_trainers.py::test_reverse_is_forward_and_the_difference_quotient",
+    "training/test_trainers.py::test_training_is_that_of_the_formula",
+)
+
+
 def pytest_collection_modifyitems(items):
     """Mark what is long."""
+    seen = set()
     for item in items:
-        if item.nodeid.removeprefix("tests/").startswith(LONG):
+        name = item.nodeid.removeprefix("tests/")
+        family = name.partition("[")[0]
+        if name.startswith(LONG) or (family in ONE_OF and family in seen):
             item.add_marker(pytest.mark.long)
+        else:
+            seen.add(family)

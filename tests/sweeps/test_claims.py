@@ -211,7 +211,7 @@ def test_signs_of_life_go_on_in_a_long_compiled_call(tmp_path, monkeypatch):
         original(held)
 
     monkeypatch.setattr(Held, "_write", write)
-    step = jax.jit(lambda x: jax.lax.fori_loop(0, 100_000, lambda _, y: jnp.sin(y) + x, x))
+    step = jax.jit(lambda x: jax.lax.fori_loop(0, 500_000, lambda _, y: jnp.sin(y) + x, x))
     step(jnp.ones(300)).block_until_ready()
     with Claims(tmp_path).take("unit"):
         begun = time.monotonic()

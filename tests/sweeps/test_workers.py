@@ -1,5 +1,6 @@
 """Units in several processes: cores are divided, the dead replaced, and Ctrl-C ends all."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -98,7 +99,8 @@ def test_an_interruption_ends_all_with_a_sentence_and_keeps_the_checkpoints(tmp_
     )
     words = ["-m", "poisoncli", "sweep", "--config", "plan.toml", "--out", "out", "--workers", "2"]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    process = subprocess.Popen([sys.executable, *words], cwd=tmp_path, **options)
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are deaf
+    process = subprocess.Popen([sys.executable, *words], cwd=tmp_path, preexec_fn=heard, **options)
     while not list((tmp_path / "out").glob(".sweep/*/*.partial")):
         assert process.poll() is None
         time.sleep(0.1)

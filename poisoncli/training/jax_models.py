@@ -177,7 +177,7 @@ def _called(factory: Callable[..., Any], name: str, key: Array, m: int, outputs:
     """What a factory makes, given what its parameters are called; one of another name gets the key."""
     given: dict[str, Any] = {"key": key, "m": m, "features": m, "outputs": outputs, "classes": outputs}
     if "flax" in sys.modules:
-        from flax import nnx
+        from flax import nnx  # pyright: ignore[reportMissingImports]
 
         given["rngs"] = nnx.Rngs(key)
     asked = [
@@ -199,12 +199,12 @@ def _called(factory: Callable[..., Any], name: str, key: Array, m: int, outputs:
 def _library(made: Any) -> Library | None:
     """The library that an object is a module of."""
     if "equinox" in sys.modules:
-        import equinox
+        import equinox  # pyright: ignore[reportMissingImports]
 
         if isinstance(made, equinox.Module):
             return _EQUINOX
     if "flax" in sys.modules:
-        from flax import linen, nnx
+        from flax import linen, nnx  # pyright: ignore[reportMissingImports]
 
         if isinstance(made, linen.Module):
             return _LINEN
@@ -214,7 +214,7 @@ def _library(made: Any) -> Library | None:
 
 
 def _split_equinox(made: Any, key: Array, m: int) -> tuple[Params, Any, list[str]]:
-    import equinox
+    import equinox  # pyright: ignore[reportMissingImports]
 
     params, rest = equinox.partition(made, equinox.is_inexact_array)
     nodes = jax.tree.leaves(made, is_leaf=lambda node: isinstance(node, equinox.nn.StateIndex))
@@ -223,7 +223,7 @@ def _split_equinox(made: Any, key: Array, m: int) -> tuple[Params, Any, list[str
 
 def _answer_equinox(params: Params, rest: Any, x: Array) -> Array:
     """Equinox modules take a row at a time."""
-    import equinox
+    import equinox  # pyright: ignore[reportMissingImports]
 
     whole = equinox.combine(params, rest)
     return jax.vmap(whole)(_shaped(x, whole))
@@ -239,7 +239,7 @@ def _answer_linen(params: Params, rest: Any, x: Array) -> Array:
 
 
 def _split_nnx(made: Any, key: Array, m: int) -> tuple[Params, Any, list[str]]:
-    from flax import nnx
+    from flax import nnx  # pyright: ignore[reportMissingImports]
 
     graph, params, statistics, rest = nnx.split(made, nnx.Param, nnx.BatchStat, ...)
     stray = ["batch statistics"] if jax.tree.leaves(statistics) else []
@@ -247,7 +247,7 @@ def _split_nnx(made: Any, key: Array, m: int) -> tuple[Params, Any, list[str]]:
 
 
 def _answer_nnx(params: Params, rest: Any, x: Array) -> Array:
-    from flax import nnx
+    from flax import nnx  # pyright: ignore[reportMissingImports]
 
     graph, state, others = rest
     own = jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(params))

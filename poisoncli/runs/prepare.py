@@ -213,7 +213,9 @@ def _settled(prepared: Prepared) -> Prepared:
     with np.errstate(divide="ignore"):
         log_lambda = np.log(np.full(1, lambda_ * run.n_train))
     train = Data(*(leaf[0] for leaf in prepared.split.train))
-    found = settle(key, prepared.objective, trainer, train, log_lambda, defaults.model(run.model.name).convex)
+    convex = defaults.model(run.model.name).convex
+    found = settle(key, prepared.objective, trainer, train, log_lambda, convex)
+    short = ", short of its optimum (a penalty brings it nearer)" if convex and not found.at_optimum else ""
     trainer = found.trainer
     options = {"rate": trainer.rate, "epochs": trainer.epochs}
     attack = {"inner_rate": trainer.rate, "inner_steps": found.steps}
@@ -223,7 +225,7 @@ def _settled(prepared: Prepared) -> Prepared:
         run.trainer.name,
         trainer.rate,
         trainer.epochs,
-        f"has settled at {found.loss:.3g}"
+        f"has settled at {found.loss:.3g}{short}"
         if found.settled
         else f"is {found.loss:.3g} and still falling, by "
         f"{found.fall:.0%} of its start in the last half: more epochs train further",

@@ -17,7 +17,7 @@ from poisoncli.training.descent import gradient, update
 from poisoncli.training.layout import lay_out, seen_by
 
 SETTLED = 0.01  # fall of the training loss in the last half of the training, as a share of the loss at its start
-AT_OPTIMUM = 1e-4  # the same where the loss is convex: then scikit-learn's optimum gives the same classes
+AT_OPTIMUM = 1e-4  # the same where the loss is convex, and is taken to its optimum
 LONGEST, LONGEST_CONVEX = 1000, 2000  # epochs that are tried
 _CHUNK = 20  # epochs between two looks at the loss
 _PRODUCTS = 40  # Hessian-vector products of the power iteration
@@ -41,6 +41,11 @@ class Settled(NamedTuple):
     def settled(self) -> bool:
         return self.fall <= SETTLED
 
+    @property
+    def at_optimum(self) -> bool:
+        """Of a convex loss: without a penalty it may have none, or be slow to reach it."""
+        return self.fall <= AT_OPTIMUM
+
 
 def settle(
     key: Array, objective: Objective, trainer: Trainer, train: Data, log_lambda: Array, convex: bool = False
@@ -50,7 +55,7 @@ def settle(
     The rate is the trainer's for the objective's curvature at the initial parameters, and half of that again as
     long as the loss does not fall. The epochs are the fewest, in steps of 20 and at most 1,000, after which the
     loss has settled, all rows in every step; if the loss is `convex`, at most 2,000, after which it is at its
-    optimum to a ten-thousandth of its start.
+    optimum to a ten-thousandth of its start, or as near as that many come.
     """
     within, longest = (AT_OPTIMUM, LONGEST_CONVEX) if convex else (SETTLED, LONGEST)
     rows = lay_out(Data(*(jnp.asarray(leaf) for leaf in train)))

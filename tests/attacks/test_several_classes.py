@@ -29,7 +29,7 @@ def worst(content):
 
 @pytest.mark.parametrize(("model", "steps"), [("logistic", 20), ("mlp", 60)])
 def test_bilevel_poison_beats_flips(tmp_path, model, steps):
-    """On the rows that it targets; the test error follows."""
+    """On the rows that it targets; of the linear model the test error follows, of the network it need not."""
     options = {"outer_steps": steps, "batch": 24}
     flips = crafted(tmp_path, Choice("flip", {"batch": 24}), model)
     found = crafted(tmp_path, Choice("rmd", options), model)

@@ -1,6 +1,5 @@
 """Units in several processes: cores are divided, the dead replaced, and Ctrl-C ends all."""
 
-import functools
 import os
 import signal
 import subprocess
@@ -92,6 +91,13 @@ def test_a_worker_that_cannot_begin_is_told(tmp_path, monkeypatch):
         execute(small(), tmp_path, workers=1)
 
 
+HEARD = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # the jobs in the background of a shell are deaf to it
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 @pytest.mark.long
 def test_an_interruption_ends_all_with_a_sentence_and_keeps_the_checkpoints(tmp_path):
     (tmp_path / "plan.toml").write_text(
@@ -99,8 +105,7 @@ def test_an_interruption_ends_all_with_a_sentence_and_keeps_the_checkpoints(tmp_
     )
     words = ["-m", "poisoncli", "sweep", "--config", "plan.toml", "--out", "out", "--workers", "2"]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are deaf
-    process = subprocess.Popen([sys.executable, *words], cwd=tmp_path, preexec_fn=heard, **options)
+    process = subprocess.Popen([sys.executable, "-c", HEARD, *words], cwd=tmp_path, **options)
     while not list((tmp_path / "out").glob(".sweep/*/*.partial")):
         assert process.poll() is None
         time.sleep(0.1)

@@ -76,6 +76,7 @@ def checked(folder: Path, *sources: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, cwd=folder, check=False).stdout
 
 
+@pytest.mark.long
 def test_a_type_checker_knows_the_names(tmp_path: Path) -> None:
     assert (ROOT / "poisoncli" / "py.typed").is_file()
     assert "0 errors" in checked(tmp_path, USE, (ROOT / "examples" / "own_data.py").read_text())

@@ -13,11 +13,13 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+@pytest.mark.long
 def test_own_data(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(EXAMPLES / "own_data.py"), run_name="__main__")
     assert capsys.readouterr().out.count("test error at each share") == 2
 
 
+@pytest.mark.long
 def test_pipeline() -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

@@ -41,6 +41,7 @@ def crafted(path: Path, dataset: str, **fields):
     return poisoncli.attack(Run(dataset=Choice(dataset), attack=attack, **fields), path, data_dir=DATA)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(locate.find("boston/boston.csv", DATA) is None, reason="boston is not in POISON_DATA_DIR")
 def test_spr_boston(tmp_path):
     path = crafted(tmp_path / "boston.h5", "boston", alpha=0.3, repetitions=10)
@@ -54,6 +55,7 @@ def test_spr_boston(tmp_path):
     np.testing.assert_allclose(gains(content, "sever").mean(axis=0), row("| SEVER", "| boston, 0.3 | TRIM"), atol=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "alpha", "fraction", "repetitions"), [("Fig. 1", 0.4, 0.4, 10), ("Fig. 4", 0.4, 0.2, 20)]
 )

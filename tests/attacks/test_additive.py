@@ -15,6 +15,7 @@ from poisoncli.sweeps.drive import execute
 from poisoncli.sweeps.plan import parse
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", list(QUICK))
 def test_poison_is_whole_within_its_box_counted_and_the_same_again(name, words, tmp_path):
     paths = [stages.attack(small(name), tmp_path / f"{k}.h5", data_dir=words) for k in range(2)]
@@ -37,6 +38,7 @@ def test_poison_is_whole_within_its_box_counted_and_the_same_again(name, words, 
     assert replay.beyond_limits(moved, words)["l2"] == 11
 
 
+@pytest.mark.long
 def test_the_attacks_beat_flips_of_the_same_number(words, tmp_path):
     errors = {}
     for name in ("kkt", "minmax", "alfa"):
@@ -52,6 +54,7 @@ def test_a_model_that_cannot_take_sparse_rows_is_said(words, tmp_path):
         stages.attack(wanted, tmp_path / "a.h5", data_dir=words)
 
 
+@pytest.mark.long
 def test_a_sweep_draws_bars_and_time(words, tmp_path):
     text = """
     title = "small"

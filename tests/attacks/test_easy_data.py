@@ -12,6 +12,7 @@ from poisoncli.sanitization.additive import LinearProblem, Rows, evading_set
 from poisoncli.sanitization.decoys import Decoy
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["wine", "iris"])
 def test_minmax_on_small_data_of_several_classes(name, tmp_path):
     """With the defaults: some pairs of classes have no feasible point under a decoy, and the others serve."""

@@ -17,6 +17,7 @@ from poisoncli.sanitization.additive import SIGNS, Rows, capped, evading_set, st
 from poisoncli.sanitization.decoys import Decoy
 
 
+@pytest.mark.long
 def test_what_the_attack_reports_is_what_the_defender_sees(words, tmp_path):
     path = stages.attack(
         small("kkt", options={"behind": ("l2", "slab", "loss", "knn")}), tmp_path / "a.h5", data_dir=words
@@ -61,6 +62,7 @@ def test_interrupted_and_resumed_poison_is_the_same(words, tmp_path, monkeypatch
     np.testing.assert_array_equal(resumed.loss, whole.loss)
 
 
+@pytest.mark.long
 def test_several_repetitions_go_on_from_a_checkpoint(words):
     prepared = prepare(description.resolve(small("kkt", repetitions=2)), words)
     attack, task = description.build(prepared.run.attack, "attack"), problem(prepared)

@@ -64,6 +64,7 @@ def test_minmax_on_several_classes(name, digits, any_content, tmp_path):
     assert content.evaluations["none"].params[0]["w"].shape == (1, 2, 4, 784)
 
 
+@pytest.mark.long
 def test_several_classes_with_the_whole_learner_and_every_decoy(digits, any_content, tmp_path):
     few = {"points": 16, "burn_in": 1.0, "repeats": (1, 2, 3, 4, 5, 6), "quantiles": (0.1, 0.2, 0.3, 0.4, 0.5)}
     path = ten("minmax", digits, tmp_path, **few, learner_rows=0, grid="all")

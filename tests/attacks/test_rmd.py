@@ -21,6 +21,7 @@ from poisoncli.training.layout import lay_out
 from poisoncli.training.trainers import SGD, Momentum
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rule", OUTER)
 def test_a_rule_goes_on_from_any_step_to_the_same_bits(standard, monkeypatch, rule):
     monkeypatch.setattr(schedule, "CALL_SECONDS", 0)
@@ -34,6 +35,7 @@ def test_a_rule_goes_on_from_any_step_to_the_same_bits(standard, monkeypatch, ru
             np.testing.assert_array_equal(left, right, err_msg=name)
 
 
+@pytest.mark.long
 def test_lambda_learned_on_clean_rows_is_kept(strict):
     both = dataclasses.replace(ATTACK, log_lambda_start=1.5)
     whole = problem(Logistic(), STARTS[:2], np.array([True, True]))._replace(clean_only=np.array([True, False]))
@@ -54,6 +56,7 @@ def test_a_warm_lambda_goes_on_from_the_last_batch(strict):
         np.testing.assert_allclose(np.abs(steps), 0.25)
 
 
+@pytest.mark.long
 def test_lambda_may_have_a_step_size_of_its_own(strict):
     whole = problem(Logistic(), STARTS[2:], LEARN[2:])
     *_, usual = dataclasses.replace(ATTACK, outer_steps=2).craft(jax.random.key(3), whole)
@@ -88,6 +91,7 @@ def test_a_learned_lambda_settles_unless_the_paper_is_followed(strict, monkeypat
         np.testing.assert_array_equal(again.x, states[-1].x)
 
 
+@pytest.mark.long
 def test_restarts_find_a_better_lambda_for_the_clean_rows(strict):
     """From a start that is far off, few steps lead nowhere; the best of other starts is nearer."""
     far = dataclasses.replace(ATTACK, log_lambda_start=3.0, outer_rate=np.float64(0.05))
@@ -106,6 +110,7 @@ def test_restarts_find_a_better_lambda_for_the_clean_rows(strict):
             np.testing.assert_array_equal(ends[1].log_lambda[1::2], 1.0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", [Logistic(), MLP(hidden=(4, 3), leak=np.float64(0.1))])
 def test_restarts_find_stronger_points(strict, model):
     """The first start of the first batch is that without restarts, so the best of all is at least as strong."""
@@ -119,6 +124,7 @@ def test_restarts_find_stronger_points(strict, model):
     assert np.all((best.x >= 0) & (best.x <= 1))
 
 
+@pytest.mark.long
 def test_restarts_go_on_from_any_step_to_the_same_bits(strict):
     attack, whole = dataclasses.replace(ATTACK, restarts=2), problem(Logistic(), STARTS[1:], LEARN[1:])
     history = list(attack.craft(jax.random.key(3), whole))
@@ -128,6 +134,7 @@ def test_restarts_go_on_from_any_step_to_the_same_bits(strict):
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.long
 def test_the_attackers_trainer_may_be_another_than_the_victims(strict):
     def points(victim, **inner):
         attack = dataclasses.replace(ATTACK, **inner)
@@ -145,6 +152,7 @@ def test_the_attackers_trainer_may_be_another_than_the_victims(strict):
     np.testing.assert_array_equal(points(momentum, inner_trainer="sgd"), points(whole))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("learn", [False, True])
 def test_points_are_added_to_rows_that_all_stay(strict, monkeypatch, learn):
     monkeypatch.setattr(schedule, "CALL_SECONDS", 0)

@@ -27,6 +27,7 @@ def worst(content):
     return float(content.evaluations["none"].test_error[:, -1].mean())
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("model", "steps"), [("logistic", 20), ("mlp", 60)])
 def test_bilevel_poison_beats_flips(tmp_path, model, steps):
     """On the rows that it targets; of the linear model the test error follows, of the network it need not."""

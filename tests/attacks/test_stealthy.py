@@ -11,6 +11,7 @@ from poisoncli.runs import description, prepare, run_file
 from poisoncli.runs.problem import problem as problem_of
 
 
+@pytest.mark.long
 def test_the_attack_hurts_more_than_its_baselines_and_alpha_trades(tmp_path):
     damage = {}
     for name, run, changes in (

@@ -31,6 +31,7 @@ def distance(one, other):
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "trainer", [SGD(0.1, 7), Momentum(0.05, 0.8, 7), Adam(0.01, 7)], ids=lambda t: type(t).__name__
 )
@@ -42,6 +43,7 @@ def test_reverse_equals_forward(case, model, trainer):
     assert distance(one, other) < 1e-11
 
 
+@pytest.mark.long
 def test_reverse_approaches_the_implicit_hypergradients(case):
     case = case("logistic", "l2")
     wanted = found(case, SGD(0.5, 20_000), HypergradientMethod("exact"))
@@ -76,6 +78,7 @@ def test_exact_equals_the_closed_form_of_ridge(case):
     np.testing.assert_allclose(result.log_lambda, wanted[1], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_truncation_to_all_steps_is_no_truncation_and_to_fewer_is(case):
     case = case("mlp")
     whole = found(case, SGD(0.1, 9), HypergradientMethod())

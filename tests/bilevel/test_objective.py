@@ -97,6 +97,7 @@ def test_the_learner_keeps_to_rows_of_his_own(case):
     np.testing.assert_allclose(after.log_lambda.ravel(), case.log_lambda - 0.25 * np.sign(own))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("trainer", [SGD(0.3, 12), Momentum(0.05, epochs=12, size=5)])
 def test_rows_of_the_learner_change_the_hypergradient_of_lambda_alone(case, name, trainer):

@@ -87,6 +87,7 @@ def close(actual, expected, relative):
     assert np.linalg.norm(actual - expected) <= relative * np.linalg.norm(expected)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("compressed", "store"), [(False, True), (True, False)])
 def test_layouts_agree(case, compressed, store):
     case = case("mlp", "l1", 3)
@@ -95,6 +96,7 @@ def test_layouts_agree(case, compressed, store):
     close(result.log_lambda, plain.log_lambda, 1e-12)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("model", "reg", "lambdas"), KINDS[1:6:2] + KINDS[2:3] + KINDS[7:])
 def test_reverse_agrees_with_finite_differences(case, model, reg, lambdas):
     case = case(model, reg, lambdas)
@@ -123,15 +125,18 @@ def test_reverse_agrees_with_finite_differences(case, model, reg, lambdas):
         close(result.log_lambda, by_lambda, 1e-6)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("model", "reg", "lambdas"), KINDS)
 def test_reverse_equals_forward_mode(case, model, reg, lambdas):
     check_forward_mode(case(model, reg, lambdas), Trainer(optax.sgd(0.1)))
 
 
+@pytest.mark.long
 def test_reverse_goes_through_momentum(case):
     check_forward_mode(case("mlp", "l2", 3), Trainer(optax.sgd(0.1, momentum=0.9, nesterov=True)))
 
 
+@pytest.mark.long
 def test_reverse_goes_through_adam(case):
     with jax.numpy_dtype_promotion("standard"):  # Optax mixes types in its bias correction
         check_forward_mode(case("mlp", "l2", 3), Trainer(optax.adam(0.05)))

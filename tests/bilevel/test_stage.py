@@ -15,6 +15,7 @@ from poisoncli.models.mlp import MLP
 from poisoncli.training.trainers import SGD, Momentum
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", [Logistic(), MLP(hidden=(4, 3), leak=np.float64(0.1))])
 def test_together_is_as_alone(strict, model):
     *_, together = ATTACK.craft(jax.random.key(3), problem(model, STARTS, LEARN))
@@ -40,6 +41,7 @@ VARIED = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("trainer", [SGD(0.1), pytest.param(Momentum(0.1), marks=pytest.mark.long)])
 def test_together_may_differ_in_rates_penalties_and_targets(strict, trainer):
     learn = np.array([False, True, True])
@@ -82,6 +84,7 @@ def test_together_goes_on_from_any_step_to_the_same_bits(strict, monkeypatch):
             np.testing.assert_array_equal(left, right, err_msg=name)
 
 
+@pytest.mark.long
 def test_a_run_with_two_sizes_of_batches_compiles_two_programs(strict):
     before = hyperiterations._cache_size()
     whole = problem(Logistic(), STARTS[2:], LEARN[2:])

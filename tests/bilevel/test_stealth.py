@@ -34,6 +34,7 @@ def real_rows(n: int, m: int, seed: int) -> Data:
     return Data(jnp.asarray(x), jnp.asarray(x @ np.arange(1.0, m + 1) + rng.standard_normal(n)), jnp.ones(n))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["linear", "mlp"])
 @pytest.mark.parametrize("reg", ["none", "l2"])
 def test_hypergradients_of_features_and_targets_are_finite_differences(name, reg):
@@ -89,6 +90,7 @@ def test_sigma_has_the_degrees_of_freedom_of_the_residuals():
     assert float(clean_fit.sigma[0]) == pytest.approx(float(np.sqrt(squares[0] / (30 - 3 - 1))), rel=1e-4)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["linear", "mlp"])
 def test_a_step_climbs_the_whole_objective_by_its_finite_differences(name):
     with jax.enable_x64(True):
@@ -129,6 +131,7 @@ def descended(x, y, target, rate, steps):
     return np.mean((np.hstack([target.x, np.ones((len(target.x), 1))]) @ weight - target.y) ** 2) / 2
 
 
+@pytest.mark.long
 def test_the_damage_is_divided_by_that_of_the_set_before_the_batch():
     train, target = (Data(*(np.asarray(leaf, np.float32)[None] for leaf in real_rows(n, 2, n))) for n in (20, 9))
     problem = Problem(
@@ -168,6 +171,7 @@ def test_one_compilation_serves_other_numbers():
     assert not np.array_equal(before[0].rows.y, after[0].rows.y)
 
 
+@pytest.mark.long
 def test_a_run_with_two_sizes_of_batches_compiles_two_programs():
     train, target = (Data(*(np.asarray(leaf, np.float32)[None] for leaf in real_rows(n, 2, n))) for n in (13, 7))
     box = {"low": np.float32(-9), "high": np.float32(9), "y_low": np.float32(-9), "y_high": np.float32(9)}

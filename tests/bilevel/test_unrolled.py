@@ -92,6 +92,7 @@ def same(one, other, relative=1e-11):
     np.testing.assert_allclose(one.loss, other.loss, rtol=1e-12)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", KINDS)
 def test_reverse_equals_forward_mode(strict, kind):
     one = KINDS[kind]()
@@ -100,6 +101,7 @@ def test_reverse_equals_forward_mode(strict, kind):
     same(result, found(one, SGD(0.1, 9), method=forward), 1e-10)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", KINDS)
 def test_reverse_agrees_with_finite_differences(strict, kind):
     one, step = KINDS[kind](), 1e-5
@@ -127,6 +129,7 @@ def test_reverse_agrees_with_finite_differences(strict, kind):
     close(along, slopes(moves), 1e-6)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("trainer", [SGD(0.1, 11), Momentum(0.05, epochs=11), SGD(0.1, 4, 5)])
 @pytest.mark.parametrize("segments", [2, 3, 5, 11])
 def test_segments_change_no_result(strict, trainer, segments):
@@ -134,6 +137,7 @@ def test_segments_change_no_result(strict, trainer, segments):
     same(found(one, trainer, segments=segments), found(one, trainer), 1e-12)
 
 
+@pytest.mark.long
 def test_segments_of_truncated_and_of_two_goals(strict):
     one = KINDS["a mapping"]()
     options = {"last": 7, "trusted": digits(9, 4, (0, 3, 8)), "with_y": True}
@@ -143,12 +147,14 @@ def test_segments_of_truncated_and_of_two_goals(strict):
     close(plain.log_lambda, learner.log_lambda, 1e-12)
 
 
+@pytest.mark.long
 def test_segments_go_through_adam(strict):
     one = KINDS["a mapping"]()
     with jax.numpy_dtype_promotion("standard"):  # Optax mixes types in its bias correction
         same(found(one, Adam(0.05, epochs=8), segments=3), found(one, Adam(0.05, epochs=8)), 1e-12)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("trainer", [SGD(0.1, 9), SGD(0.1, 4, 5)])
 @pytest.mark.parametrize("name", ["mlp", "mlp3"])
 def test_rows_as_they_are_give_what_products_give(strict, trainer, name):

@@ -34,6 +34,7 @@ def test_evaluate_verb_with_poison_and_without(words, tmp_path):
     assert CliRunner().invoke(app, ["evaluate"]).exit_code == 2
 
 
+@pytest.mark.long
 def test_all_defenses_through_the_command_line(tmp_path):
     path, out, figure = crafted(tmp_path), tmp_path / "clean.csv", tmp_path / "gain.png"
     result = CliRunner().invoke(app, ["defend", str(path), "-d", "all", "-q"])

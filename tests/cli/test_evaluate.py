@@ -97,6 +97,7 @@ def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("prices.csv")
 
 
+@pytest.mark.long
 def test_poison_for_real_targets_is_added_in_its_own_units(prices: Path) -> None:
     words = ("--dataset", prices, "--target", "price", "--poison", "theirs.npz")
     out, said = poison("evaluate", *words, "--defense", "trim", "-o", "fraction=0.2", "--json")
@@ -153,6 +154,7 @@ def test_refusals_name_options_that_the_verb_has(prices: Path) -> None:
     assert "leave out --loss" in poison(*words, "--loss", "logistic", status=2)[1]
 
 
+@pytest.mark.long
 def test_another_lambda_is_for_every_victim(prices: Path) -> None:
     words = ("evaluate", "--dataset", prices, "--target", "price", "--json")
     plain, shrunk = (json.loads(poison(*words, *more)[0])["rows"][0] for more in ((), ("--lambda", "10")))
@@ -170,6 +172,7 @@ def test_columns_that_say_nothing_are_left_out(prices: Path, judged: Path) -> No
         assert word not in out
 
 
+@pytest.mark.long
 def test_suspicious_rows_depend_on_the_penalty(prices: Path) -> None:
     """Under a heavy penalty the learner says the mean for all: the score is the distance from it."""
     words = ("defend", "--dataset", prices, "--target", "price", "-d", "trim", "--json")

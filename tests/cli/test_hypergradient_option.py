@@ -28,6 +28,7 @@ def craft(tmp_path):
     return run
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_attacks(craft, name):
     penalty = ("--lambda", "0.5") if name in ("cg", "exact") else ()
@@ -37,6 +38,7 @@ def test_every_method_attacks(craft, name):
     assert poison.loss[0, 1, 1] > poison.loss[0, 1, 0]
 
 
+@pytest.mark.long
 def test_conjugate_gradients_that_stop_early_warn(tmp_path):
     attack = Choice("rmd", {"hypergradient": "cg", "iterations": 1, "outer_steps": 2, "inner_steps": 30})
     run = Run(attack=attack, lambda_=0.5, n_train=40, n_val=20, n_test=20, fraction=0.05)
@@ -52,6 +54,7 @@ def test_forward_mode_that_cannot_fit_is_refused(craft, monkeypatch):
     assert not path.exists()
 
 
+@pytest.mark.long
 def test_benchmark_measures_and_fits(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[2])
     from benchmarks import methods

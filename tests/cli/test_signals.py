@@ -80,6 +80,7 @@ def test_a_signal_while_a_module_is_imported(tmp_path, module, number):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_a_signal_during_an_attack_names_the_checkpoint(tmp_path, number):
     with start(*LONG, folder=tmp_path) as process:
@@ -207,6 +208,7 @@ def test_a_sweep_tells_each_outcome_as_it_comes_and_goes_on_after_an_interruptio
     assert [outcome.status for outcome in execute(plan, tmp_path)] == ["skipped", "skipped", "done"]
 
 
+@pytest.mark.long
 def test_a_sweep_prints_each_outcome_before_the_next_begins(tmp_path):
     (tmp_path / "plan.toml").write_text(GRID)
     with start("sweep", "--config", "plan.toml", "--out", "out", folder=tmp_path) as process:

@@ -37,6 +37,7 @@ def test_outputs_that_cannot_be_written(args, shell, status):
     assert (b"cannot write the output" in done.stderr) == (status == {1})
 
 
+@pytest.mark.long
 def test_an_output_that_knows_few_letters():
     done = poison(
         "defend", "--dataset", "[bold].csv", "-d", "l2", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C"

@@ -40,6 +40,7 @@ def test_recovers_the_line_of_the_paper_with_a_fifth_gross_outliers(defense):
     assert slope == pytest.approx(0.8, abs=0.25 if isinstance(defense, Huber) else 0.1)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", REAL)
 def test_awkward_columns_give_an_answer_and_never_nan(name):
     case = plane(n=60, bad=6)
@@ -73,6 +74,7 @@ def test_linear_filters_refuse_classes_and_constant_targets(name):
         DEFENSES[name]().weigh(KEY, case.data._replace(y=np.ones(40, np.float32)), learner(), trusted(case))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["trim", "sever", "proda", "bayesclean", "huber", "duti"])
 def test_works_for_a_network_too(name):
     case = plane(n=40, bad=4)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pandas as pd
+import pytest
 from planes import NOBODY, learner, plane
 
 from poisoncli.defenses.sever import Sever, projections
@@ -57,6 +58,7 @@ def table(path, clean=1232, bad=308):
     return Choice("file", {"path": str(path), "target": "y"}), np.arange(clean + bad) >= clean
 
 
+@pytest.mark.long
 def test_poison_with_a_column_of_its_own_is_seen_with_a_penalty_alone(tmp_path, caplog):
     caplog.set_level("INFO", "poisoncli")
     data, bad = table(tmp_path / "rows.csv")

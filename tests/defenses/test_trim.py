@@ -30,6 +30,7 @@ def test_does_not_depend_on_the_order_of_rows(seed, bad):
     np.testing.assert_array_equal(shuffled, weight[order])
 
 
+@pytest.mark.long
 @settings(max_examples=8, deadline=None)
 @given(fraction=st.sampled_from([0.0, 0.013, 0.25, 0.5, 0.99]), seed=st.integers(0, 10**6))
 def test_rejects_exactly_as_many_rows_as_asked(fraction, seed):

@@ -87,6 +87,7 @@ def test_a_failure_is_kept_at_once_and_the_table_made(tmp_path):
     assert (tmp_path / "TABLE.md").read_text().count("so many") == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("code", "complaint"),
     [

@@ -89,6 +89,7 @@ def test_too_large_a_network_is_refused_before_it_is_trained(tmp_path, monkeypat
         stages.attack(run, tmp_path / "run.h5")
 
 
+@pytest.mark.long
 def test_poison_against_a_cnn(tmp_path):
     """The attack moves pixels within their range, and the run file keeps the network and tells it."""
     run = Run(

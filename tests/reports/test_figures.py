@@ -11,7 +11,7 @@ from poisoncli.reports import figures
 @pytest.mark.parametrize(
     ("names", "draw"),
     [
-        (["none", "fixed"], "test_error,log_lambda,norm,consistency,decrease"),
+        pytest.param(["none", "fixed"], "test_error,log_lambda,norm,consistency,decrease", marks=pytest.mark.long),
         (["none", "fixed"], "histogram"),
         (["fixed"], "log_lambda+norm"),
         (["layers"], "layer_norm,log_lambda"),

@@ -28,6 +28,7 @@ def contents(folder):
     return [run for lines in held.contents(folder)[1].values() for run in lines.values()]
 
 
+@pytest.mark.long
 def test_one_row_does_harm_in_some_places_and_a_penalty_takes_it_away(folder):
     bare, fixed, learned = (point_map.draw(run, side=15) for run in contents(folder))
     assert bare.values.max() > bare.values.min() + 0.05
@@ -57,6 +58,7 @@ def test_the_attack_finds_a_harmful_place(folder):
     assert reached >= np.quantile(found.values, 0.9)
 
 
+@pytest.mark.long
 def test_the_preset_draws_its_figure(folder):
     result = CliRunner().invoke(app, ["report", str(folder)])
     assert result.exit_code == 0, result.output

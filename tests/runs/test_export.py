@@ -73,6 +73,7 @@ def table(tmp_path):
     return path
 
 
+@pytest.mark.long
 def test_own_data_come_back_in_their_own_units(tmp_path, table):
     attack = Choice("rmd", {"outer_steps": 6, "inner_steps": 8, "batch": 4})
     run = Run(

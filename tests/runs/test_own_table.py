@@ -65,6 +65,7 @@ def by_hand(frame, train):
     return encoder.fit(known.iloc[train]).transform(known).astype(float)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("target", ["bought", "kind"])
 def test_the_clean_error_is_that_of_scikit_learn(frame, tmp_path, target):
     content = poisoncli.evaluate(attacked(frame, tmp_path, target, n_test=120))
@@ -89,6 +90,7 @@ def test_the_clean_nmse_is_that_of_ridge(frame, tmp_path):
     assert poisoncli.rows(content)[0]["test_error"] == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("target", ["bought", "kind", "spent"])
 def test_an_export_has_the_columns_of_the_table_and_is_read_as_the_same(frame, tmp_path, target, suffix):

@@ -9,6 +9,7 @@ from poisoncli.runs.description import Choice, resolve_defense
 from poisoncli.runs.prepare import restore
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("suffix", [".npz", ".mat", ".csv", ".h5"])
 @pytest.mark.parametrize("name", FILTERS)
 def test_poison_of_a_stranger_is_judged(suffix, name, words, tmp_path):

@@ -61,6 +61,7 @@ def craft(people, monkeypatch):
     return run
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", RUNS)
 def test_every_poison_row_could_be_real(craft, name):
     path = craft(name)

@@ -109,6 +109,7 @@ def test_export_of_built_in_data_counts_all_rows(tmp_path: Path) -> None:
         np.testing.assert_array_equal((labels == 8) == found["y"], found["poison"] == 0)
 
 
+@pytest.mark.long
 def test_run_files_of_the_first_schema_keep_their_target_rows(tmp_path: Path) -> None:
     """They name rows by their places among the chosen classes."""
     quick = {"outer_steps": 2, "inner_steps": 2, "batch": 3}

@@ -47,6 +47,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(one.split[name], other.split[name])
 
 
+@pytest.mark.long
 def test_attack_beats_random_flips_of_the_same_budget(tmp_path):
     losses = {}
     for method in (Choice("rmd", {"outer_steps": 30, "batch": 10}), Choice("flip", {"batch": 10})):
@@ -307,6 +308,7 @@ def test_evaluation_after_a_change_of_the_data_is_refused(tmp_path, table):
     assert path.read_bytes() == before
 
 
+@pytest.mark.long
 def test_a_lambda_for_each_layer(tmp_path):
     run = changed(model=Choice("mlp", {"hidden": (4, 3)}), learn_lambda=True, per_layer=True, repetitions=2)
     content = poisoncli.evaluate(poisoncli.attack(run, tmp_path / "run.h5"))
@@ -347,6 +349,7 @@ def test_requests_that_the_data_cannot_meet(tmp_path, fields, match):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_all_but_one_row_can_be_poison(tmp_path):
     content = crafted(tmp_path, changed(fraction=1 - 1e-12))
     assert content.poison.counts[-1] <= 39

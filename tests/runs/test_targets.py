@@ -34,6 +34,7 @@ def outcome(tmp_path, run, name="run"):
     return poisoncli.evaluate(poisoncli.attack(run, tmp_path / f"{name}.h5"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("learn", [False, True])
 def test_a_targeted_attack_raises_the_rate_of_its_label(tmp_path, learn):
     """Digits 0 and 8: the zeros become eights, while eights stay what they are."""
@@ -48,6 +49,7 @@ def test_a_targeted_attack_raises_the_rate_of_its_label(tmp_path, learn):
     assert "on class 0 to 8" in summary.label(content)
 
 
+@pytest.mark.long
 def test_rows_of_a_file_are_hit_and_kept_out_of_everything_else(tmp_path):
     data = description.build(description.resolve(BASE).dataset, "dataset").load(None)
     chosen = data.row_numbers[data.y == 1][[3, 7, 11]]
@@ -105,6 +107,7 @@ def test_class_names_are_those_of_the_user():
     assert targets.class_number(description.resolve(Run(dataset=Choice("gaussians"))), "right") == 1
 
 
+@pytest.mark.long
 def test_options_of_the_command_line_reach_the_attack(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("few.txt").write_text("0, 8\n10")  # a zero, an eight, a zero

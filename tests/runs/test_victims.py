@@ -212,6 +212,7 @@ def test_real_targets_and_added_rows(tmp_path: Path) -> None:
     assert len(json.loads(poison("evaluate", *words)[0])["victims"]) == 2
 
 
+@pytest.mark.long
 def test_a_table_is_given_as_it_is_or_encoded_where_a_model_refuses_it(tmp_path: Path) -> None:
     """A pipeline of the user's gets his columns and labels; a bare forest the features, which is said."""
     import pandas as pd

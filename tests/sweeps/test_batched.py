@@ -95,6 +95,7 @@ def crafted(tmp_path_factory):
     return folder
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("line", ["no-penalty", "clean", "large", "learned"])
 def test_each_file_is_that_of_its_own_run(crafted, tmp_path, line):
     cell = next(cell for cell in parse(TEXT, "test").cells if cell.name == line)
@@ -121,6 +122,7 @@ def test_rates_penalties_and_targets_are_those_of_each(tmp_path):
             np.testing.assert_allclose(left, right, atol=2e-5, err_msg=f"{name} of {cell.name}")
 
 
+@pytest.mark.long
 def test_an_interrupted_sweep_ends_in_the_same_bits(crafted, tmp_path, monkeypatch):
     monkeypatch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)
     whole, again = tmp_path / "whole", tmp_path / "again"

@@ -73,6 +73,7 @@ def test_other_defenders_are_panels_of_the_figure(tmp_path):
         parse(DEFENDERS.replace('loss = "logistic"', "temper = 1"), "here")
 
 
+@pytest.mark.long
 def test_gains_are_drawn_as_a_grid_and_a_missing_run_leaves_a_gap(tmp_path):
     plan = parse(GRID, "here")
     assert {outcome.status for outcome in execute(plan, tmp_path)} == {"done"}

@@ -32,7 +32,8 @@ def tiny(name):
     return (PRESETS / f"{name}.toml").read_text(encoding="utf-8") + changes
 
 
-@pytest.mark.parametrize("name", ["spr-fig3", pytest.param("spr-fig9", marks=pytest.mark.long), "spr-fig14"])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["spr-fig3", "spr-fig9", "spr-fig14"])
 def test_a_preset_runs_to_its_figure_and_is_not_run_again(name, tmp_path):
     plan, folder = tmp_path / "plan.toml", tmp_path / "out"
     plan.write_text(tiny(name))
@@ -49,6 +50,7 @@ def test_a_preset_runs_to_its_figure_and_is_not_run_again(name, tmp_path):
     assert (folder / "figure.png").stat().st_size > 10_000
 
 
+@pytest.mark.long
 def test_options_of_a_defense_reach_it(tmp_path):
     plan = parse(tiny("spr-fig14"), "here")
     execute(plan, tmp_path)
@@ -56,6 +58,7 @@ def test_options_of_a_defense_reach_it(tmp_path):
     assert (choice.options["c1"], choice.options["c2"]) == (1.0, 2.0)
 
 
+@pytest.mark.long
 def test_the_way_of_a_point_leads_from_its_start_to_its_end(tmp_path):
     plan = parse(tiny("spr-fig3"), "here")
     execute(plan, tmp_path)
@@ -76,6 +79,7 @@ def test_the_way_of_a_point_leads_from_its_start_to_its_end(tmp_path):
         assert step <= 0.9 + 1e-5
 
 
+@pytest.mark.long
 def test_a_sweep_defends_and_draws_every_run(tmp_path):
     text = """
     title = "two"

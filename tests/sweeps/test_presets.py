@@ -62,16 +62,8 @@ def test_presets_learn_lambda_by_the_rule_of_the_paper(name):
     assert schedules == {"constant"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "hlp-fig4",
-        pytest.param("hlp-fig10", marks=pytest.mark.long),
-        pytest.param("hlp-fig14", marks=pytest.mark.long),
-        "rch-fig2",
-        "rch-fig3",
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["hlp-fig4", "hlp-fig10", "hlp-fig14", "rch-fig2", "rch-fig3"])
 def test_a_preset_runs_and_is_drawn_as_in_the_paper(name, tmp_path):
     plan = tiny(name)
     outcomes = execute(plan, tmp_path / "out")

@@ -32,6 +32,7 @@ def double():
         yield
 
 
+@pytest.mark.long
 def test_held_out_loss_is_that_of_folds_trained_one_by_one():
     train, values, key = digits(12, 3), jnp.array([-1.0, 1.5]), jax.random.key(4)
     found = held_out_loss(key, OBJECTIVE, TRAINER, train, values, 3)

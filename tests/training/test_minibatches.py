@@ -98,6 +98,7 @@ def test_a_step_sees_the_rows_of_its_batch_alone(case):
         np.testing.assert_array_equal(seen.weight, np.where(there, whole.weight[chosen], 0))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trainer", TRAINERS)
 @pytest.mark.parametrize(("model", "reg", "lambdas"), [("logistic", "l2", 1), ("mlp", "l1", 3)])
 def test_training_and_hypergradients_are_those_of_masked_steps(case, trainer, model, reg, lambdas):
@@ -114,6 +115,7 @@ def test_training_and_hypergradients_are_those_of_masked_steps(case, trainer, mo
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("last", [1, 4, 5, 9])
 def test_truncation_within_a_pass(case, last):
     case = case("logistic", "l2")
@@ -121,6 +123,7 @@ def test_truncation_within_a_pass(case, last):
     close(jax.jit(lambda: reverse(at, True, last, with_y=True))(), masked(case, at, last))
 
 
+@pytest.mark.long
 def test_one_pass_serves_trusted_rows_too(case):
     case = case("logistic", "l2")
     at = problem(case, SGD(0.1, 3, 4))
@@ -131,6 +134,7 @@ def test_one_pass_serves_trusted_rows_too(case):
     np.testing.assert_allclose(both.x, jax.jit(lambda: reverse(at, True))().x, rtol=1e-10)
 
 
+@pytest.mark.long
 def test_a_batch_whose_rows_are_all_dropped_moves_nothing(case):
     case = case("logistic", "l2")
     weight = np.array(case.train.weight)

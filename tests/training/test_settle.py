@@ -75,6 +75,7 @@ def test_what_has_not_settled_says_so():
     assert found.trainer.epochs == settle.LONGEST
 
 
+@pytest.mark.long
 def test_a_network_does_not_climb():
     objective = Objective(MLP(), squared, "none", 442.0)
     found = settle.settle(jax.random.key(0), objective, Momentum(0.0, epochs=0), rows(load_diabetes), NONE)

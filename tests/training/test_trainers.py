@@ -31,6 +31,7 @@ def standard(strict):
         yield
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_training_is_that_of_the_formula(case, trainer):
     case = case("logistic", "l2")
@@ -60,6 +61,7 @@ def test_training_is_that_of_the_formula(case, trainer):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("trainer", TRAINERS)
 @pytest.mark.parametrize("store", [True, False])
 def test_reverse_is_forward_and_the_difference_quotient(case, trainer, store):

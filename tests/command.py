@@ -1,5 +1,7 @@
 """Commands of the tests: run in this process, with what they say and leave behind."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -55,3 +57,15 @@ def strict(text):
         raise AssertionError(f"{word} is no JSON")
 
     return json.loads(text, parse_constant=refuse)
+
+
+def told(*words, status=0):
+    """A command with this exit status: what it printed, and what it said on stderr."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == status, result.output
+    return result.stdout, result.stderr
+
+
+def table(*words):
+    """The rows that `poison evaluate` prints as CSV."""
+    return list(csv.DictReader(io.StringIO(told("evaluate", *words, "--csv")[0])))

@@ -12,6 +12,8 @@ MODULES = {
 }
 NO_LOGIC = {  # nothing that could be wrong alone: names, protocols and plain records
     "bilevel/bilevel_problem": "records",
+    "cli/attack_options": "declarations, whose help test_readme.py compares",
+    "cli/shared_options": "declarations",
     "core/attack": "records and a protocol",
     "core/data": "records",
     "core/defense": "records and a protocol",

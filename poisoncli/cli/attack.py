@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from poisoncli.cli import attack_options as opt
 from poisoncli.cli import choices
-from poisoncli.cli.common import Devices, Plugins, as_json, guarded, note, progress
-
-DATA, MODEL, ATTACK, LIMITS, OUTPUT = "Data", "Victim", "Attack", "What poison may be", "Output"
+from poisoncli.cli.common import as_json, guarded, note, progress
+from poisoncli.cli.shared_options import Devices, Plugins
 
 
 def register(app: typer.Typer) -> None:
@@ -20,252 +20,52 @@ def register(app: typer.Typer) -> None:
 
 def attack(
     context: typer.Context,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="A data set (see `poison datasets`) or your own .csv, .parquet, .npz, .h5, .svm, or a folder of "
-            "texts. Default: digits.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(help="The column (or array) of the targets in your own file.", rich_help_panel=DATA),
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="The classes to tell apart, such as 0,8; or all.", rich_help_panel=DATA)
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=KIND",
-            help="What a column of your file is: number, whole, yes/no, category, text, date or identifier. May be "
-            "repeated. Default: as its cells look.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    ignore: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Columns of your file to leave out.", rich_help_panel=DATA)
-    ] = None,
-    train: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Your training rows, with --test.", rich_help_panel=DATA)
-    ] = None,
-    val: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Your validation rows. Default: drawn from --train.", rich_help_panel=DATA
-        ),
-    ] = None,
-    test: Annotated[str | None, typer.Option(metavar="FILE", help="Your test rows.", rich_help_panel=DATA)] = None,
-    split_column: Annotated[
-        str | None, typer.Option(help="A column that says train, val or test.", rich_help_panel=DATA)
-    ] = None,
-    group_column: Annotated[
-        str | None,
-        typer.Option(help="A column of groups, of which none has rows in two parts.", rich_help_panel=DATA),
-    ] = None,
-    time_column: Annotated[
-        str | None,
-        typer.Option(help="A column of times: training rows come before test rows.", rich_help_panel=DATA),
-    ] = None,
-    balance: Annotated[
-        bool,
-        typer.Option("--balance", help="Draw as many rows of each class from your file.", rich_help_panel=DATA),
-    ] = False,
-    n_train: Annotated[
-        int | None, typer.Option(help="Training rows; the defaults are the papers'.", rich_help_panel=DATA)
-    ] = None,
-    n_val: Annotated[
-        int | None,
-        typer.Option(
-            help="Validation rows, trusted by the learner and known to the attacker.", rich_help_panel=DATA
-        ),
-    ] = None,
-    n_test: Annotated[int | None, typer.Option(help="Test rows, seen by nobody.", rich_help_panel=DATA)] = None,
-    data_dir: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder of the data sets' files; otherwise $POISON_DATA_DIR, the cache, then the network.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="logistic, mlp, cnn, svm or multisvm; with real targets linear, mlp; or your own JAX, Equinox or "
-            "Flax model as FILE.py:NAME. Default: what fits the data.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    trainer: Annotated[
-        str | None,
-        typer.Option(
-            help="sgd, momentum or adam; -o trainer.size=ROWS for mini-batches. Default: sgd.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    reg: Annotated[
-        str | None,
-        typer.Option(
-            help="Penalty on the weights: none, l2 or l1. Default: none, or l2 where a lambda is given or learned.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    lambda_: Annotated[
-        str | None,
-        typer.Option(
-            "--lambda",
-            metavar="VALUE|clean",
-            help="Fixed coefficient of the penalty in the mean loss; clean: by cross-validation on clean rows.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    learn_lambda: Annotated[
-        bool | None,
-        typer.Option(
-            "--learn-lambda",
-            help="The learner learns lambda on the validation rows, and the attacker knows it; with --lambda clean "
-            "he learns it before there is poison, and keeps it.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    per_layer: Annotated[
-        bool | None,
-        typer.Option("--per-layer", help="Learn one lambda for each layer.", rich_help_panel=MODEL),
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            help="rmd, gradient-canceling or flip (random labels); with real targets stealthy, flip, statp; to "
-            "pass filters kkt, minmax, influence, alfa. With --help: its options.",
-            rich_help_panel=ATTACK,
-        ),
-    ] = None,
-    hypergradient: Annotated[
-        str | None,
-        typer.Option(
-            help="How rmd differentiates: reverse, forward, cg or exact. Default: reverse.", rich_help_panel=ATTACK
-        ),
-    ] = None,
-    target_rows: Annotated[
-        str | None,
-        typer.Option(
-            metavar="val|test|train|class:K|rows:FILE",
-            help="The rows to be classified wrongly; FILE lists row numbers. Default: val, the validation rows.",
-            rich_help_panel=ATTACK,
-        ),
-    ] = None,
-    target_label: Annotated[
-        str | None,
-        typer.Option(
-            metavar="K", help="The class to push these rows to. Default: any wrong one.", rich_help_panel=ATTACK
-        ),
-    ] = None,
-    poison_label: Annotated[
-        str | None,
-        typer.Option(
-            metavar="other|nearest|least-likely|K",
-            help="The class that poison claims to be, of more than two. Default: other, any but its own.",
-            rich_help_panel=ATTACK,
-        ),
-    ] = None,
-    fraction: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of the training rows that the attacker replaces or adds, in (0, 1). Default: 0.35, "
-            "0.45 with real targets, 0.03 where he adds.",
-            rich_help_panel=ATTACK,
-        ),
-    ] = None,
-    frozen: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Columns of your table that poison keeps as in the row that it replaces; may be repeated, or with "
-            "commas.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = None,
-    only_up: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="Columns that poison may only raise.", rich_help_panel=LIMITS),
-    ] = None,
-    only_down: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="Columns that poison may only lower.", rich_help_panel=LIMITS),
-    ] = None,
-    columns_changed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="K",
-            help="In at most K columns a poison row differs from the row that it replaces. Default: any.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = None,
-    ranges: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--range",
-            metavar="COLUMN=LOW:HIGH",
-            help="Range of a column, such as age=18:99 or born=1990-01-01:; may be repeated. Default: that of the "
-            "clean training rows.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = None,
-    options: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-o",
-            metavar="NAME=VALUE",
-            help="An option of the method; of others as model.NAME, trainer.NAME, dataset.NAME. May be repeated.",
-            rich_help_panel=ATTACK,
-        ),
-    ] = None,
-    reps: Annotated[
-        int | None,
-        typer.Option(help="Repetitions with other random splits. Default: 1.", rich_help_panel=ATTACK),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Same seed, same result. Default: 0.", rich_help_panel=ATTACK)
-    ] = None,
-    config_file: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            metavar="FILE.toml",
-            help="Read all this from a file; options win over it.",
-            rich_help_panel=ATTACK,
-        ),
-    ] = None,
-    out: Annotated[str, typer.Option(help="The run file to write.", rich_help_panel=OUTPUT)] = "run.h5",
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace an existing file.", rich_help_panel=OUTPUT)
-    ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on after an interruption; the result is the same to the bit.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON object instead of the path.", rich_help_panel=OUTPUT)
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, no remarks.", rich_help_panel=OUTPUT)
-    ] = False,
+    dataset: opt.Dataset = None,
+    target: opt.Target = None,
+    classes: opt.Classes = None,
+    column: opt.Column = None,
+    ignore: opt.Ignore = None,
+    train: opt.Train = None,
+    val: opt.Val = None,
+    test: opt.Test = None,
+    split_column: opt.SplitColumn = None,
+    group_column: opt.GroupColumn = None,
+    time_column: opt.TimeColumn = None,
+    balance: opt.Balance = False,
+    n_train: opt.NTrain = None,
+    n_val: opt.NVal = None,
+    n_test: opt.NTest = None,
+    data_dir: opt.DataFolder = None,
+    model: opt.Model = None,
+    trainer: opt.Trainer = None,
+    reg: opt.Reg = None,
+    lambda_: opt.Lambda = None,
+    learn_lambda: opt.LearnLambda = None,
+    per_layer: opt.PerLayer = None,
+    method: opt.Method = None,
+    hypergradient: opt.Hypergradient = None,
+    target_rows: opt.TargetRows = None,
+    target_label: opt.TargetLabel = None,
+    poison_label: opt.PoisonLabel = None,
+    fraction: opt.Fraction = None,
+    frozen: opt.Frozen = None,
+    only_up: opt.OnlyUp = None,
+    only_down: opt.OnlyDown = None,
+    columns_changed: opt.ColumnsChanged = None,
+    ranges: opt.Ranges = None,
+    options: opt.Options = None,
+    reps: opt.Repetitions = None,
+    seed: opt.Seed = None,
+    config_file: opt.Config = None,
+    out: opt.Out = "run.h5",
+    force: opt.Force = False,
+    resume: opt.Resume = False,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
     plugin: Plugins = None,
     devices: Devices = None,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
-    ] = False,
-    help_: Annotated[
-        bool,
-        typer.Option(
-            "--help", "-h", help="Show this, or with --method the method's options.", rich_help_panel=OUTPUT
-        ),
-    ] = False,
+    debug: opt.Debug = False,
+    help_: opt.Help = False,
 ) -> None:
     """Craft worst-case poison and write it to a run file.
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import Debug, as_json, guarded
+from poisoncli.cli.common import as_json, guarded
+from poisoncli.cli.shared_options import Debug
 
 
 def register(app: typer.Typer) -> None:

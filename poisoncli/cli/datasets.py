@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisoncli.cli import choices
-from poisoncli.cli.common import Debug, Plugins, as_json, draw, guarded, refuse
+from poisoncli.cli.common import as_json, draw, guarded, refuse
+from poisoncli.cli.shared_options import Debug, Plugins
 
 if TYPE_CHECKING:
     from poisoncli.runs.description import Choice

@@ -9,15 +9,6 @@ import typer
 
 from poisoncli.cli import choices
 from poisoncli.cli.common import (
-    Classes,
-    Column,
-    DataDir,
-    Debug,
-    Ignore,
-    Plugins,
-    Quiet,
-    Target,
-    Victims,
     as_json,
     draw,
     guarded,
@@ -27,6 +18,17 @@ from poisoncli.cli.common import (
     progress,
     refuse,
     refuse_both,
+)
+from poisoncli.cli.shared_options import (
+    Classes,
+    Column,
+    DataDir,
+    Debug,
+    Ignore,
+    Plugins,
+    Quiet,
+    Target,
+    Victims,
 )
 
 if TYPE_CHECKING:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from poisoncli.cli import choices
+from poisoncli.cli import choices, thresholds
 from poisoncli.cli.common import (
+    as_json,
+    draw,
+    evaluated,
+    guarded,
+    note,
+    paths,
+    print_csv,
+    progress,
+    refuse,
+    refuse_both,
+)
+from poisoncli.cli.shared_options import (
     Classes,
     Column,
     DataDir,
@@ -20,16 +31,6 @@ from poisoncli.cli.common import (
     Quiet,
     Target,
     Victims,
-    as_json,
-    draw,
-    evaluated,
-    guarded,
-    note,
-    paths,
-    print_csv,
-    progress,
-    refuse,
-    refuse_both,
 )
 
 if TYPE_CHECKING:
@@ -142,14 +143,7 @@ def evaluate(
             "a run file brings its own data and victim",
         )
     refuse_both(context, "fail_above", "fail_below")
-    if at is not None and not 0 <= at <= 1:
-        raise PoisonError(f"--at {at} is outside [0, 1]: give a share, such as 0.10")
-    if fail_above is not None and not 0 <= fail_above < math.inf:
-        raise PoisonError(f"--fail-above {fail_above} is no error: give a share such as 0.10, or an NMSE")
-    if fail_below is not None and not -math.inf < fail_below <= 1:
-        raise PoisonError(f"--fail-below {fail_below} is no limit: give a share, an AUC or an R² of at most 1")
-    if at is not None and fail_above is None and fail_below is None:
-        raise PoisonError("--at says which share of poison --fail-above is about: add --fail-above, such as 0.10")
+    thresholds.check(fail_above, fail_below, at)
     victims, options = choices.victims(victim or [], option or [])
     named = defense or []
     tried = [name for name in named if name != "none"]
@@ -182,7 +176,7 @@ def evaluate(
     confused = [_confusions(content, data_dir) if confusion else {} for _, content in contents]
     _print(contents, tables, others, confused, json, csv, quiet)
     if fail_above is not None or fail_below is not None:
-        _check(others if victims else tables, fail_above, fail_below, at, named, quiet)
+        thresholds.judge(others if victims else tables, fail_above, fail_below, at, named, quiet)
     if victims:
         from poisoncli.runs.victims import failed
 
@@ -318,37 +312,3 @@ def _print(
                 draw(transfer.table(content, table, more))
             for one in (one for name, found in shares.items() for one in shown.confusion(content, found, name)):
                 draw(one)
-
-
-def _check(
-    tables: list[list[dict[str, Any]]],
-    above: float | None,
-    below: float | None,
-    at: float | None,
-    names: list[str],
-    quiet: bool,
-) -> None:
-    """Exit with 3 where what the tables speak of passes the limit, at the stages and defenses asked about."""
-    from poisoncli.core.errors import PoisonError
-    from poisoncli.reports import summary
-    from poisoncli.training.metrics import is_high, is_share
-
-    rows = [row for table in tables for row in summary.spoken_of(table, at, names)]
-    limit, flag = (above, "above") if above is not None else (below or 0.0, "below")
-    for what in dict.fromkeys(row["measure"] for row in rows):
-        if is_high(what) != (flag == "below"):
-            falls, other = ("falls", "below") if is_high(what) else ("rises", "above")
-            raise PoisonError(f"the {what} {falls} where things get worse: give --fail-{other} instead")
-        if limit > 1 and is_share(what):
-            raise PoisonError(f"--fail-{flag} {limit:g} is above every share of rows: give one in [0, 1]")
-    sign = 1 if flag == "above" else -1
-    worst = max(rows, key=lambda row: math.inf if math.isnan(row["value"]) else sign * row["value"])
-    behind = "without a defense" if worst["defense"] == "none" else f"behind {worst['defense']}"
-    of = f"{worst['victim']} " if "victim" in worst else ""
-    where = f"{of}with {worst['fraction']:.1%} poison, {behind}"
-    if at is not None:
-        taken = ", ".join(dict.fromkeys(f"{row['fraction']:.1%}" for row in rows))
-        note(f"--fail-{flag} looks at {taken} poison, the stage nearest to --at {at:g}", quiet)
-    if not sign * worst["value"] <= sign * limit:  # what is not a number is no pass
-        note(f"poison: {worst['measure']} {worst['value']:.3f} is {flag} --fail-{flag} {limit:g} ({where})", quiet)
-        raise typer.Exit(3)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import DataDir, Debug, Plugins, guarded, note, one_path
+from poisoncli.cli.common import guarded, note, one_path
+from poisoncli.cli.shared_options import DataDir, Debug, Plugins
 
 
 def register(app: typer.Typer) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from poisoncli.cli.common import DataDir, Debug, Metric, Plugins, Quiet, guarded, note, paths, refuse
+from poisoncli.cli.common import guarded, note, paths, refuse
+from poisoncli.cli.shared_options import DataDir, Debug, Metric, Plugins, Quiet
 
 
 def register(app: typer.Typer) -> None:

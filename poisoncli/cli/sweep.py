@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from poisoncli.cli.common import Devices, Plugins, as_json, guarded, note, progress, refuse
+from poisoncli.cli.common import as_json, guarded, note, progress, refuse
+from poisoncli.cli.shared_options import Devices, Plugins
 
 if TYPE_CHECKING:
     from poisoncli.sweeps.plan import Sweep

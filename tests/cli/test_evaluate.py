@@ -1,88 +1,28 @@
-"""poison evaluate: thresholds that say what they are about, options of defenses, poison of other tools."""
+"""poison evaluate: options of defenses, metrics, poison of other tools."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import table, told
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.metrics import balanced_accuracy_score, log_loss, mean_absolute_error, r2_score, roc_auc_score
-from typer.testing import CliRunner
 
 import poisoncli
 from poisoncli import Choice, Run
-from poisoncli.cli import app
 from poisoncli.runs import run_file
-
-
-def poison(*words: object, status: int = 0) -> tuple[str, str]:
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exit_code == status, result.output
-    return result.stdout, result.stderr
-
-
-@pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with errors set by hand: 0.1, 0.2, 0.3 without a defense, 0.05, 0.15, 0.4 behind l2."""
-    run = Run(attack=Choice("flip", {"batch": 6}), fraction=0.3, n_train=40, n_val=20, n_test=20)
-    path = poisoncli.attack(run, tmp_path_factory.mktemp("judged") / "run.h5")
-    poisoncli.defend(path, Choice("l2", {"remove": 0.2}))
-    content = poisoncli.evaluate(path)
-    content.evaluations["none"].test_error[:] = [[0.1, 0.2, 0.3]]
-    content.evaluations["l2"].test_error[:] = [[0.05, 0.15, 0.4]]
-    run_file.write(path, content)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("words", "status", "says"),
-    [
-        (["--fail-above", 0.35], 3, "test error 0.400 is above --fail-above 0.35 (with 30.0% poison, behind l2)"),
-        (["--fail-above", 0.45], 0, ""),
-        (["--fail-above", 0.25, "--at", 0.15], 0, "looks at 15.0% poison, the stage nearest to --at 0.15"),
-        (["--fail-above", 0.19, "--at", 0.2], 3, "test error 0.200 is above --fail-above 0.19 (with 15.0% poison"),
-        (["--fail-above", 0.35, "--defense", "none"], 0, ""),
-        (
-            ["--fail-above", 0.25, "--defense", "none"],
-            3,
-            "0.300 is above --fail-above 0.25 (with 30.0% poison, without",
-        ),
-        (["--at", 0.2], 2, "add --fail-above"),
-        (["--fail-above", 0.2, "--at", 1.5], 2, "--at 1.5 is outside [0, 1]"),
-    ],
-)
-def test_a_threshold_is_about_the_stage_and_the_defense_named(
-    judged: Path, words: list[object], status: int, says: str
-) -> None:
-    assert says in poison("evaluate", judged, *words, status=status)[1]
-
-
-def table(*words: object) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(poison("evaluate", *words, "--csv")[0])))
-
-
-def test_a_named_defense_alone_is_held_against_the_threshold(judged: Path) -> None:
-    """Judged anew with its kept options, and nothing but it counts."""
-    rows = table(judged, "--defense", "l2")
-    assert [row["removed"] for row in rows if row["defense"] == "l2"] == ["0.2"] * 3
-    worst = max(float(row["test_error"]) for row in rows if row["defense"] == "l2")
-    poison("evaluate", judged, "--defense", "l2", "--fail-above", worst)
-    assert "behind l2" in poison("evaluate", judged, "-d", "l2", "--fail-above", max(worst - 0.01, 0), status=3)[1]
 
 
 def test_options_reach_the_defenses_that_have_them(judged: Path) -> None:
     rows = table(judged, "-d", "l2", "-d", "slab", "-o", "remove=0.1", "-o", "slab.remove=0.3")
     for name, share in (("l2", 0.1), ("slab", 0.3)):
         assert {float(row["removed"]) for row in rows if row["defense"] == name} == {share}
-    assert (
-        "defense l2 has no option 'share'" in poison("evaluate", judged, "-d", "l2", "-o", "share=1", status=2)[1]
-    )
-    assert "name it with --defense" in poison("evaluate", "--dataset", "digits", "-o", "remove=0.1", status=2)[1]
+    assert "defense l2 has no option 'share'" in told("evaluate", judged, "-d", "l2", "-o", "share=1", status=2)[1]
+    assert "name it with --defense" in told("evaluate", "--dataset", "digits", "-o", "remove=0.1", status=2)[1]
 
 
 @pytest.fixture
@@ -100,7 +40,7 @@ def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.long
 def test_poison_for_real_targets_is_added_in_its_own_units(prices: Path) -> None:
     words = ("--dataset", prices, "--target", "price", "--poison", "theirs.npz")
-    out, said = poison("evaluate", *words, "--defense", "trim", "-o", "fraction=0.2", "--json")
+    out, said = told("evaluate", *words, "--defense", "trim", "-o", "fraction=0.2", "--json")
     rows = json.loads(out)["rows"]
     assert [(row["defense"], row["poison"]) for row in rows] == [
         ("none", 0),
@@ -114,7 +54,7 @@ def test_poison_for_real_targets_is_added_in_its_own_units(prices: Path) -> None
     assert behind < poisoned
     assert "outside" not in said  # its features are rows of the table
     assert "linear" in json.loads(out)["title"]
-    out, _ = poison("defend", *words, "--defense", "trim", "-o", "fraction=0.2", "--json")
+    out, _ = told("defend", *words, "--defense", "trim", "-o", "fraction=0.2", "--json")
     assert json.loads(out)["poison_removed"] >= 18
 
 
@@ -125,7 +65,7 @@ def test_exported_poison_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytes
     x = rng.standard_normal((120, 2)) * [1, 1000]
     lines = [f"{a:.5f},{b:.3f},{int(a + b / 1000 > 0)}" for a, b in x]
     Path("mine.csv").write_text("a,b,label\n" + "\n".join(lines) + "\n")
-    poison(
+    told(
         "attack",
         "--dataset",
         "mine.csv",
@@ -138,36 +78,36 @@ def test_exported_poison_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytes
         "--lambda",
         "0.01",
     )
-    poison("export", "run.h5", "poison.csv")
+    told("export", "run.h5", "poison.csv")
     content = run_file.read("run.h5")
     again = poisoncli.with_given_poison(Choice("file", {"path": "mine.csv"}), "poison.csv")
     np.testing.assert_allclose(again.poison.x[0], content.poison.x[0], atol=1e-5)
-    _, said = poison("evaluate", "--dataset", "mine.csv", "--poison", "poison.csv")
+    _, said = told("evaluate", "--dataset", "mine.csv", "--poison", "poison.csv")
     assert "outside" not in said
 
 
 def test_refusals_name_options_that_the_verb_has(prices: Path) -> None:
     words = ("evaluate", "--dataset", prices, "--target", "price", "--poison", "theirs.npz")
-    said = poison(*words, "--model", "svm", status=2)[1]
+    said = told(*words, "--model", "svm", status=2)[1]
     assert "--method" not in said
     assert "--model linear or mlp" in said
-    assert "leave out --loss" in poison(*words, "--loss", "logistic", status=2)[1]
+    assert "leave out --loss" in told(*words, "--loss", "logistic", status=2)[1]
 
 
 @pytest.mark.long
 def test_another_lambda_is_for_every_victim(prices: Path) -> None:
     words = ("evaluate", "--dataset", prices, "--target", "price", "--json")
-    plain, shrunk = (json.loads(poison(*words, *more)[0])["rows"][0] for more in ((), ("--lambda", "10")))
+    plain, shrunk = (json.loads(told(*words, *more)[0])["rows"][0] for more in ((), ("--lambda", "10")))
     assert shrunk["lambda"][0] == pytest.approx(10)
     assert shrunk["norm"] < 0.1 * plain["norm"]
 
 
 def test_columns_that_say_nothing_are_left_out(prices: Path, judged: Path) -> None:
-    assert "validation loss" in poison("evaluate", judged)[0]
-    assert "lambda" not in poison("evaluate", judged)[0]
+    assert "validation loss" in told("evaluate", judged)[0]
+    assert "lambda" not in told("evaluate", judged)[0]
     rows = np.random.default_rng(0).random((40, 2))
     np.savez("small.npz", x=rows, y=rows[:, 0] > 0.5)
-    out, _ = poison("evaluate", "--dataset", "small.npz")
+    out, _ = told("evaluate", "--dataset", "small.npz")
     for word in ("nan", "I_c", "val loss"):
         assert word not in out
 
@@ -176,16 +116,16 @@ def test_columns_that_say_nothing_are_left_out(prices: Path, judged: Path) -> No
 def test_suspicious_rows_depend_on_the_penalty(prices: Path) -> None:
     """Under a heavy penalty the learner says the mean for all: the score is the distance from it."""
     words = ("defend", "--dataset", prices, "--target", "price", "-d", "trim", "--json")
-    free, heavy = (json.loads(poison(*words, *more)[0])["rows"] for more in ((), ("--lambda", "1000")))
+    free, heavy = (json.loads(told(*words, *more)[0])["rows"] for more in ((), ("--lambda", "1000")))
     far = np.abs(np.array(heavy["target"]) - np.mean(heavy["target"]))
     assert np.corrcoef(far, np.sqrt(heavy["score"]))[0, 1] > 0.95
     assert (
         np.corrcoef(np.abs(np.array(free["target"]) - np.mean(free["target"])), np.sqrt(free["score"]))[0, 1] < 0.8
     )
-    assert "--lambda -1.0 is not a coefficient" in poison(*words, "--lambda", "-1", status=2)[1]
+    assert "--lambda -1.0 is not a coefficient" in told(*words, "--lambda", "-1", status=2)[1]
     assert (
         "--lambda is of no use here: only with --dataset"
-        in poison("defend", "run.h5", "-d", "trim", "--lambda", "1", status=2)[1]
+        in told("defend", "run.h5", "-d", "trim", "--lambda", "1", status=2)[1]
     )
 
 
@@ -199,7 +139,7 @@ def outputs_of(content: run_file.RunFile, stage: int) -> tuple[np.ndarray, np.nd
 
 
 def test_metrics_are_those_of_scikit_learn(judged: Path) -> None:
-    row = json.loads(poison("evaluate", judged, "--json")[0])["rows"][2]
+    row = json.loads(told("evaluate", judged, "--json")[0])["rows"][2]
     y, logits = outputs_of(run_file.read(judged), 2)
     assert row["auc"] == pytest.approx(roc_auc_score(y, logits))
     assert row["balanced_error"] == pytest.approx(1 - balanced_accuracy_score(y, logits > 0))
@@ -209,40 +149,25 @@ def test_metrics_are_those_of_scikit_learn(judged: Path) -> None:
 
 @pytest.mark.parametrize("metric", ["auc", "balanced-error", "recall", "recall:8", "log-loss"])
 def test_a_metric_takes_the_place_of_the_error(judged: Path, metric: str, tmp_path: Path) -> None:
-    rows = json.loads(poison("evaluate", judged, "--json", "--metric", metric)[0])["rows"]
+    rows = json.loads(told("evaluate", judged, "--json", "--metric", metric)[0])["rows"]
     key = "class_recall" if "recall" in metric else metric.replace("-", "_")
     each = rows[0][key]
     expected = each if key != "class_recall" else each["8"] if ":" in metric else min(each.values())
     assert rows[0]["value"] == pytest.approx(expected)
-    out = poison("evaluate", judged, "--metric", metric)[0]
+    out = told("evaluate", judged, "--metric", metric)[0]
     assert rows[0]["measure"] in out
     assert "test error" not in out
     assert ("recall of 8" in out) == (key == "class_recall")
-    poison("report", judged, "--metric", metric, "-o", tmp_path / "a.svg")
-    poison("report", judged, "--metric", metric, "--draw", "test_error,norm", "-o", tmp_path / "b.svg")
+    told("report", judged, "--metric", metric, "-o", tmp_path / "a.svg")
+    told("report", judged, "--metric", metric, "--draw", "test_error,norm", "-o", tmp_path / "b.svg")
     drawn = (tmp_path / "b.svg").read_text()
     assert f"<!-- {rows[0]['measure']}" in drawn
     assert "<!-- test error" not in drawn
 
 
-def test_a_threshold_has_the_sense_of_its_metric(judged: Path) -> None:
-    lowest = min(row["auc"] for row in json.loads(poison("evaluate", judged, "--json")[0])["rows"])
-    auc = ("evaluate", judged, "--metric", "auc")
-    poison(*auc, "--fail-below", lowest - 1e-6)
-    assert f"AUC {lowest:.3f} is below --fail-below" in poison(*auc, "--fail-below", lowest + 1e-6, status=3)[1]
-    assert (
-        "the AUC falls where things get worse: give --fail-below" in poison(*auc, "--fail-above", 0.5, status=2)[1]
-    )
-    assert (
-        "rises where things get worse: give --fail-above"
-        in poison("evaluate", judged, "--fail-below", 0, status=2)[1]
-    )
-    assert "--fail-above says otherwise" in poison(*auc, "--fail-above", 1, "--fail-below", 0, status=2)[1]
-
-
 def test_a_metric_that_is_not_there_is_refused(judged: Path) -> None:
-    assert "no measure of classes" in poison("evaluate", judged, "--metric", "mae", status=2)[1]
-    assert "no such class, choose of 0, 8" in poison("evaluate", judged, "--metric", "recall:9", status=2)[1]
+    assert "no measure of classes" in told("evaluate", judged, "--metric", "mae", status=2)[1]
+    assert "no such class, choose of 0, 8" in told("evaluate", judged, "--metric", "recall:9", status=2)[1]
 
 
 def test_files_without_metrics_get_them_when_asked(judged: Path, tmp_path: Path) -> None:
@@ -250,8 +175,8 @@ def test_files_without_metrics_get_them_when_asked(judged: Path, tmp_path: Path)
     content, path = run_file.read(judged), tmp_path / "old.h5"
     bare = {name: dataclasses.replace(one, metrics={}) for name, one in content.evaluations.items()}
     run_file.write(path, dataclasses.replace(content, evaluations=bare, classes=()))
-    assert "auc" not in json.loads(poison("evaluate", path, "--json")[0])["rows"][0]
-    poison("report", path, "--metric", "auc", "-o", tmp_path / "old.png")
+    assert "auc" not in json.loads(told("evaluate", path, "--json")[0])["rows"][0]
+    told("report", path, "--metric", "auc", "-o", tmp_path / "old.png")
     found = run_file.read(path)
     assert found.classes == ("0", "8")
     for name, evaluation in content.evaluations.items():
@@ -273,8 +198,8 @@ def test_a_regression_is_measured_in_its_own_units(tmp_path: Path) -> None:
         found = content.evaluations["none"].metrics
         assert found["mae"][r, 1] == pytest.approx(mean_absolute_error(data.target[rows], said), rel=1e-4)
         assert found["r2"][r, 1] == pytest.approx(r2_score(data.target[rows], said), rel=1e-4)
-    assert "mean absolute error" in poison("evaluate", path, "--metric", "mae")[0]
-    poison("evaluate", path, "--metric", "r2", "--fail-below", -1e6)
+    assert "mean absolute error" in told("evaluate", path, "--metric", "mae")[0]
+    told("evaluate", path, "--metric", "r2", "--fail-below", -1e6)
 
 
 @pytest.mark.parametrize("classes", ["0,8", "0,1,3"])
@@ -287,7 +212,7 @@ def test_confusion_is_scikit_learns(tmp_path: Path, classes: str) -> None:
 
     path = tmp_path / "run.h5"
     sizes = ("--n-train", 60, "--n-val", 30, "--n-test", 60, "--reps", 2)
-    poison(
+    told(
         "attack",
         "--method",
         "flip",
@@ -301,7 +226,7 @@ def test_confusion_is_scikit_learns(tmp_path: Path, classes: str) -> None:
         "--out",
         path,
     )
-    text = poison("evaluate", path, "--confusion", "--json", "--quiet")[0]
+    text = told("evaluate", path, "--confusion", "--json", "--quiet")[0]
     content = run_file.read(path)
     prepared, found = restore(content), json.loads(text)["confusion"]
     assert found["classes"] == classes.split(",")
@@ -316,7 +241,7 @@ def test_confusion_is_scikit_learns(tmp_path: Path, classes: str) -> None:
             predicted = output.argmax(1) if output.ndim == 2 else output > 0
             shares.append(confusion_matrix(test.y[r], predicted.astype(int), labels=names, normalize="true"))
         np.testing.assert_allclose(found["stages"]["none"][stage], np.mean(shares, axis=0), atol=1e-12)
-    shown = poison("evaluate", path, "--confusion", "--quiet")[0]
+    shown = told("evaluate", path, "--confusion", "--quiet")[0]
     worst = 1 - np.mean(shares, axis=0)[0, 0]
     assert "30.0% poison" in shown
     assert f"{worst:.1%}" in shown
@@ -324,5 +249,5 @@ def test_confusion_is_scikit_learns(tmp_path: Path, classes: str) -> None:
 
 def test_confusion_is_refused_for_real_targets(tmp_path: Path) -> None:
     path = tmp_path / "run.h5"
-    poison("attack", "--dataset", "diabetes", "--method", "flip", "--fraction", 0.1, "--out", path)
-    assert "--confusion is about classes" in poison("evaluate", path, "--confusion", status=2)[1]
+    told("attack", "--dataset", "diabetes", "--method", "flip", "--fraction", 0.1, "--out", path)
+    assert "--confusion is about classes" in told("evaluate", path, "--confusion", status=2)[1]

@@ -26,7 +26,7 @@ ONLY_IN = {  # a library -> where it may be imported
     "typer": ("cli/",),
     "rich": ("cli/",),
     "matplotlib": ("reports/",),
-    "h5py": ("runs/run_file.py", "tables/"),
+    "h5py": ("runs/hdf5.py", "runs/run_file.py", "tables/"),
     "click": (),
 }
 

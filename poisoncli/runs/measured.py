@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from poisoncli.runs import hdf5
 from poisoncli.training.metrics import METRICS
 
 Measures = dict[str, np.ndarray]  # by metric [repetitions, stages]; recall [repetitions, stages, classes]
@@ -33,11 +34,11 @@ class Measured:
     measures: dict[str, Measures]
 
 
-def write(file: Any, content: Any, put: Callable[[Any, Mapping[str, Any]], None]) -> None:
-    """Add the groups `metrics` and `victims` to the HDF5 file of a `RunFile`; put: writes arrays into a group."""
+def write(file: Any, content: Any) -> None:
+    """Add the groups `metrics` and `victims` to the HDF5 file of a `RunFile`."""
     for name, evaluation in content.evaluations.items():
         if evaluation.metrics:
-            put(file.create_group(f"metrics/{name}"), evaluation.metrics)
+            hdf5.put(file.create_group(f"metrics/{name}"), evaluation.metrics)
     if content.classes:
         file.require_group("metrics").attrs["classes"] = json.dumps(content.classes)
     for number, victim in enumerate(content.victims):
@@ -45,13 +46,13 @@ def write(file: Any, content: Any, put: Callable[[Any, Mapping[str, Any]], None]
         about = {"name": victim.name, "source": victim.source, "options": json.loads(victim.options)}
         group.attrs["victim"] = json.dumps({**about, "seeds": victim.seeds})
         for name, measures in victim.measures.items():
-            put(group.create_group(name), measures)
+            hdf5.put(group.create_group(name), measures)
 
 
-def read_metrics(file: Any, defense: str, array: Callable[[Any, str], np.ndarray]) -> Measures:
+def read_metrics(file: Any, defense: str) -> Measures:
     """The measures of the victim behind a defense; empty in older files."""
     group = file.get("metrics", {}).get(defense, {})
-    return {name: array(item, name) for name, item in group.items() if name in METRICS}
+    return {name: hdf5.read(item, name) for name, item in group.items() if name in METRICS}
 
 
 def read_classes(file: Any) -> tuple[str, ...]:
@@ -60,7 +61,7 @@ def read_classes(file: Any) -> tuple[str, ...]:
     return tuple(map(str, json.loads(listed)))
 
 
-def read_victims(file: Any, array: Callable[[Any, str], np.ndarray]) -> Iterator[Measured]:
+def read_victims(file: Any) -> Iterator[Measured]:
     """The victims from outside that the file holds."""
     groups = file.get("victims", {})
     for number in range(len(groups)):
@@ -72,7 +73,7 @@ def read_victims(file: Any, array: Callable[[Any, str], np.ndarray]) -> Iterator
             options=json.dumps(dict(about["options"])),
             seeds=tuple(map(int, about["seeds"])),
             measures={
-                name: {one: array(item, one) for one, item in found.items() if one in METRICS}
+                name: {one: hdf5.read(item, one) for one, item in found.items() if one in METRICS}
                 for name, found in group.items()
             },
         )

@@ -6,48 +6,21 @@ import dataclasses
 import importlib.metadata
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from poisoncli.core.attack import Poison
-from poisoncli.core.data import Params, Sparse
+from poisoncli.core.data import Params
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import measured, soundness
+from poisoncli.runs import hdf5, measured, soundness
 from poisoncli.tables import memory
 from poisoncli.tables.atomic import replace
 
 SCHEMA = 2
 SCALER = ("shift", "scale", "y_shift", "y_scale")
-_UNITS = {"loss": "nats", "test_loss": "nats", "val_loss": "nats", "test_error": "1", "val_error": "1"}
-_AXES = {
-    "x": ("repetition", "point", "feature"),
-    "y": ("repetition", "point"),
-    "replaced": ("repetition", "point"),
-    "counts": ("stage",),
-    "log_lambda": ("repetition", "stage", "lambda"),
-    "loss": ("repetition", "stage", "outer_step"),
-    "train": ("repetition", "row"),
-    "val": ("repetition", "row"),
-    "test": ("repetition", "row"),
-    "weight": ("repetition", "stage", "row"),
-    "score": ("repetition", "stage", "row"),
-    "scales": ("repetition", "stage", "objective"),
-    "memory": ("repetition", "vector", "number"),
-    "trail": ("repetition", "stage", "outer_step", "coordinate"),
-    "timeline": ("step", "seconds and error"),
-    "data": ("entry",),
-    "indices": ("entry",),
-    "indptr": ("row",),
-    "y_shift": (),
-    "y_scale": (),
-    "shift": (),
-    "scale": (),
-    "norm": ("repetition", "stage", "layer"),
-    "recall": ("repetition", "stage", "class"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,19 +114,19 @@ def write(path: Path, content: RunFile) -> None:
             file.attrs["plugins"] = json.dumps(content.plugins)
         split = file.create_group("split")
         split.attrs["sha256"] = content.sha256
-        _put(split, {**content.split, **content.scaler})
+        hdf5.put(split, {**content.split, **content.scaler})
         attack = file.create_group("attack")
         attack.attrs["done"], attack.attrs["total"] = content.poison.done, content.poison.total
-        _put(attack, {k: v for k, v in content.poison._asdict().items() if k not in ("done", "total")})
+        hdf5.put(attack, {k: v for k, v in content.poison._asdict().items() if k not in ("done", "total")})
         for name, defended in content.defenses.items():
             _put_defended(file.create_group(f"defend/{name}"), defended)
         for name, evaluation in content.evaluations.items():
             _put_evaluation(file.create_group(f"evaluate/{name}"), evaluation)
-        measured.write(file, content, _put)
+        measured.write(file, content)
         if content.rounding:
-            _put(file.create_group("rounding"), content.rounding)
-        _scale_stages(file, attack["counts"])
-        _put(file, {"timeline": content.timeline})
+            hdf5.put(file.create_group("rounding"), content.rounding)
+        hdf5.scale_stages(file, attack["counts"])
+        hdf5.put(file, {"timeline": content.timeline})
     replace(path, image.getvalue())
 
 
@@ -242,62 +215,9 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in packages}
 
 
-def _put(group: Any, arrays: Mapping[str, Any]) -> None:
-    """Write arrays with their axes named and their units."""
-    for name, value in arrays.items():
-        if isinstance(value, Sparse):
-            _put_sparse(group.create_group(name), value)
-            continue
-        array = np.asarray(value)
-        compress = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.size > 4096 else {}
-        item = group.create_dataset(name, data=array, **compress)
-        for axis, label in zip(item.dims, _AXES.get(name, ("repetition", "stage")), strict=False):
-            axis.label = label
-        if name in _UNITS:
-            item.attrs["unit"] = _UNITS[name]
-
-
-def _put_sparse(group: Any, rows: Sparse) -> None:
-    """CSR arrays of every repetition, in groups 0, 1, ..."""
-    for number, part in enumerate(rows):
-        place = group.create_group(str(number))
-        place.attrs["shape"] = part.shape
-        _put(place, {"data": part.data, "indices": part.indices, "indptr": part.indptr})
-
-
-def _sparse(group: Any) -> Sparse:
-    import scipy.sparse as sp
-
-    found = Sparse()
-    if not len(group):
-        raise ValueError("no rows")
-    for number in range(len(group)):
-        part = group[str(number)]
-        arrays = tuple(_array(part[name], name) for name in ("data", "indices", "indptr"))
-        rows: Any = sp.csr_matrix(arrays, shape=tuple(int(size) for size in part.attrs["shape"]))
-        rows.check_format(full_check=True)
-        found.append(rows)
-    return found
-
-
 def _put_defended(group: Any, defended: Defended) -> None:
     group.attrs["defense"], group.attrs["knows"] = defended.choice, defended.knows
-    _put(group, {"weight": defended.weight, "score": defended.score})
-
-
-def _scale_stages(file: Any, counts: Any) -> None:
-    """Make the poison rows at each stage the scale of every stage axis, so that other tools can plot them."""
-    import h5py
-
-    counts.make_scale("poison rows")
-
-    def attach(_: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            for axis in item.dims:
-                if axis.label == "stage" and item != counts:
-                    axis.attach_scale(counts)
-
-    file.visititems(attach)
+    hdf5.put(group, {"weight": defended.weight, "score": defended.score})
 
 
 def _put_evaluation(group: Any, evaluation: Evaluation) -> None:
@@ -306,9 +226,9 @@ def _put_evaluation(group: Any, evaluation: Evaluation) -> None:
     for name in ("target_rate", "draw_spread"):
         if not measures[name].size:
             del measures[name]
-    _put(group, measures)
+    hdf5.put(group, measures)
     for number, layer in enumerate(params):
-        _put(group.create_group(f"params/{number}"), layer)
+        hdf5.put(group.create_group(f"params/{number}"), layer)
 
 
 def _check(path: Path, file: Any) -> None:
@@ -320,7 +240,7 @@ def _check(path: Path, file: Any) -> None:
     if int(schema) > SCHEMA:
         raise PoisonError(f"{path} was written by a newer poison (schema {schema}): update poison to read it")
     size = 0
-    for name, link in _links(file):
+    for name, link in hdf5.links(file):
         if not isinstance(link, h5py.HardLink):
             raise PoisonError(f"{path} links to other data at {name}: poison does not follow links")
         item = file[name]
@@ -328,25 +248,6 @@ def _check(path: Path, file: Any) -> None:
             raise PoisonError(f"{path} keeps {name} in another file: poison does not follow links")
         size += item.nbytes if isinstance(item, h5py.Dataset) else 0
     memory.check(2 * size, path)
-
-
-def _links(file: Any) -> Iterator[tuple[str, Any]]:
-    """Every link in the file with its path. Raises `ValueError` for a group with two links: it may have no end."""
-    import h5py
-    from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]
-
-    waiting, seen = [("", file)], set()
-    while waiting:
-        prefix, group = waiting.pop()
-        address = h5o.get_info(group.id).addr
-        if address in seen:
-            raise ValueError(f"{prefix} is linked twice")
-        seen.add(address)
-        for name in group:
-            link = group.get(name, getlink=True)
-            yield f"{prefix}{name}", link
-            if isinstance(link, h5py.HardLink) and isinstance(group[name], h5py.Group):
-                waiting.append((f"{prefix}{name}/", group[name]))
 
 
 def _description(file: Any) -> str:
@@ -358,26 +259,27 @@ def _description(file: Any) -> str:
 def _content(file: Any) -> RunFile:
     import h5py
 
-    split = {name: _array(item, name) for name, item in file["split"].items()}
+    split = {name: hdf5.read(item, name) for name, item in file["split"].items()}
     attack = file["attack"]
-    arrays: dict[str, Any] = {name: _array(item, name) for name, item in attack.items() if name != "x"}
-    arrays["x"] = _array(attack["x"], "x") if isinstance(attack["x"], h5py.Dataset) else _sparse(attack["x"])
+    arrays: dict[str, Any] = {name: hdf5.read(item, name) for name, item in attack.items() if name != "x"}
+    x = attack["x"]
+    arrays["x"] = hdf5.read(x, "x") if isinstance(x, h5py.Dataset) else hdf5.read_sparse(x)
     content = RunFile(
         run=_description(file),
         sha256=str(file["split"].attrs["sha256"]),
         scaler={name: split.pop(name) for name in SCALER},
         split=split,
-        timeline=_array(file["timeline"], "timeline") if "timeline" in file else np.zeros((0, 2)),
+        timeline=hdf5.read(file["timeline"], "timeline") if "timeline" in file else np.zeros((0, 2)),
         poison=Poison(**arrays, done=int(attack.attrs["done"]), total=int(attack.attrs["total"])),
         defenses={name: _defended(group) for name, group in file.get("defend", {}).items()},
         evaluations={
-            name: _evaluation(group, measured.read_metrics(file, name, _array))
+            name: _evaluation(group, measured.read_metrics(file, name))
             for name, group in file.get("evaluate", {}).items()
         },
         classes=measured.read_classes(file),
-        victims=tuple(measured.read_victims(file, _array)),
+        victims=tuple(measured.read_victims(file)),
         plugins={str(k): str(v) for k, v in json.loads(file.attrs.get("plugins", "{}")).items()},
-        rounding={name: _array(item, name) for name, item in file.get("rounding", {}).items()},
+        rounding={name: hdf5.read(item, name) for name, item in file.get("rounding", {}).items()},
     )
     soundness.check(content)
     return content
@@ -385,19 +287,11 @@ def _content(file: Any) -> RunFile:
 
 def _defended(group: Any) -> Defended:
     choice, knows = str(group.attrs["defense"]), str(group.attrs["knows"])
-    return Defended(choice, knows, _array(group["weight"], "weight"), _array(group["score"], "score"))
+    return Defended(choice, knows, hdf5.read(group["weight"], "weight"), hdf5.read(group["score"], "score"))
 
 
 def _evaluation(group: Any, metrics: measured.Measures) -> Evaluation:
-    measures = {name: _array(item, name) for name, item in group.items() if name != "params"}
+    measures = {name: hdf5.read(item, name) for name, item in group.items() if name != "params"}
     layers = (group["params"][str(number)] for number in range(len(group["params"])))
-    params = [{k: _array(v, k) for k, v in layer.items()} for layer in layers]
+    params = [{k: hdf5.read(v, k) for k, v in layer.items()} for layer in layers]
     return Evaluation(**measures, params=params, metrics=metrics)
-
-
-def _array(item: Any, name: str) -> np.ndarray:
-    """The numbers of a data set. Raises `ValueError` if it is none, or has other axes."""
-    axes = _AXES.get(name)
-    if item.dtype.kind not in "biuf" or (axes and item.ndim != len(axes)):
-        raise ValueError(name)
-    return item[()]

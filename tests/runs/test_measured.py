@@ -23,30 +23,22 @@ def content(**changes):
     return types.SimpleNamespace(**{**found, **changes})
 
 
-def put(group, arrays):
-    for name, values in arrays.items():
-        group[name] = values
-
-
 def test_what_is_written_is_read_again(tmp_path):
-    def array(item, name):
-        return item[...]
-
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        measured.write(file, content(), put)
-        found = measured.read_metrics(file, "none", array)
+        measured.write(file, content())
+        found = measured.read_metrics(file, "none")
         np.testing.assert_array_equal(found["auc"], AUC)
         np.testing.assert_array_equal(found["recall"], RECALL)
-        assert measured.read_metrics(file, "l2", array) == {}
+        assert measured.read_metrics(file, "l2") == {}
         assert measured.read_classes(file) == ("ham", "spam")
-        (victim,) = measured.read_victims(file, array)
+        (victim,) = measured.read_victims(file)
         assert (victim.name, victim.source, victim.options, victim.seeds) == (
             *("Forest", "a:Forest", '{"depth": 3}'), (0, 1),
         )  # fmt: skip
         np.testing.assert_array_equal(victim.measures["l2"]["recall"], RECALL)
     with h5py.File(tmp_path / "older.h5", "w") as file:
         assert measured.read_classes(file) == ()
-        assert list(measured.read_victims(file, array)) == []
+        assert list(measured.read_victims(file)) == []
 
 
 def test_measures_of_another_run_are_refused():

@@ -19,7 +19,7 @@ from poisoncli.training.descent import fit
 from poisoncli.training.layout import lay_out
 from poisoncli.training.trainers import SGD
 
-LARGEST = 2000  # parameters up to which the gradients' second moments are formed
+LARGEST = 2000  # parameters, or rows, up to which the products of the gradients with each other are formed
 
 
 @method
@@ -65,13 +65,15 @@ class Sever:
 def projections(gradients: np.ndarray) -> np.ndarray:
     """Squared projections [n] of the centered `gradients` [n, d] on their top right singular vector."""
     centered = gradients - gradients.mean(0)
-    d = centered.shape[1]
+    n, d = centered.shape
     if d <= LARGEST:
         _, vectors = scipy.linalg.eigh(centered.T @ centered, subset_by_index=(d - 1, d - 1))
-        top = vectors[:, 0]
-    else:
-        start = np.ones(min(centered.shape))
-        top = np.asarray(scipy.sparse.linalg.svds(centered, k=1, v0=start)[2])[0]
+        return (centered @ vectors[:, 0]) ** 2
+    if n <= LARGEST:  # with the left singular vector u and value s the projections are s u
+        (square,), vectors = scipy.linalg.eigh(centered @ centered.T, subset_by_index=(n - 1, n - 1))
+        return square * vectors[:, 0] ** 2
+    start = np.random.default_rng(0).standard_normal(min(n, d))  # ones are at right angles to centered rows
+    top = np.asarray(scipy.sparse.linalg.svds(centered, k=1, v0=start)[2])[0]
     return (centered @ top) ** 2
 
 

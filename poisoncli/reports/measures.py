@@ -163,9 +163,13 @@ def reference(content: RunFile, others: list[RunFile]) -> RunFile | None:
 
 
 def weights(content: RunFile, stage: int) -> np.ndarray:
-    """All weights of the victim at a stage, of all repetitions, without the biases (RCH Appendix D)."""
-    leaves = (leaf[:, stage] for layer in evaluation(content).params for leaf in layer.values() if leaf.ndim > 3)
-    return np.concatenate([leaf.ravel() for leaf in leaves])
+    """All weights of the victim at a stage, of all repetitions, without the biases (RCH Appendix D).
+
+    Of a model that has vectors alone these are its weights.
+    """
+    leaves = [leaf for layer in evaluation(content).params for leaf in layer.values()]
+    matrices = [leaf for leaf in leaves if leaf.ndim > 3]
+    return np.concatenate([leaf[:, stage].ravel() for leaf in matrices or leaves])
 
 
 def histogram(content: RunFile) -> dict[str, list[float]]:

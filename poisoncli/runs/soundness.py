@@ -114,9 +114,19 @@ def _check_evaluation(found: Any, stages: tuple[int, int], features: int) -> Non
             bool(layer) and all(leaf.shape[:2] == stages and leaf[0, 0].size for leaf in layer.values()), "params"
         )
         _floats(layer.values())
+    _demand(np.allclose(found.norm, norms(found.params), rtol=1e-2, atol=1e-12), "norm")
     if is_linear(found.params):
         _demand(all(layer.keys() == {"w", "b"} and layer["w"].ndim == 4 for layer in found.params), "params")
         _demand(found.params[0]["w"].shape[3] == features, "params")
+
+
+def norms(params: Any) -> np.ndarray:
+    """The norms of layers as `Evaluation` has them, which those in the file are to be."""
+    flat = [
+        np.concatenate([leaf.reshape(*leaf.shape[:2], -1) for leaf in layer.values()], axis=2, dtype=float)
+        for layer in params
+    ]
+    return np.stack([np.mean(np.square(layer), axis=2) for layer in flat], axis=2)
 
 
 def is_linear(layers: Any) -> bool:

@@ -13,12 +13,18 @@ from poisoncli.runs.description import Choice
 KEY = jax.random.key(0)
 
 
-def test_sever_scores_are_those_of_an_svd():
-    rng = np.random.default_rng(0)
-    g = rng.standard_normal((50, 7))
+@pytest.mark.parametrize(("n", "d", "largest"), [(50, 7, 10), (8, 60, 10), (40, 60, 10)])
+def test_sever_scores_are_those_of_an_svd(n, d, largest, monkeypatch):
+    """However many parameters there are beside the rows."""
+    monkeypatch.setattr("poisoncli.defenses.sever.LARGEST", largest)
+    g = np.random.default_rng(0).standard_normal((n, d))
     centered = g - g.mean(0)
     top = np.linalg.svd(centered)[2][0]
-    np.testing.assert_allclose(projections(g), (centered @ top) ** 2, rtol=1e-8)
+    np.testing.assert_allclose(projections(g), (centered @ top) ** 2, rtol=1e-8, atol=1e-10)
+
+
+def test_equal_gradients_have_no_direction():
+    np.testing.assert_allclose(projections(np.ones((4, 3000))), 0)
 
 
 def test_sever_scores_the_gradients_of_a_linear_model():

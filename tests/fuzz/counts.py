@@ -54,7 +54,7 @@ def command(kind: str, name: str, field: str, value: object) -> tuple[str, ...]:
     asked = ("-o", f"{kind}.{field}={value}", "--out", "o.h5")
     if kind == "model":
         passes = ("-o", "model.passes=0") if name == "multisvm" and field != "passes" else ()
-        return ("attack", "--model", name, *_MODELS[name], *passes, *asked)
+        return ("attack", "--model", name, *_MODELS.get(name, ("--method", "flip", *SIZES)), *passes, *asked)
     if kind == "trainer":
         return ("attack", *SIZES, *SHORT, "--lambda", "clean", "--trainer", name, *asked)
     return ("attack", "--dataset", name, "--method", "flip", *SIZES, *asked)

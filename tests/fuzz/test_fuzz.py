@@ -58,6 +58,7 @@ def test_hits_are_divided_as_they_are_to_be():
     assert shares(140) == SIGNALS == {"SIGKILL": 100, "SIGINT": 20, "SIGTERM": 20}
 
 
+@pytest.mark.long
 def test_a_planted_failure_is_made_small(zygote):
     """What fails is a script that meets one line in one of its files; all else can go."""
     code = (

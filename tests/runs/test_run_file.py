@@ -15,7 +15,7 @@ from small_run import described, example, refused
 
 from poisoncli.core.attack import Poison
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import run_file
+from poisoncli.runs import run_file, soundness
 from poisoncli.runs.run_file import SCALER, Defended, Evaluation, RunFile
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -53,7 +53,7 @@ def run_files(draw):
         name: draw(numbers(each, finite=name.startswith("test")))
         for name in ("test_error", "val_error", "test_loss", "val_loss")
     }
-    evaluation = Evaluation(**measured, norm=draw(numbers((*each, lambdas), finite=True)), params=params)
+    evaluation = Evaluation(**measured, norm=soundness.norms(params), params=params)
     shift = numbers((), finite=True)
     scale = shift.map(lambda value: np.where(value, np.abs(value), np.float32(1)))
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from small_run import described, example, refused
 
-from poisoncli.runs import run_file
+from poisoncli.runs import run_file, soundness
 
 DAMAGED = {
     "no counts": lambda file: replaced(file, "attack/counts", np.zeros(0, int)),
@@ -31,6 +31,7 @@ DAMAGED = {
     "a defense that is no JSON": lambda file: defended(file, "trim", 1.0),
     "a defense with another name": lambda file: defended(file, '{"name": "l2"}', 1.0),
     "weights above 1": lambda file: defended(file, '{"name": "trim"}', 2.0),
+    "a victim that lost its weights": lambda file: lacking(file, "params/0/w"),
     "a victim of other features": lambda file: evaluated(
         file, {"w": np.ones((1, 2, 1, 2)), "b": np.ones((1, 2, 1))}
     ),
@@ -53,9 +54,15 @@ def evaluated(file, layer):
     group = file.create_group("evaluate/none")
     for name in ("test_error", "val_error", "test_loss", "val_loss"):
         group[name] = np.zeros((1, 2))
-    group["norm"] = np.zeros((1, 2, 1))
+    group["norm"] = soundness.norms([layer])
     for name, leaf in layer.items():
         group[f"params/0/{name}"] = leaf
+
+
+def lacking(file, name):
+    """An evaluation without some of the parameters that it was made with."""
+    evaluated(file, {"w": np.ones((1, 2, 1, 3)), "b": np.zeros((1, 2, 1))})
+    del file[f"evaluate/none/{name}"]
 
 
 def test_an_evaluation_that_fits_is_read(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +101,7 @@ class StageProblem:
         target = Data(*(0 if leaf.ndim > n else None for leaf, n in zip(self.target, (3, 2, 2), strict=True)))
         axes: dict = {
             "objective": dataclasses.replace(shared, l1=0 if jnp.ndim(self.objective.l1) else None),  # type: ignore
-            "trainer": jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, self.trainer),
+            "trainer": setting_axes(self.trainer),
             "target": target,
             "trusted": None,
             "region": None,
@@ -177,8 +177,7 @@ def hyperiterations(
 
         return jax.lax.scan(body, outer_state, first + jnp.arange(ascent.count))
 
-    shared = tuple(Block(None, None, None) for _ in outer_state.rows.blocks[1:])
-    within = OuterState(Rows((*shared, Block(0, 0, None)), 0, 0), 0, 0)  # type: ignore[arg-type]
+    within = OuterState(rows_of_setting(outer_state.rows), 0, 0)  # type: ignore[arg-type]
     axes = OuterState(repetition_axes(outer_state.rows), 0, 0)  # type: ignore[arg-type]
     inner = (None, problem.settings_axes(), within, step.axes())
     settings = jax.vmap(one, in_axes=inner, out_axes=(within, 0))
@@ -189,3 +188,14 @@ def hyperiterations(
 def repetition_axes(rows: Rows) -> Rows:
     """vmap axes of `rows`: all arrays have a leading repetition axis but the kept columns."""
     return Rows(tuple(Block(0, 0, None) for _ in rows.blocks), 0, 0)
+
+
+def rows_of_setting(rows: Rows) -> Rows:
+    """vmap axes of the `rows` of a repetition over its settings, which share all blocks but the last."""
+    shared = tuple(Block(None, None, None) for _ in rows.blocks[1:])
+    return Rows((*shared, Block(0, 0, None)), 0, 0)  # type: ignore[arg-type]
+
+
+def setting_axes(made: Any) -> Any:
+    """vmap axes over the settings of a PyTree of scalars, and of vectors with a number for each setting."""
+    return jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, made)

@@ -87,12 +87,19 @@ def spread(outer_state: OuterState) -> OuterState:
     return OuterState(Rows((*shared, last), y, weight), log_lambda, memory)
 
 
-def poisoned_before(problem: Problem, poison: Poison, part: Part) -> Data:
-    """The training rows [repetitions, n, ...] with the poison of the earlier stages, for one setting."""
-    x, y, weight = (np.array(leaf)[part.group] for leaf in problem.train)
+def poisoned_before(problem: Problem, poison: Poison, part: Part, entries: np.ndarray) -> Data:
+    """The training rows with the poison of the earlier stages; arrays have the leading axes of `entries`.
+
+    These are [repetitions], or [repetitions, settings].
+    """
     finished = slice(0, int(poison.counts[part.stage - 1]))
-    places = (np.arange(len(x))[:, None], poison.replaced[part.group, finished])
-    x[places], y[places] = poison.x[part.group, finished], poison.y[part.group, finished]
+    x, y, weight, rows = (np.asarray(leaf)[part.group] for leaf in (*problem.train, poison.replaced[:, finished]))
+    if entries.ndim == 2:
+        x, y, weight = (np.repeat(leaf[:, None], entries.shape[1], axis=1) for leaf in (x, y, weight))
+        rows = rows[:, None]
+    x, y = x.copy(), y.copy()
+    np.put_along_axis(x, rows[..., None], poison.x[entries, finished], axis=-2)
+    np.put_along_axis(y, rows, poison.y[entries, finished], axis=-1)
     return Data(x, y, weight)
 
 

@@ -9,7 +9,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from poisoncli.bilevel.ascent import OuterState, StageProblem, direction, repetition_axes
+from poisoncli.bilevel.ascent import (
+    OuterState,
+    StageProblem,
+    direction,
+    repetition_axes,
+    rows_of_setting,
+    setting_axes,
+)
 from poisoncli.bilevel.reverse import reverse
 from poisoncli.core.data import Array, Data, Params
 from poisoncli.core.victim import Objective, Trainer, predict
@@ -40,6 +47,11 @@ class Tradeoff(NamedTuple):
     y_low: Array
     y_high: Array
 
+    def axes(self) -> Tradeoff:
+        """vmap axes over the settings of a repetition, which share the box."""
+        own = ("alpha", "damage_ref", "risk_ref", "rate")
+        return Tradeoff(**{name: 0 if name in own else None for name in self._fields})  # type: ignore[arg-type]
+
 
 @dataclasses.dataclass(frozen=True)
 class StealthyAscent:
@@ -59,16 +71,18 @@ def fit_clean(keys: Array, objective: Objective, trainer: Trainer, train: Data, 
     """The band of each repetition: a model trained on the clean rows, sigma with n - d degrees of freedom.
 
     d counts the parameters, the bias included: n - p - 1 for p features of a linear model (SPR IV-A2).
+    log_lambda: [repetitions, h], or [repetitions, settings, h] with a band for each, also of the trainer's rate.
     """
 
-    def one(key: Array, train: Data, log_lambda: Array) -> CleanFit:
+    def one(key: Array, train: Data, log_lambda: Array, trainer: Trainer) -> CleanFit:
         start = objective.init(key, train.x.shape[1], train.x.dtype)
         params = fit(objective, trainer, start, log_lambda, lay_out(train))
         residual = train.y - predict(objective.model, params, train.x)
         free = jnp.sum(train.weight) - sum(leaf.size for leaf in jax.tree.leaves(params))
         return CleanFit(params, jnp.sqrt(jnp.sum(train.weight * residual**2) / jnp.maximum(free, 1)))
 
-    return jax.vmap(one)(keys, train, log_lambda)
+    each = one if log_lambda.ndim == 2 else jax.vmap(one, in_axes=(None, None, 0, setting_axes(trainer)))
+    return jax.vmap(each, in_axes=(0, 0, 0, None))(keys, train, log_lambda, trainer)
 
 
 @jax.jit
@@ -78,13 +92,15 @@ def damage(
     """Target loss of a model trained on `train`, for each repetition [repetitions] (SPR Algorithm 2, lines 3-8).
 
     On the rows before a batch, finished batches in them, it is L_ref: what that batch's damage is divided by.
+    Where log_lambda has an axis for settings, so has `train`, and what is returned.
     """
 
-    def one(key: Array, train: Data, log_lambda: Array, target: Data) -> Array:
+    def one(key: Array, train: Data, log_lambda: Array, target: Data, trainer: Trainer) -> Array:
         start = objective.init(key, train.x.shape[1], train.x.dtype)
         return objective.clean_loss(fit(objective, trainer, start, log_lambda, lay_out(train)), target)
 
-    return jax.vmap(one)(keys, train, log_lambda, target)
+    each = one if log_lambda.ndim == 2 else jax.vmap(one, in_axes=(None, 0, 0, None, setting_axes(trainer)))
+    return jax.vmap(each, in_axes=(0, 0, 0, 0, None))(keys, train, log_lambda, target, trainer)
 
 
 def risk(objective: Objective, clean_fit: CleanFit, x: Array, y: Array) -> Array:
@@ -97,6 +113,15 @@ def risk(objective: Objective, clean_fit: CleanFit, x: Array, y: Array) -> Array
     return jnp.mean(objective.loss(output + clean_fit.sigma, y)) * jnp.mean(
         objective.loss(output - clean_fit.sigma, y)
     )
+
+
+def risks(objective: Objective, clean_fit: CleanFit, x: Array, y: Array) -> Array:
+    """`risk` of each repetition, or of each of its settings; arrays have these leading axes."""
+
+    def one(clean_fit: CleanFit, x: Array, y: Array) -> Array:
+        return risk(objective, clean_fit, x, y)
+
+    return jax.vmap(one if y.ndim == 2 else jax.vmap(one))(clean_fit, x, y)
 
 
 def _climb(
@@ -138,8 +163,10 @@ def hyperiterations(
 ) -> tuple[OuterState, Array, Array]:
     """`ascent.count` hyperiterations, numbers `first` ... for each repetition; see `ascent.hyperiterations`.
 
-    clean_fit, tradeoff: arrays with a leading repetition axis. Returns the new state, and before each step the
-    target loss [repetitions, count] and the first free row [repetitions, count, m + 1].
+    clean_fit, tradeoff: arrays with a leading repetition axis. Where log_lambda has an axis for settings after it,
+    so have they, the state and what is returned; the settings share all blocks of rows but the last.
+    Returns the new state, and before each step the target loss [repetitions, count] and the first free row
+    [repetitions, count, m + 1].
     """
 
     def one(
@@ -153,8 +180,12 @@ def hyperiterations(
         outer_state, (losses, trail) = jax.lax.scan(body, outer_state, first + jnp.arange(ascent.count))
         return outer_state, losses, trail
 
-    axes = OuterState(repetition_axes(outer_state.rows), 0)  # type: ignore[arg-type]
-    return jax.vmap(one, in_axes=(0, problem.axes(), axes, 0, 0), out_axes=(axes, 0, 0))(
+    axes, each = OuterState(repetition_axes(outer_state.rows), 0), one  # type: ignore[arg-type]
+    if outer_state.log_lambda.ndim == 3:
+        within = OuterState(rows_of_setting(outer_state.rows), 0)  # type: ignore[arg-type]
+        settings = (None, problem.settings_axes(), within, 0, tradeoff.axes())
+        each = jax.vmap(one, in_axes=settings, out_axes=(within, 0, 0))
+    return jax.vmap(each, in_axes=(0, problem.axes(), axes, 0, 0), out_axes=(axes, 0, 0))(
         keys, problem, outer_state, clean_fit, tradeoff
     )
 

@@ -14,7 +14,6 @@ from poisoncli.runs import description, serialize
 from poisoncli.runs.poisoned import poisoned
 from poisoncli.runs.prepare import Prepared
 from poisoncli.runs.run_file import RunFile
-from poisoncli.training.trainers import SGD
 
 CLEAN, POISON, REMOVED = "#0072B2", "#009E73", "#D55E00"
 _GRID = 61  # places across and up at which the attacker's objective is computed
@@ -115,7 +114,7 @@ def _draw_regions(axis: Any, content: RunFile, data: Data) -> None:
 def _objective(content: RunFile, prepared: Prepared, data: Data, stage: int, places: np.ndarray) -> np.ndarray:
     """What the attacker climbs at each of the `places` [k, 2] of the first point of the stage's batch."""
     attack = description.build(prepared.run.attack, "attack")
-    trainer = SGD(attack.inner_rate, attack.inner_steps)
+    trainer = attack.surrogate(prepared.trainer)
     poison = content.poison
     batch = poison.replaced[0, poison.counts[stage - 1] : poison.counts[stage]]
     log_lambda = jnp.asarray(poison.log_lambda[:1, stage])

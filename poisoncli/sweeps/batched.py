@@ -202,4 +202,6 @@ def _own(poison: Poison, settings: int, number: int, layers: int) -> Poison:
         y=poison.y[entries],
         log_lambda=poison.log_lambda[entries, :, :layers],
         loss=poison.loss[entries],
+        scales=poison.scales[entries],
+        trail=poison.trail[entries],
     )

@@ -63,3 +63,12 @@ def test_an_interrupted_attack_goes_on_to_the_same_bits(stop):
     *_, last = method.craft(jax.random.key(0), problem, begun)
     for name in ("x", "y", "loss", "scales", "trail"):
         np.testing.assert_array_equal(getattr(last, name), getattr(states[-1], name))
+
+
+def test_what_is_left_to_the_victim_is_the_victims(tmp_path):
+    trainer = Choice("sgd", {"rate": 0.05, "epochs": 7})
+    run = Run(**{**RUN.__dict__, "trainer": trainer})
+    own = run_file.read(crafted(tmp_path, run, "own.h5", inner_rate=0.05, inner_steps=7)).poison
+    left = run_file.read(crafted(tmp_path, run, "left.h5", inner_rate=0, inner_steps=0)).poison
+    np.testing.assert_array_equal(left.x, own.x)
+    assert not np.array_equal(own.x, run_file.read(crafted(tmp_path, run, "other.h5", inner_rate=0.1)).poison.x)

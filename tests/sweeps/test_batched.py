@@ -122,6 +122,66 @@ def test_rates_penalties_and_targets_are_those_of_each(tmp_path):
             np.testing.assert_allclose(left, right, atol=2e-5, err_msg=f"{name} of {cell.name}")
 
 
+STEALTHY = """
+title = "damage against detectability"
+[base]
+dataset = "diabetes"
+attack = { name = "stealthy", outer_steps = 4, inner_steps = 10, batch = 9 }
+n_train = 60
+fraction = 0.3
+repetitions = 2
+[line."1"]
+[line."0.3"]
+attack = { alpha = 0.3 }
+[line."0.1"]
+attack = { alpha = 0.1, outer_rate = 0.5 }
+[line."ridge"]
+attack = { alpha = 0.3, inner_rate = 0.05 }
+lambda = 0.1
+[line."shrunk"]
+attack = { alpha = 0.1 }
+lambda = 0.1
+"""
+
+
+def same_poison(found, alone, name):
+    for field in ("x", "y", "log_lambda", "loss", "scales", "trail", "replaced"):
+        left, right = getattr(found, field), getattr(alone, field)
+        np.testing.assert_allclose(left, right, atol=2e-5, err_msg=f"{field} of {name}")
+
+
+@pytest.mark.parametrize("normalize", ["objectives", "none"])
+def test_stealthy_attacks_with_other_alphas_are_crafted_together(tmp_path, normalize):
+    sweep = parse(STEALTHY.replace("batch = 9", f'batch = 9, normalize = "{normalize}"'), "test")
+    runs = [cell.run for cell in sweep.cells]
+    assert batched.groups(runs) == [[0, 1, 2, 3, 4]]
+    paths = [tmp_path / f"{cell.name}.h5" for cell in sweep.cells]
+    batched.attack(runs, paths)
+    for cell, path in zip(sweep.cells, paths, strict=True):
+        alone = run_file.read(poisoncli.attack(cell.run, tmp_path / "alone.h5", force=True))
+        assert run_file.read(path).run == alone.run
+        same_poison(run_file.read(path).poison, alone.poison, cell.name)
+
+
+def test_stealthy_attacks_that_were_interrupted_together_end_in_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)
+    runs = [cell.run for cell in parse(STEALTHY, "test").cells]
+    whole, again = ([tmp_path / f"{name}-{n}.h5" for n in range(len(runs))] for name in ("whole", "again"))
+    batched.attack(runs, whole)
+    for at in (3, 13, 25):  # in the first attack and in the second, which begins after 16
+
+        def interrupt(done, total, what, at=at):
+            if "crafting" in what and done == at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            batched.attack(runs, again, report=interrupt)
+    batched.attack(runs, again)
+    for one, other in zip(whole, again, strict=True):
+        for left, right in zip(run_file.read(one).poison, run_file.read(other).poison, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
 @pytest.mark.long
 def test_an_interrupted_sweep_ends_in_the_same_bits(crafted, tmp_path, monkeypatch):
     monkeypatch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)

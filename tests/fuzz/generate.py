@@ -16,6 +16,7 @@ from fuzz import (
     own_texts,
     places,
     run_files,
+    sweep_folders,
     tables,
     victim_models,
 )
@@ -47,6 +48,8 @@ def cases(count: int, seed: int, made: Templates, few: bool = False) -> Iterator
     arguments.look()  # before Hypothesis draws, which wants nothing else to be random
     for name in made.names(few):
         made.run(name)
+    if not few:
+        made.sweep()
     parts: list[Callable[[int], list[Case]]] = [
         lambda n: drawn(arguments.cases(made, few), n, seed),
         lambda n: drawn(configs.runs(), n, seed),
@@ -60,8 +63,10 @@ def cases(count: int, seed: int, made: Templates, few: bool = False) -> Iterator
         lambda n: [own_code.plugins(rng, made, few) for _ in range(n)],
         lambda n: [own_code.victims(rng, made, few) for _ in range(n)],
         lambda n: [victim_models.case(rng) for _ in range(n)],
+        lambda n: [sweep_folders.grids(rng) for _ in range(n)],
+        lambda n: [] if few else [sweep_folders.folders(rng, made) for _ in range(n)],
     ]
-    shares = (0.23, 0.09, 0.11, 0.22, 0.22, 0.04, 0.01, 0.03, 0.01, 0.015, 0.01, 0.015)
+    shares = (0.22, 0.09, 0.10, 0.22, 0.22, 0.04, 0.01, 0.03, 0.01, 0.015, 0.01, 0.015, 0.01, 0.01)
     left = [(part, round(share * count)) for part, share in zip(parts, shares, strict=True)]
     while left:  # in turns, so that every part of the whole is like the whole
         again = []

@@ -159,6 +159,19 @@ class Templates:
                 assert outcome.status == 0, (command, outcome.stderr)
             return {**beside, out: (folder / out).read_bytes()}
 
+    @functools.cache  # noqa: B019
+    def sweep(self) -> dict[str, bytes]:
+        """The folder `fig` of a sweep that is done, and the TOML that it was begun with."""
+        toml = b'draw = ["test_error"]\ndefend = ["l2"]\n[base]\nattack = "flip"\nfraction = 0.2\nn_train = 20\n'
+        toml += b"n_val = 10\nn_test = 10\n[line.a]\nseed = 1\n[line.b]\nseed = 2\n"
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            Case("", (), {"s.toml": toml}).lay_out(folder)
+            outcome = self._zygote.run(Case("template", ("sweep", "--config", "s.toml", "--out", "fig")), folder)
+            assert outcome.status == 0, outcome.stderr
+            found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+            return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
     def names(self, few: bool) -> tuple[str, ...]:
         """Which there are, or those that take the least time."""
         return ("flip",) if few else tuple(_RUNS)

@@ -18,7 +18,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -83,7 +83,7 @@ class Claims:
 
     def free(self, claim: Claim) -> bool:
         """Whether a claim may be taken over: it was released, its process is gone, or it shows no sign of life."""
-        if claim.released or gone(claim):
+        if let_go(claim):
             return True
         known, first = self._seen.get(claim.unit, (None, 0.0))
         now = time.monotonic()
@@ -91,17 +91,25 @@ class Claims:
             self._seen[claim.unit] = (claim, now)
             return False
         watched = now - first
-        return watched >= STALE or (watched >= WATCH and self.age(claim) >= STALE)
+        return watched >= STALE or (watched >= WATCH and self.silent(claim))
 
-    def end(self, claim: Claim) -> bool:
-        """Whether a claim is free, for all to see from now on: who has watched it long enough tells the others."""
+    def end(self, claim: Claim, first: Callable[[Held], None] = lambda held: None) -> bool:
+        """Whether a claim is free, for all to see from now on: who has watched it long enough tells the others.
+
+        first: what this one of all does, holding it, before he lets it go.
+        """
         if not claim.released and self.free(claim):
             held = self.take(claim.unit)
             if isinstance(held, Claim):
                 return held.released
             with held:
-                return True
+                first(held)
+            return True
         return claim.released
+
+    def silent(self, claim: Claim) -> bool:
+        """Whether a claim shows no sign of life."""
+        return self.age(claim) >= STALE
 
     def age(self, claim: Claim) -> float:
         """Seconds since the last sign of life, by the clock of the file system: those of two hosts may differ."""
@@ -235,6 +243,11 @@ def started(process: int) -> str:
     except OSError:
         return ""
     return "" if words[0] in _GONE else words[19]
+
+
+def let_go(claim: Claim) -> str:
+    """Why nobody holds a claim any more, as far as this system tells: `released` or `gone`; empty if one may."""
+    return "released" if claim.released else "gone" if gone(claim) else ""
 
 
 def gone(claim: Claim) -> bool:

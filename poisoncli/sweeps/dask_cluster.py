@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib.metadata
 import math
@@ -31,6 +32,20 @@ _COUNT = 1.0  # seconds between two looks at which workers there are
 _PACKAGES = ("poisoncli", "jax", "numpy")  # of the same versions everywhere: results are equal to the bit
 
 
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """A unit on the cluster; held: its claim, where the workers see none.
+
+    begun: how far it was when it was submitted; claimed: how often it had been claimed until then.
+    """
+
+    unit: Unit
+    future: Any
+    held: contextlib.ExitStack
+    begun: list[int]
+    claimed: int
+
+
 class Dask:
     """An executor: tasks of a Dask cluster, one a worker. See `executor.Executor`.
 
@@ -55,7 +70,7 @@ class Dask:
         self._plan, self._gpu = sweep.text, gpu
         self._refused: list[Ended] = []
         self._counted, self._able = -math.inf, 0
-        self._tasks: dict[str, tuple[Unit, Any, contextlib.ExitStack]] = {}
+        self._tasks: dict[str, _Task] = {}
         self._client = _connect(address)
         try:
             _check_versions(self._client)
@@ -72,10 +87,10 @@ class Dask:
 
     def __exit__(self, *_: object) -> None:
         """Tasks that have not begun are canceled; those that run publish what they finish."""
-        for _unit, future, held in self._tasks.values():
+        for task in self._tasks.values():
             with contextlib.suppress(Exception):
-                future.cancel()
-            held.close()
+                task.future.cancel()
+            task.held.close()
         self._client.close()
 
     def free(self) -> int:
@@ -111,8 +126,14 @@ class Dask:
             resources={"GPU": 1} if self._gpu else None,
             pure=False,
         )
-        self._tasks[unit.name] = unit, future, held
+        begun = folder.progress(self._place, unit.name)
+        self._tasks[unit.name] = _Task(unit, future, held, begun, self._claimed(unit.name))
         self._completed.add(future)
+
+    def _claimed(self, unit: str) -> int:
+        """How often a unit that is not settled was claimed."""
+        claim = Claims(folder.hidden(self._place)).all().get(unit)
+        return claim.generation + 1 if claim else 0
 
     def ended(self, seconds: float) -> list[Ended]:
         until = time.monotonic() + seconds
@@ -127,34 +148,40 @@ class Dask:
                 raise FailedError("the Dask scheduler is gone: start one, and the same command goes on")
             time.sleep(_POLL)
         futures = self._completed.next_batch(block=False)
-        names = {future.key: name for name, (_, future, _) in self._tasks.items()}
+        names = {task.future.key: name for name, task in self._tasks.items()}
         return [self._ended(names[future.key]) for future in futures if future.key in names]
 
     def _ended(self, name: str) -> Ended:
-        unit, future, held = self._tasks.pop(name)
-        with held:
+        task = self._tasks.pop(name)
+        with task.held:
             try:
-                if future.status != "finished":
-                    return self._died(name, future)
-                kind, content, files = future.result()
+                if task.future.status != "finished":
+                    return self._died(task)
+                kind, content, files = task.future.result()
             finally:
-                future.release()  # with its result: the scheduler is to forget it
+                task.future.release()  # with its result: the scheduler is to forget it
             if kind == "error":
                 raise content
-            self._publish(unit, files)
-            cells = {cell.name: cell for cell in unit.cells}
+            self._publish(task.unit, files)
+            cells = {cell.name: cell for cell in task.unit.cells}
             return Ended(name, [Outcome(cells[cell], *rest) for cell, *rest in content])
 
-    def _died(self, name: str, future: Any) -> Ended:
-        """What is said of a task without a result; one that has ended four workers is not tried again."""
-        if future.status == "cancelled":
+    def _died(self, task: _Task) -> Ended:
+        """What is said of a task without a result, and how many of its workers' deaths count.
+
+        A `KilledWorker` has ended four workers, or was on four that were ended. Those count that had claimed the
+        unit, since others had not begun it, and no more than one if it got further all the same.
+        """
+        name = task.unit.name
+        if task.future.status != "error":
             return Ended(name, death="the Dask scheduler gave the task up")
-        error = future.exception()
+        error = task.future.exception()
         text = str(error).splitlines()[0] if str(error) else ""
         how = f"{type(error).__name__}: {text}".rstrip(": ")
         if type(error).__name__ == "KilledWorker":
-            for _ in range(folder.DEATHS - 1):  # the driver counts the last
-                folder.add_death(self._place, name, how)
+            counted = self._claimed(name) - task.claimed if self._shared else folder.DEATHS
+            if counted > 1 and folder.progress(self._place, name) == task.begun:
+                folder.add_deaths(self._place, name, how, counted - 1)  # the driver counts the last
         return Ended(name, death=how)
 
     def _publish(self, unit: Unit, files: Mapping[str, tuple[bytes, str]]) -> None:

@@ -74,14 +74,14 @@ def _unfinished(watched: Claims, claim: Claim | None) -> tuple[Any, ...]:
     """What is told of a cell that is neither done nor failed, from its status on."""
     if claim is None:
         return ("waiting",)
-    if claim.released:
-        return "waiting", f"{claim.holder} was interrupted; whoever comes next goes on from there"
-    if claims.gone(claim):
-        return "waiting", f"{claim.holder} has died; whoever comes next goes on from its checkpoint"
     silent = watched.age(claim)
-    if silent >= claims.STALE:
-        said = f"{claim.holder} has shown no sign of life for {silent / 60:.0f} minutes; another may take over"
-        return "waiting", said
+    said = {
+        "released": "was interrupted; whoever comes next goes on from there",
+        "gone": "has died; whoever comes next goes on from its checkpoint",
+        "silent": f"has shown no sign of life for {silent / 60:.0f} minutes; another may take over",
+    }
+    if why := claims.let_go(claim) or ("silent" if watched.silent(claim) else ""):
+        return "waiting", f"{claim.holder} {said[why]}"
     share = claim.done / claim.total if claim.total else None
     own = (claim.host, claim.process, claim.job, claim.since, claim.what, share, round(max(silent, 0.0), 1))
     return "running", "", *own

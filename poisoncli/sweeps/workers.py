@@ -21,6 +21,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from poisoncli.core.errors import FailedError, Interrupted, PoisonError
+from poisoncli.sweeps import folder
 from poisoncli.sweeps.executor import Ended
 from poisoncli.sweeps.units import Outcome, Unit, run_unit
 from poisoncli.training.cores import usable_cores
@@ -80,6 +81,7 @@ class Workers:
         self._task = (str(place), data_dir, tuple(plugin_files))
         self._progress, self._shares = progress, shares(count)
         self._workers: list[_Worker] = []
+        self._unbegun = 0  # workers that ended before they began, one after another
 
     def __enter__(self) -> Workers:
         try:
@@ -122,10 +124,28 @@ class Workers:
             worker = self._workers[pipes[pipe]]
             found += worker.heard()
             if worker.gone:
-                found += worker.died()
+                found += self._buried(worker)
                 self._workers[pipes[pipe]] = _Worker(worker.share, self._task)
         self._progress({worker.unit.name: worker.progress for worker in self._workers if worker.unit})
         return found
+
+    def _buried(self, worker: _Worker) -> list[Ended]:
+        """The unit in which a worker has died; it is not at fault where the worker had not begun.
+
+        Raises `FailedError` where workers never begin.
+        """
+        how = worker.ended()
+        self._unbegun = 0 if worker.began else self._unbegun + 1
+        if self._unbegun and (not how.startswith("signal") or self._unbegun >= folder.DEATHS):
+            raise FailedError(
+                f"a worker process ended before it began ({how}): call poisoncli.sweep in a script only below "
+                "`if __name__ == '__main__':`, or leave out --workers"
+            )
+        if worker.unit is None:
+            return []
+        if not worker.began:
+            return [Ended(worker.unit.name, [Outcome(cell, "running", how) for cell in worker.unit.cells])]
+        return [Ended(worker.unit.name, death=how)]
 
 
 class _Worker:
@@ -133,7 +153,7 @@ class _Worker:
 
     def __init__(self, share: Share, task: tuple[str, str | None, tuple[str, ...]]) -> None:
         self.share, self.unit, self.progress = share, None, _NOTHING
-        self.gone = self._began = False
+        self.gone = self.began = False
         context = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's threads
         self.pipe, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(other, share.cores, *task), daemon=True)
@@ -155,7 +175,7 @@ class _Worker:
         try:
             while self.pipe.poll():
                 kind, content = self.pipe.recv()
-                self._began = True
+                self.began = True
                 if kind == "progress":
                     self.progress = content
                 elif kind == "remark":
@@ -172,21 +192,15 @@ class _Worker:
             self.gone = True
         return found
 
-    def died(self) -> list[Ended]:
-        """The unit that it died in. Raises `FailedError` if it never began."""
+    def ended(self) -> str:
+        """How the process has ended, which it has by then."""
         self.process.join(PATIENCE)
         self.process.kill()  # one that has closed its pipe and goes on
         self.process.join()
         self.pipe.close()
         code = self.process.exitcode or 0
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        if not self._began:
-            raise FailedError(
-                f"a worker process ended before it began ({how}): call poisoncli.sweep in a script only below "
-                "`if __name__ == '__main__':`, or leave out --workers"
-            )
-        how += ", out of memory?" if how == "signal 9" else ""
-        return [Ended(self.unit.name, death=how)] if self.unit else []
+        return how + (", out of memory?" if how == "signal 9" else "")
 
 
 @contextlib.contextmanager

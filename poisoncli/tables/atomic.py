@@ -18,6 +18,7 @@ except ImportError:  # Windows: what a kill left there stays
     fcntl = None
 
 _ENDING = ".writing"
+_TRIES = 5  # of writing a file that another host removes
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -25,11 +26,19 @@ def replace(path: Path, content: bytes) -> None:
     """Put `content` at `path` in one move; on an error nothing is left behind and the old file stays.
 
     The file keeps its mode and, where possible, its owner; through a symbolic link its target is written. What a
-    kill in mid-write of the same file left behind is removed first.
+    kill in mid-write of the same file left behind is removed first; on file systems whose locks bind one host alone
+    another host may take the new file for such, which is then written once more.
     Raises `UnwritableError` on a full disk, and `PoisonError` where a device, a pipe or a folder would be replaced.
     """
-    handle, name, lock = -1, "", -1
     check_replaceable(path)
+    for left in reversed(range(_TRIES)):
+        if _replaced(path, content, last=not left):
+            return
+
+
+def _replaced(path: Path, content: bytes, last: bool) -> bool:
+    """Put `content` at `path`; False where the new file was removed meanwhile, unless this is the last trial."""
+    handle, name, lock = -1, "", -1
     try:
         real = Path(os.path.realpath(path))
         _remove_abandoned(real)
@@ -40,7 +49,10 @@ def replace(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         _keep_mode(name, real)
         os.replace(name, real)
+        return True
     except BaseException as error:
+        if isinstance(error, FileNotFoundError) and name and not last and not os.path.exists(name):
+            return False
         if name:
             with contextlib.suppress(OSError):
                 os.unlink(name)

@@ -1,10 +1,12 @@
 """A small sweep, and what its tests share: no module of tests."""
 
+import contextlib
 import dataclasses
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -77,6 +79,18 @@ def _arrays(value, name=""):
     if not isinstance(value, dict):
         return {name: value}
     return {key: leaf for part, item in value.items() for key, leaf in _arrays(item, f"{name}/{part}").items()}
+
+
+def workers_of(nannies):
+    """The worker processes of Dask's nannies, which start them in threads of theirs."""
+    found = []
+    for nanny in nannies:
+        for listed in Path(f"/proc/{nanny.pid}/task").glob("*/children"):
+            for child in listed.read_text().split():
+                with contextlib.suppress(OSError):
+                    if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes():
+                        found.append(int(child))
+    return found
 
 
 def dead(folder, unit="unit", **changes):

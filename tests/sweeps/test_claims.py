@@ -97,6 +97,18 @@ def test_of_many_takers_one_wins(tmp_path):
             pass
 
 
+def test_who_sees_an_old_list_of_the_folder_takes_nothing(tmp_path, monkeypatch):
+    """As a host does whose file system remembers what a folder held some seconds ago."""
+    dead(tmp_path)
+    before = list(claims._names(tmp_path))
+    with Claims(tmp_path).take("unit") as held:
+        assert isinstance(held, Held)
+        with monkeypatch.context() as patch:
+            patch.setattr(claims, "_names", lambda folder: iter(before))
+            assert isinstance(Claims(tmp_path).take("unit"), Claim)
+    assert Claims(tmp_path).all()["unit"].generation == 1
+
+
 def elsewhere(folder, **changes):
     return dead(folder, system="another host", **changes)
 

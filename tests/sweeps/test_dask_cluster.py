@@ -1,5 +1,6 @@
 """Units on a Dask cluster: a scheduler and two workers on this machine, one of them killed."""
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -7,13 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
-from sweeps.small import GROUP, same_bits, small
+from sweeps.small import GROUP, dead, same_bits, small, workers_of
 
 from poisoncli import PoisonError
-from poisoncli.sweeps import dask_cluster
+from poisoncli.sweeps import dask_cluster, folder, units
 from poisoncli.sweeps.drive import execute
 
 needed = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="Dask is not installed")
@@ -65,10 +65,9 @@ def test_a_worker_that_is_killed_loses_nothing(cluster, whole, tmp_path):
 
     def kill(outcome):
         if not killed.is_set():
+            (worker,) = workers_of(nannies[:1])
+            os.kill(worker, signal.SIGKILL)
             killed.set()
-            children = Path(f"/proc/{nannies[0].pid}/task/{nannies[0].pid}/children").read_text()
-            for pid in map(int, children.split()):
-                os.kill(pid, signal.SIGKILL)
 
     outcomes = execute(small(SEEDS), tmp_path / "out", scheduler=file, finished=kill)
     assert killed.is_set()
@@ -96,6 +95,40 @@ def test_without_dask_its_name_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(PoisonError, match=r"poisoncli\[dask\]"):
         execute(small(), tmp_path / "out", scheduler="nowhere.json")
+
+
+class KilledWorker(Exception):
+    """As that of Dask."""
+
+
+class Failed:
+    """A future of a task whose workers were killed."""
+
+    status = "error"
+
+    def exception(self):
+        return KilledWorker("four of them")
+
+
+@pytest.mark.parametrize(
+    ("begun", "shared", "counted"),
+    [
+        (4, True, 4),  # claimed by four workers that were killed
+        (2, True, 2),  # by two: the others were killed before they had begun it
+        (0, True, 1),
+        (0, False, folder.DEATHS),  # claims are not seen here
+    ],
+)
+def test_workers_count_that_were_killed_at_a_unit(tmp_path, begun, shared, counted):
+    executor = object.__new__(dask_cluster.Dask)
+    executor._place, executor._shared = tmp_path, shared
+    folder.hidden(tmp_path)
+    unit = units.units(small())[0]
+    task = dask_cluster._Task(unit, Failed(), contextlib.ExitStack(), folder.progress(tmp_path, unit.name), 3)
+    dead(tmp_path / ".sweep", unit.name, generation=2 + begun)
+    how = executor._died(task).death
+    assert how == "KilledWorker: four of them"
+    assert folder.add_deaths(tmp_path, unit.name, how) == counted
 
 
 def test_a_file_that_is_damaged_on_its_way_is_refused(tmp_path):

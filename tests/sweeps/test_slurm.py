@@ -6,14 +6,36 @@ import pytest
 from sweeps.small import same_bits, small
 
 from poisoncli import FailedError, PoisonError, Run
-from poisoncli.runs import run_file, stages
+from poisoncli.runs import plugins, run_file, stages
 from poisoncli.runs.description import Choice
 from poisoncli.sweeps.drive import execute
 from poisoncli.sweeps.slurm import Slurm, Task
 
 needed = pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="submitit is not installed")
+SLOW = '''
+import os
+import time
+from typing import ClassVar
+
+from poisoncli.attacks.rmd import RMD
+from poisoncli.bilevel import schedule
+from poisoncli.core.method import method
+
+schedule.CALL_SECONDS = 0  # a step in each call
+
+@method
+class Slow(RMD):
+    """Takes its time between two steps (2026)."""
+
+    name: ClassVar[str] = "slow"
+
+    def craft(self, key, problem, resume=None):
+        for poison in RMD.craft(self, key, problem, resume):
+            yield poison
+            time.sleep(float(os.environ.get("SECONDS_A_STEP", "0")))
+'''
 LIMITED = """
-base.attack = { name = "rmd", outer_steps = 800, inner_steps = 60, batch = 8 }
+base.attack = { name = "slow", outer_steps = 8, inner_steps = 5, batch = 4 }
 base.n_train = 60
 base.fraction = 0.2
 """
@@ -34,11 +56,21 @@ def test_jobs_end_as_an_undisturbed_sweep(tmp_path):
 
 @needed
 @pytest.mark.long
-def test_a_job_at_its_time_limit_is_requeued_and_goes_on(tmp_path):
-    execute(small(LIMITED), tmp_path / "whole")
-    options = ["cluster=local", "timeout_min=0.75", "signal_delay_s=20"]  # the signal after 25 seconds
-    assert [one.status for one in execute(small(LIMITED), tmp_path / "jobs", slurm=options)] == ["done"]
+def test_a_job_at_its_time_limit_is_requeued_and_goes_on(tmp_path, monkeypatch):
+    (tmp_path / "slow.py").write_text(SLOW)
+    file = [str(tmp_path / "slow.py")]
+    plugins.load(file)
+    monkeypatch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)
+    execute(small(LIMITED), tmp_path / "whole", plugin_files=file)
+    monkeypatch.setenv("SECONDS_A_STEP", "2.5")  # 24 steps: a minute
+    options = ["cluster=local", "timeout_min=1", "signal_delay_s=20"]  # the signal after 40 seconds
+    outcomes = execute(small(LIMITED), tmp_path / "jobs", plugin_files=file, slurm=options)
+    assert [one.status for one in outcomes] == ["done"]
+    logs = "".join(path.read_text() for path in (tmp_path / "jobs" / ".sweep" / "slurm").rglob("*.[eo][ru][rt]"))
+    assert logs.count("Starting with JobEnvironment") > 1
+    assert logs.count("Requeued job") == logs.count("Starting with JobEnvironment") - 1
     same_bits(tmp_path / "whole", tmp_path / "jobs")
+    del plugins.TABLES["attack"]["slow"]
 
 
 @needed

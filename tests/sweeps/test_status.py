@@ -61,6 +61,17 @@ def test_the_dead_and_the_silent_are_told(tmp_path):
     assert "on far (Slurm 7) since 2026-01-01" in str(three)
 
 
+def test_a_folder_that_cannot_be_written_to_is_told_of(tmp_path, monkeypatch):
+    naming.begin(small(), tmp_path)
+    dead(folder.hidden(tmp_path), "one", system="another host", host="far")
+
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.touch", denied)
+    assert "on far" in str(status.of_folder(tmp_path)[0])
+
+
 def test_the_verb_prints_a_line_a_run_or_json(tmp_path):
     naming.begin(small(), tmp_path)
     run_unit(tmp_path, "one")

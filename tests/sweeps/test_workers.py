@@ -85,6 +85,22 @@ def test_a_unit_that_kills_its_process_three_times_has_failed(tmp_path):
     assert (outcome.status, outcome.reason) == ("failed", "its process died (signal 9, out of memory?)")
 
 
+@pytest.mark.long
+def test_a_worker_that_is_killed_as_it_starts_is_replaced(tmp_path, monkeypatch):
+    original, killed = workers._Worker.start, []
+
+    def start(worker, unit):
+        original(worker, unit)
+        if len(killed) < 2:
+            killed.append(worker.process.pid)
+            worker.process.kill()
+
+    monkeypatch.setattr(workers._Worker, "start", start)
+    outcomes = execute(small(), tmp_path, workers=1)
+    assert [outcome.status for outcome in outcomes] == ["done"] * 3
+    assert not (tmp_path / ".sweep").exists()
+
+
 def test_a_worker_that_cannot_begin_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "_serve", os.abort)
     with pytest.raises(FailedError, match="ended before it began"):

@@ -175,3 +175,19 @@ def test_only_abandoned_files_of_the_same_run_are_removed(path):
     replace(path, NEW)
     assert not held.exists()
     assert all(other.read_bytes() == b"mine" for other in others)
+
+
+def test_a_file_that_another_host_takes_for_abandoned_is_written_once_more(path, monkeypatch):
+    """Where locks bind the processes of one host alone, as on some network file systems."""
+    original, removed = os.replace, []
+
+    def replaced(source, target):
+        if len(removed) < 3:
+            removed.append(source)
+            os.unlink(source)
+        original(source, target)
+
+    monkeypatch.setattr(os, "replace", replaced)
+    replace(path, NEW)
+    assert (path.read_bytes(), len(removed)) == (NEW, 3)
+    assert os.listdir(path.parent) == ["run.h5"]

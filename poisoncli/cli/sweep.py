@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from poisoncli.cli.common import as_json, guarded, note, progress, refuse
-from poisoncli.cli.shared_options import Devices, Plugins
+from poisoncli.cli.shared_options import DataDir, Debug, Devices, Plugins, Quiet
 
 if TYPE_CHECKING:
     from poisoncli.sweeps.plan import Sweep
@@ -22,6 +24,57 @@ _SUMMARIZED = {
 _NAMING = ("preset", "config_file", "out", "grid", "reps", "seed", "dry_run")  # what begins a sweep
 _RUNNING = ("workers", "scheduler", "slurm", "gpu", "retry_failed", "fail_fast")
 
+_Folder = Annotated[
+    str | None, typer.Argument(metavar="[DIR]", help="The folder of a sweep, for --join and --status.")
+]
+_Preset = Annotated[
+    str | None, typer.Option(help="A figure or table of the papers, such as hlp-fig2; `list` lists them.")
+]
+_Config = Annotated[str | None, typer.Option("--config", metavar="FILE.toml", help="A sweep of your own.")]
+_Out = Annotated[str | None, typer.Option(help="The folder for the run files. Default: the preset's name.")]
+_Grid = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grid",
+        metavar="NAME=VALUES",
+        help="Every run once for each of these values, such as trainer.rate=0.01,0.1 or seed=0:10 (0 to 9); fields "
+        "of a run by the names of `poison attack`, options as METHOD.NAME. May be repeated: all combinations. "
+        "Alone, it is over the defaults of `poison attack`.",
+    ),
+]
+_Reps = Annotated[int | None, typer.Option(help="Repetitions of every run, instead of the preset's.")]
+_Seed = Annotated[int | None, typer.Option(help="Seed of every run, instead of the preset's.")]
+_Workers = Annotated[
+    int, typer.Option(min=0, max=1024, help="Run in so many processes, which share the cores. 0: in this one.")
+]
+_Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS|FILE", help="Run on the workers of this Dask scheduler, such as tcp://HOST:8786."
+    ),
+]
+_Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE,...",
+        help="Run as jobs of Slurm, such as partition=gpu,timeout_min=60; at the time limit they are requeued and "
+        "go on. cluster=local: as processes here.",
+    ),
+]
+_Gpu = Annotated[
+    bool, typer.Option("--gpu", help="With --scheduler or --slurm: one GPU for each run that is under way.")
+]
+_Join = Annotated[
+    bool, typer.Option("--join", help="Help with the sweep in DIR, from this or any host that has the folder.")
+]
+_Status = Annotated[
+    bool, typer.Option("--status", help="Tell of each run in DIR whether it is done, running, failed, waiting.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="The status as JSON.")]
+_RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try runs again that have failed.")]
+_FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, with rough estimates of time and memory.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
@@ -30,67 +83,28 @@ def register(app: typer.Typer) -> None:
 
 def sweep(
     context: typer.Context,
-    folder: Annotated[
-        str | None, typer.Argument(metavar="[DIR]", help="The folder of a sweep, for --join and --status.")
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="A figure or table of the papers, such as hlp-fig2; `list` lists them.")
-    ] = None,
-    config_file: Annotated[
-        str | None, typer.Option("--config", metavar="FILE.toml", help="A sweep of your own.")
-    ] = None,
-    out: Annotated[
-        str | None, typer.Option(help="The folder for the run files. Default: the preset's name.")
-    ] = None,
-    grid: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--grid",
-            metavar="NAME=VALUES",
-            help="Every run once for each of these values, such as trainer.rate=0.01,0.1 or seed=0:10 (0 to 9); "
-            "fields of a run by the names of `poison attack`, options as METHOD.NAME. May be repeated: all "
-            "combinations. Alone, it is over the defaults of `poison attack`.",
-        ),
-    ] = None,
-    reps: Annotated[int | None, typer.Option(help="Repetitions of every run, instead of the preset's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every run, instead of the preset's.")] = None,
-    workers: Annotated[
-        int, typer.Option(min=0, max=1024, help="Run in so many processes, which share the cores. 0: in this one.")
-    ] = 0,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS|FILE", help="Run on the workers of this Dask scheduler, such as tcp://HOST:8786."
-        ),
-    ] = None,
-    slurm: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE,...",
-            help="Run as jobs of Slurm, such as partition=gpu,timeout_min=60; at the time limit they are requeued "
-            "and go on. cluster=local: as processes here.",
-        ),
-    ] = None,
-    gpu: Annotated[
-        bool, typer.Option("--gpu", help="With --scheduler or --slurm: one GPU for each run that is under way.")
-    ] = False,
-    join: Annotated[
-        bool, typer.Option("--join", help="Help with the sweep in DIR, from this or any host that has the folder.")
-    ] = False,
-    status: Annotated[
-        bool, typer.Option("--status", help="Tell of each run in DIR whether it is done, running, failed, waiting.")
-    ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="The status as JSON.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that have failed.")] = False,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
+    folder: _Folder = None,
+    preset: _Preset = None,
+    config_file: _Config = None,
+    out: _Out = None,
+    grid: _Grid = None,
+    reps: _Reps = None,
+    seed: _Seed = None,
+    workers: _Workers = 0,
+    scheduler: _Scheduler = None,
+    slurm: _Slurm = None,
+    gpu: _Gpu = False,
+    join: _Join = False,
+    status: _Status = False,
+    json_: _Json = False,
+    retry_failed: _RetryFailed = False,
+    fail_fast: _FailFast = False,
     devices: Devices = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the runs, with rough estimates of time and memory.")
-    ] = False,
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets' files.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    dry_run: _DryRun = False,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
     plugin: Plugins = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Run a grid: craft and evaluate every run of a preset, or of your own TOML file.
 
@@ -99,59 +113,61 @@ def sweep(
     named LABEL.HASH.h5: other options or other data make another, so the folder of a grid can grow. At the end all
     numbers stand in sweep.csv (and sweep.parquet, where pyarrow is at hand), a row each.
     """
-    from pathlib import Path
-
-    from poisoncli.core.errors import PoisonError
-    from poisoncli.sweeps import drive, expand, long_table, plan
-
     if preset == "list":
-        for name in plan.presets():
-            print(f"{name:16} {plan.preset(name).title}")
+        _list_presets()
         return
+    _check(context, folder, join, status)
+    if status:
+        _status(str(folder), json_)
+        return
+    begun, place = _begun(folder, preset, config_file, grid or (), {"repetitions": reps, "seed": seed})
+    if dry_run:
+        _list(begun, quiet)
+        return
+    _run(
+        begun,
+        out or place,
+        quiet,
+        data_dir=data_dir,
+        plugin_files=plugin or (),
+        workers=workers,
+        scheduler=scheduler or "",
+        slurm=slurm or (),
+        gpu=gpu,
+        retry_failed=retry_failed,
+        fail_fast=fail_fast,
+    )
+
+
+def _check(context: typer.Context, folder: str | None, join: bool, status: bool) -> None:
+    """Raise `PoisonError` for options that contradict each other, or would be ignored."""
+    from poisoncli.core.errors import PoisonError
+
     if (folder is not None) != (join or status) or (join and status):
         raise PoisonError("give DIR with either --join or --status, or a sweep to begin with --preset or --config")
     if folder is not None:
         refuse(context, _NAMING, "the folder holds its sweep")
     if status:
         refuse(context, _RUNNING, "--status runs nothing")
-        _status(str(folder), json_)
         return
     refuse(context, ["json_"], "it is for --status")
-    if folder is not None:
-        begun, place = plan.load(plan.plan_of(folder)), folder
-    else:
-        begun, place = _plan(preset, config_file, expand.words(grid or ()), {"repetitions": reps, "seed": seed})
-    if (scheduler is not None) + (slurm is not None) + (workers > 0) > 1:
+    places = [context.params[name] for name in ("workers", "scheduler", "slurm")]
+    if sum(map(bool, places)) > 1:
         raise PoisonError("--workers, --scheduler and --slurm each say where the runs go: give one of them")
-    if gpu and scheduler is None and slurm is None:
+    if not any(places[1:]):
         refuse(context, ["gpu"], "it is for --scheduler and --slurm; runs here take the GPUs that there are")
-    if dry_run:
-        _list(begun, quiet)
-        return
-    place = out or place
+
+
+def _run(begun: Sweep, place: str, quiet: bool, **options: Any) -> None:
+    """Run a sweep, a line for each run that ends; exit with status 1 where some failed. options: of `execute`."""
+    from poisoncli.sweeps import drive, plan
 
     def finished(outcome: Outcome) -> None:
         reason = f": {outcome.reason}" if outcome.reason else ""
         print(f"{plan.run_path(outcome.cell, Path(place))} {outcome.status}{reason}", flush=True)
 
     with progress(quiet) as report:
-        outcomes = drive.execute(
-            begun,
-            place,
-            data_dir=data_dir,
-            plugin_files=plugin or (),
-            workers=workers,
-            scheduler=scheduler or "",
-            slurm=slurm or (),
-            gpu=gpu,
-            retry_failed=retry_failed,
-            fail_fast=fail_fast,
-            report=report,
-            finished=finished,
-        )
-    if any(outcome.status == "done" or not outcome.reason for outcome in outcomes):
-        written = long_table.keep(Path(place))
-        note(f"all numbers: {' and '.join(map(str, written))}", quiet)
+        outcomes = drive.execute(begun, place, report=report, finished=finished, **options)
     left = len(begun.cells) - len(outcomes)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if left:
@@ -161,6 +177,14 @@ def sweep(
     note(f"next: poison report {place}", quiet)
     if failed:
         raise typer.Exit(1)
+
+
+def _list_presets() -> None:
+    """Print the names of the presets, and what each shows."""
+    from poisoncli.sweeps import plan
+
+    for name in plan.presets():
+        print(f"{name:16} {plan.preset(name).title}")
 
 
 def _status(folder: str, as_text: bool) -> None:
@@ -189,28 +213,32 @@ def _list(begun: Sweep, quiet: bool) -> None:
         print(f"{cell.name}: {_summary(cell.run)}{told}; {taken}")
 
 
-def _plan(
-    preset: str | None, config_file: str | None, grid: dict[str, str], changes: dict[str, Any]
+def _begun(
+    folder: str | None,
+    preset: str | None,
+    config_file: str | None,
+    grid: Iterable[str],
+    changes: dict[str, Any],
 ) -> tuple[Sweep, str]:
-    """The sweep, and a name for its folder."""
-    from pathlib import Path
-
+    """The sweep, and its folder or a name for that."""
     from poisoncli.core.errors import PoisonError
-    from poisoncli.sweeps import plan
+    from poisoncli.sweeps import expand, plan
 
-    given = preset is not None, config_file is not None
-    if all(given) or not (any(given) or grid):
+    if folder is not None:
+        return plan.load(plan.plan_of(folder)), folder
+    axes, given = expand.words(tuple(grid)), (preset is not None, config_file is not None)
+    if all(given) or not (any(given) or axes):
         raise PoisonError(
             "give either --preset NAME (see `poison sweep --preset list`) or --config FILE.toml, or --grid NAME=..."
         )
     fields = {name: value for name, value in changes.items() if value is not None}
-    if both := set(fields) & set(grid):
+    if both := set(fields) & set(axes):
         flag = {"repetitions": "reps"}.get(min(both), min(both))
         raise PoisonError(f"--{flag} and --grid {min(both)} contradict each other: give one of them")
     if not any(given):
-        return plan.changed(plan.of_grid(grid), fields), "sweep"
+        return plan.changed(plan.of_grid(axes), fields), "sweep"
     begun = plan.preset(preset) if preset else plan.load(str(config_file))
-    return plan.changed(begun, fields, grid), preset or Path(str(config_file)).stem
+    return plan.changed(begun, fields, axes), preset or Path(str(config_file)).stem
 
 
 def _summary(run: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
+import importlib.util
 import inspect
 import re
 import traceback
@@ -36,6 +37,7 @@ NEEDED = {  # what makes a class a method of a kind
     "dataset": ("load",),
 }
 _sources: dict[tuple[str, str], str] = {}  # kind and name -> where the method comes from, in words
+_code: dict[tuple[str, str], Path | None] = {}  # and the file in which it is written
 
 
 def load(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
@@ -49,8 +51,9 @@ def load(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
         one_model = bool(colon and name.isidentifier() and not Path(path).is_file())
         methods = [("model", name, _own_model(str(path), name))] if one_model else methods_of(Path(path))
         source = f"{'file' if place.endswith('.py') else 'module'} {Path(place).name}:{name}"
+        code = _file_of(place) if one_model else Path(path)
         for kind, known, made in methods:
-            _add(kind, known, made, source if one_model else f"file {Path(path).name}")
+            _add(kind, known, made, source if one_model else f"file {Path(path).name}", code)
         found += [(kind, name) for kind, name, _ in methods]
     return found
 
@@ -82,6 +85,14 @@ def _own_model(source: str, name: str) -> type:
     return jax_models.as_model(outside.find(source, "--model"), name)
 
 
+def _file_of(source: str) -> Path | None:
+    """The file of `file.py` or of a module by its name."""
+    if source.endswith(".py"):
+        return Path(source)
+    spec = importlib.util.find_spec(source)
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
 def kind_of(made: type) -> str:
     """`attack`, `defense`, `model` or `dataset`, by the functions that a class has; empty for none of them."""
     has = (kind for kind, needed in NEEDED.items() if all(callable(getattr(made, one, None)) for one in needed))
@@ -94,7 +105,7 @@ def name_of(made: type) -> str:
     return given if isinstance(given, str) else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", made.__name__).lower()
 
 
-def _add(kind: str, name: str, made: type, source: str) -> None:
+def _add(kind: str, name: str, made: type, source: str, code: Path | None) -> None:
     known = TABLES[kind].get(name)
     if wrong := declared.misdeclared(kind, made):
         raise PoisonError(f"{source}: class {made.__name__} {wrong}: mend it, or leave it out")
@@ -106,7 +117,7 @@ def _add(kind: str, name: str, made: type, source: str) -> None:
             'name: ClassVar[str] = "..."'
         )
     TABLES[kind][name] = made
-    _sources[kind, name] = source
+    _sources[kind, name], _code[kind, name] = source, code
 
 
 @functools.cache
@@ -116,7 +127,8 @@ def install() -> None:
         for entry in importlib.metadata.entry_points(group=f"poisoncli.{kind}s"):
             package = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else f"package {entry.value}"
             try:
-                _add(kind, entry.name, entry.load(), package)
+                made = entry.load()
+                _add(kind, entry.name, made, package, _file_of(made.__module__))
             except (Exception, SystemExit) as error:
                 said = str(error) if isinstance(error, PoisonError) else outside.in_words(error)
                 warnings.warn(f"the {kind} {entry.name} of {package} is left out: {said}", stacklevel=2)
@@ -126,6 +138,11 @@ def sources(names: Mapping[str, str]) -> dict[str, str]:
     """Where methods come from that are not the package's own; names: by kind. Keys are such as `attack shift`."""
     found = {f"{kind} {name}": _sources.get((kind, name), "") for kind, name in names.items()}
     return {method: source for method, source in found.items() if source}
+
+
+def code(kind: str, name: str) -> Path | None:
+    """The file in which a method is written that is not the package's own; None for one that is."""
+    return _code.get((kind, name))
 
 
 def require(names: Mapping[str, str], known: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +165,15 @@ def header(path: Path) -> tuple[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class Outline:
-    """What is told of a run file without reading its arrays; see `RunFile`. evaluations: their names."""
+    """What is told of a run file without reading its arrays; see `RunFile`.
+
+    evaluations: their names; defenses: by name, with options (JSON).
+    """
 
     run: str
     real: bool
     evaluations: frozenset[str]
+    defenses: Mapping[str, str]
 
 
 def outline(path: Path) -> Outline:
@@ -178,7 +182,8 @@ def outline(path: Path) -> Outline:
     def told(file: Any) -> Outline:
         _check(path, file)
         real = file["split"]["y_scale"].ndim > 0
-        return Outline(_description(file), real, frozenset(file.get("evaluate", {})))
+        defenses = {name: str(group.attrs["defense"]) for name, group in file.get("defend", {}).items()}
+        return Outline(_description(file), real, frozenset(file.get("evaluate", {})), defenses)
 
     return _part(path, told)
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from poisoncli.core.errors import Interrupted
 from poisoncli.runs import stages
-from poisoncli.sweeps import folder, naming
-from poisoncli.sweeps.claims import Claims, Held
+from poisoncli.sweeps import folder, long_table, naming
+from poisoncli.sweeps.claims import Claim, Claims, Held, let_go
 from poisoncli.sweeps.dask_cluster import Dask
 from poisoncli.sweeps.executor import Ended, Executor, Here
 from poisoncli.sweeps.folder import Folder
 from poisoncli.sweeps.grid import Cell
 from poisoncli.sweeps.plan import Sweep, run_path
 from poisoncli.sweeps.slurm import Slurm
-from poisoncli.sweeps.units import Outcome, give_up, settled, units
+from poisoncli.sweeps.units import Outcome, Unit, fail, give_up, settled, units
 from poisoncli.sweeps.workers import Workers
 
 LOG = logging.getLogger(__name__)
@@ -48,8 +48,9 @@ def execute(
     that the runs name, for these. scheduler: of a Dask cluster that is to run them, by address or file. slurm:
     options of Slurm jobs that are to run them, as NAME=VALUE. gpu: each takes a GPU there.
     fail_fast: stop at the first failure; the cells that are left have no outcome.
-    finished: called with each cell's outcome, as it comes. Raises `FailedError` where `out` cannot be
-    written to or the disk is full, and `Interrupted`.
+    finished: called with each cell's outcome, as it comes. At the end all numbers are written to sweep.csv, and to
+    sweep.parquet where pyarrow is at hand, see `long_table`. Raises `FailedError` where `out` cannot be written to
+    or the disk is full, and `Interrupted`.
     """
     place = Path(out)
     sweep = naming.begin(sweep, place, data_dir)
@@ -79,7 +80,10 @@ def execute(
         raise Interrupted(
             f"interrupted after {len(driver.outcomes)} of {len(sweep.cells)} runs: the same command goes on{kept}"
         ) from None
-    return [driver.outcomes[cell.name] for cell in sweep.cells if cell.name in driver.outcomes]
+    outcomes = [driver.outcomes[cell.name] for cell in sweep.cells if cell.name in driver.outcomes]
+    if any(outcome.status == "done" or not outcome.reason for outcome in outcomes):
+        LOG.info("all numbers: %s", " and ".join(map(str, long_table.keep(place))))
+    return outcomes
 
 
 class _Driver:
@@ -145,18 +149,28 @@ class _Driver:
             if not executor.free() or self._stopped():
                 break
             claim = claims.get(unit.name)
-            if unit.name not in self._running and (claim is None or self._claims.end(claim)):
+            if unit.name not in self._running and (claim is None or self._ended(unit, claim)):
                 self._running.add(unit.name)
                 started = True
                 executor.start(unit)
         return started
+
+    def _ended(self, unit: Unit, claim: Claim) -> bool:
+        """Whether a unit may be started that was claimed; a host that has fallen silent counts as a death in it."""
+
+        def count(held: Held) -> None:
+            death = f"{claim.holder} fell silent"
+            if not let_go(claim) and folder.add_deaths(self._place, unit.name, death) >= folder.DEATHS:
+                fail(self._place, unit, self._state, held, f"its process died ({death})")
+
+        return self._claims.end(claim, count) and settled(unit, self._state) is None
 
     def _end(self, ended: Ended) -> None:
         self._running.discard(ended.unit)
         unit = self._units[ended.unit]
         if ended.death:
             done = settled(unit, self._state) is not None
-            if not done and folder.add_death(self._place, unit.name, ended.death) >= folder.DEATHS:
+            if not done and folder.add_deaths(self._place, unit.name, ended.death) >= folder.DEATHS:
                 give_up(self._place, unit, self._state, f"its process died ({ended.death})")
             return
         for outcome in ended.outcomes:

@@ -4,7 +4,7 @@
     DIR/CELL.h5               a finished run file: crafted, and evaluated behind every defense; never changed again
     DIR/.sweep/UNIT.N.claim   who works on a unit, see `claims`
     DIR/.sweep/UNIT/          its run files and checkpoints, until they are finished
-    DIR/.sweep/UNIT.died      how processes ended that worked on it, a line each
+    DIR/.sweep/UNIT.died      how processes ended that worked on it, a line each, and how far it was then
     DIR/.sweep/CELL.failed    why a cell failed
 
 Older versions kept unfinished run files and checkpoints among the finished ones: they are moved when their unit is
@@ -24,15 +24,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from poisoncli.core.errors import PoisonError
-from poisoncli.runs import description, run_file, serialize, targets
+from poisoncli.runs import description, plugins, run_file, serialize, targets
 from poisoncli.runs.prepare import prepare
+from poisoncli.runs.run_file import RunFile
+from poisoncli.sweeps import naming
 from poisoncli.sweeps.claims import unwritable
 from poisoncli.sweeps.grid import Cell
 from poisoncli.sweeps.plan import Sweep, run_path
 from poisoncli.tables import atomic
 
 HIDDEN = ".sweep"
-DEATHS = 3  # processes that a unit may end before it is given up
+DEATHS = 3  # processes that a unit may end, one after another and without getting further, before it is given up
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV)
 
 
@@ -49,15 +51,19 @@ def hidden(folder: Path) -> Path:
 def publish(finished: Path, final: Path) -> bool:
     """Give a finished file its final name as well, unless one has that: then False, and it stays as it is.
 
-    A hard link, which never replaces a file. On a file system without them a copy is renamed into place after a
-    look: a file is whole there too, but of two processes that publish in the same moment the second wins. Only the
-    holder of a claim and one that lost it unaware can meet there, and both have the same content.
+    A hard link, which never replaces a file; over a network one may be made and yet be told to have failed, where
+    the answer was lost. On a file system without them a copy is renamed into place after a look: a file is whole
+    there too, but of two processes that publish in the same moment the second wins. Only the holder of a claim and
+    one that lost it unaware can meet there, and both have the same content.
     """
     try:
         os.link(finished, final)
-    except FileExistsError:
-        return False
     except OSError as error:
+        with contextlib.suppress(OSError):
+            if os.path.samefile(finished, final):
+                return True
+        if isinstance(error, FileExistsError):
+            return False
         if error.errno not in _NO_LINKS:
             raise unwritable(final, error) from None
         if final.exists():
@@ -94,12 +100,35 @@ def forget_failures(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def add_death(folder: Path, unit: str, how: str) -> int:
-    """Keep how a process ended that worked on a unit; returns how many did."""
+def add_deaths(folder: Path, unit: str, how: str, count: int = 1) -> int:
+    """Keep how processes ended that worked on a unit; returns how many did since it last got further.
+
+    Who is killed from outside may be so again and again, as on machines that are lent for a while; a unit that ends
+    its process itself does so at one place.
+    """
     path = hidden(folder) / f"{unit}.died"
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(f"{how}\n")
-    return len(path.read_text(encoding="utf-8").splitlines())
+    line = json.dumps({"how": how, "progress": progress(folder, unit)}) + "\n"
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line * count)
+    except OSError as error:
+        raise unwritable(path, error) from None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    places = [json.loads(one).get("progress") if one.startswith("{") else None for one in lines]
+    return next((number for number, place in enumerate(reversed(places)) if place != places[-1]), len(places))
+
+
+def progress(folder: Path, unit: str) -> list[int]:
+    """How far a unit is, by what it leaves if it is killed: weights and scores, crafted files, steps."""
+    judged = crafted = steps = 0
+    for path in (folder / HIDDEN / unit).glob("*"):
+        with contextlib.suppress(PoisonError):
+            if path.suffix == ".partial":
+                steps += run_file.read(path, unfinished=True).poison.done
+            elif path.suffix == ".h5":
+                found = run_file.outline(path)
+                judged, crafted = judged + len(found.defenses) + len(found.evaluations), crafted + 1
+    return [judged, crafted, steps]
 
 
 class Folder:
@@ -124,7 +153,8 @@ class Folder:
     def complete(self, path: Path) -> bool:
         """Whether a run file has all evaluations of the sweep. Raises `PoisonError` if it is damaged."""
         found = run_file.outline(path)
-        return {"none", *description.defenses(self.sweep.defend, found.real)} <= found.evaluations
+        wanted = {"none", *description.defenses(self.sweep.defend, found.real)}
+        return wanted <= found.evaluations and naming.fits(found, self.sweep)
 
     def names(self) -> set[str]:
         """Names of all files, in the folder and beside it."""
@@ -149,16 +179,34 @@ class Folder:
             (self.folder / HIDDEN).rmdir()
 
 
-def adopt(folder: Path, place: Path, cells: Iterable[Cell], data_dir: str | None) -> None:
-    """Take finished files of `cells` and what an older version left of them to where their unit is crafted."""
+def adopt(state: Folder, place: Path, cells: Iterable[Cell], data_dir: str | None) -> None:
+    """Take to where a unit is crafted what there is of its `cells`: finished files, poison that was judged by other
+    defenses, and what an older version left."""
+    folder = state.folder
     for cell in cells:
         final = run_path(cell, folder)
         if final.exists():
             publish(final, place / final.name)
+        elif not (place / final.name).exists() and (other := naming.crafted(cell, folder, data_dir)):
+            run_file.write(place / final.name, _judged_anew(run_file.read(other), state.sweep))
         for partial in folder.glob(f"{glob.escape(cell.name)}.h5.*partial"):
             if ".together." in partial.name or _is_of(partial, cell, data_dir):
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(partial, place / (final.name + partial.name.removeprefix(f"{cell.name}.h5")))
+
+
+def _judged_anew(content: RunFile, sweep: Sweep) -> RunFile:
+    """`content` with what a cell of `sweep` would have: its poison, and what the same defenses made of it."""
+    names = description.defenses(sweep.defend, content.real)
+    kept = {
+        name: defended
+        for name, defended in content.defenses.items()
+        if name in names
+        and plugins.code("defense", name) is None
+        and serialize.choice_from_json(defended.choice) == sweep.defense(name)
+    }
+    scores = {name: score for name, score in content.evaluations.items() if name in ("none", *kept)}
+    return dataclasses.replace(content, defenses=kept, evaluations=scores, victims=())
 
 
 def _is_of(partial: Path, cell: Cell, data_dir: str | None) -> bool:

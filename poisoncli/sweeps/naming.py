@@ -5,18 +5,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import inspect
 import itertools
 import json
 import os
 import re
 import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from poisoncli.core.declared import NOTHING
 from poisoncli.core.errors import MissingDataError, PoisonError
 from poisoncli.runs import description, plugins, run_file, serialize, targets
 from poisoncli.runs.description import Run
 from poisoncli.runs.prepare import prepare
+from poisoncli.runs.run_file import Outline
+from poisoncli.sweeps.claims import unwritable
+from poisoncli.sweeps.grid import Cell
 from poisoncli.sweeps.plan import PLAN, Sweep, parse
 from poisoncli.tables.lock import writing
 from poisoncli.tables.text import read_text
@@ -32,63 +37,103 @@ def begin(sweep: Sweep, folder: Path, data_dir: str | None = None) -> Sweep:
     Where the folder held another sweep, its plan is kept under another name, which is warned of, and so are its run
     files: those that the new one has too count as finished.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from None
     plan = folder / PLAN
     with writing(plan):
-        old = read_text(plan) if plan.exists() else sweep.text
-        if old != sweep.text and not _is_same(old, sweep):
+        new = sweep.text.encode()
+        old = plan.read_bytes() if plan.exists() else new
+        if old != new and not _is_same(plan, sweep):
             other = next(path for n in itertools.count(1) if not (path := folder / f"sweep.{n}.toml").exists())
-            run_file.replace(other, old.encode())
+            run_file.replace(other, old)
             warnings.warn(
                 f"{folder} held another sweep: its description is kept in {other.name}, and its run files stay",
                 stacklevel=2,
             )
-        if old != sweep.text or not plan.exists():
-            run_file.replace(plan, sweep.text.encode())
+        if old != new or not plan.exists():
+            run_file.replace(plan, new)
         sweep = named(sweep, folder, data_dir)
         keep_index(sweep, folder)
     return sweep
 
 
-def _is_same(text: str, sweep: Sweep) -> bool:
+def _is_same(plan: Path, sweep: Sweep) -> bool:
     """Whether a plan describes the same sweep in other words."""
     try:
-        return dataclasses.replace(parse(text, sweep.title), text=sweep.text) == sweep
-    except PoisonError:
+        return dataclasses.replace(parse(read_text(plan), sweep.title), text=sweep.text) == sweep
+    except (PoisonError, UnicodeDecodeError):
         return False
 
 
 def named(sweep: Sweep, folder: Path, data_dir: str | None = None) -> Sweep:
     """`sweep` with the names of its cells' files: LABEL.HASH, or that of a file which holds the run already.
 
-    The hash is of the resolved run, the data and the schema, so that a cell whose options or data have changed has
-    another file. What an older version called otherwise is taken if it holds the same run on the same data. A cell
-    whose data are not at hand keeps its label alone.
+    The hash is of the resolved run, the data, the defenses with their options, what differs in the defenders, and
+    the schema, so that a cell in which any of these has changed has another file. What an older version called
+    otherwise is taken if it holds the same run on the same data, and no defense with other options. A cell whose
+    data are not at hand keeps its label alone.
     """
-    there = sorted(path.name.removesuffix(".h5") for path in folder.glob("*.h5"))
+    there = _stems(folder)
+    judged = _judged(sweep)
+    own_code = _of_code(("defense", name) for name in sweep.defend)
     cells = []
     for cell in sweep.cells:
         try:
             run = targets.read_rows(cell.run)
-            data, more = _of_data(run, data_dir), _of_files(run)
+            data, more = _of_data(run, data_dir), _of_files(run) + own_code
         except MissingDataError:
             cells.append(cell)
             continue
         except PoisonError:  # the cell itself says what is wrong, once it is run
             run, data, more = cell.run, "", ""
-        wanted = f"{cell.name}.{identity(run, data + more)}"
-        if wanted not in there:
+        wanted = f"{cell.name}.{identity(run, data + more, judged)}"
+        if wanted not in there and not sweep.defenders:  # of whom older names tell nothing
             older = (stem for stem in there if stem == cell.name or (_label(stem) == cell.name and not more))
-            same = (stem for stem in older if _holds(folder / f"{stem}.h5", run, data, data_dir))
-            wanted = next(same, wanted)
+            paths = {stem: folder / f"{stem}.h5" for stem in older}
+            same = (stem for stem, path in paths.items() if _holds(path, run, data, data_dir))
+            wanted = next((stem for stem in same if fits(run_file.outline(paths[stem]), sweep)), wanted)
         cells.append(dataclasses.replace(cell, file=wanted))
     return dataclasses.replace(sweep, cells=tuple(cells))
 
 
-def identity(run: Run, data: str) -> str:
-    """The hash of a resolved run, of its data (hex), and of the schema of run files, shortened."""
-    known = {"run": json.loads(serialize.to_json(run)), "data": data, "schema": run_file.SCHEMA}
+def identity(run: Run, data: str, judged: Mapping[str, Any] = NOTHING) -> str:
+    """The hash of a resolved run, of its data (hex), how it is `judged`, and the schema of run files, shortened."""
+    known = {"run": json.loads(serialize.to_json(run)), "data": data, "schema": run_file.SCHEMA, **judged}
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:_LETTERS]
+
+
+def _judged(sweep: Sweep) -> dict[str, Any]:
+    """What decides the numbers of a cell beside its run: defenses with all their options, and other defenders.
+
+    Nothing where there are none, so that such cells keep the names that they have had.
+    """
+    names = {one for name in sweep.defend for one in (description.DEFENSES if name == "all" else [name])}
+    options = {name: json.loads(serialize.choice_to_json(sweep.defense(name))) for name in sorted(names)}
+    every = {"defend": sorted(set(sweep.defend)), "defense": options, "defender": dict(sweep.defenders)}
+    return {name: value for name, value in every.items() if value}
+
+
+def crafted(cell: Cell, folder: Path, data_dir: str | None = None) -> Path | None:
+    """A file of `folder` with the poison of a cell that has none of its own: judged otherwise before.
+
+    None where there is none, and where the run reads files of which no run file tells what they held.
+    """
+    try:
+        run = targets.read_rows(cell.run)
+        if _of_files(run):
+            return None
+        data = _of_data(run, data_dir)
+    except PoisonError:
+        return None
+    paths = (folder / f"{stem}.h5" for stem in _stems(folder) if cell.name in (stem, _label(stem)))
+    return next((path for path in paths if _holds(path, run, data, data_dir)), None)
+
+
+def _stems(folder: Path) -> list[str]:
+    """The names of the run files in a folder, without their endings."""
+    return sorted(path.name.removesuffix(".h5") for path in folder.glob("*.h5"))
 
 
 def keep_index(sweep: Sweep, folder: Path) -> None:
@@ -98,7 +143,7 @@ def keep_index(sweep: Sweep, folder: Path) -> None:
     content = "".join(f"{name},{stem and stem + '.h5'}\n" for name, stem in rows[1:])
     content = ",".join(rows[0]) + "\n" + content
     path = folder / INDEX
-    if not path.exists() or path.read_text(encoding="utf-8") != content:
+    if not path.exists() or path.read_bytes() != content.encode():
         run_file.replace(path, content.encode())
 
 
@@ -137,14 +182,30 @@ def _holds(path: Path, run: Run, data: str, data_dir: str | None) -> bool:
         return False
 
 
+def fits(found: Outline, sweep: Sweep) -> bool:
+    """Whether what a file holds of the sweep's defenses was made with their options, as far as they are at hand."""
+    tried = description.defenses(sweep.defend, found.real)
+    names = [name for name in tried if name in found.defenses and name in description.DEFENSES]
+    try:
+        return all(serialize.choice_from_json(found.defenses[name]) == sweep.defense(name) for name in names)
+    except (PoisonError, ValueError, RecursionError):  # options that there are no more, or no options
+        return False
+
+
 def _of_files(run: Run) -> str:
     """Hashes of what a run reads beside its data set: poison of another tool, and methods from a user's file."""
-    paths = [Path(str(run.attack.options.get("path") or "")).expanduser()]
-    names = serialize.methods(run)
-    for method in plugins.sources(names):
-        kind = method.partition(" ")[0]
-        paths.append(Path(inspect.getsourcefile(description.TABLES[kind][names[kind]]) or ""))
-    return "".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file())
+    return _of_content(Path(str(run.attack.options.get("path") or ""))) + _of_code(serialize.methods(run).items())
+
+
+def _of_code(methods: Iterable[tuple[str, str]]) -> str:
+    """Hashes of the files in which those of `methods`, kinds and names, are written that are not the package's."""
+    paths = (plugins.code(kind, name) for kind, name in methods)
+    return "".join(_of_content(path) for path in paths if path is not None)
+
+
+def _of_content(path: Path) -> str:
+    path = path.expanduser()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _of_data(run: Run, data_dir: str | None) -> str:

@@ -46,6 +46,10 @@ class Sweep:
     picture: str = ""
     defenders: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
+    def defense(self, name: str) -> Choice:
+        """A defense as the sweep tries it, with every option filled in."""
+        return description.resolve_defense(Choice(name, self.options.get(name, {})))
+
 
 def presets() -> list[str]:
     """Names of the presets that come with the package."""

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from poisoncli.core.errors import FailedError, Interrupted, MissingDataError, PoisonError, UnwritableError
 from poisoncli.runs import description, plugins, replay, run_file, stages
-from poisoncli.runs.description import Choice
 from poisoncli.sweeps import batched, folder, naming
 from poisoncli.sweeps.claims import Claim, Claims, Held, unwritable
 from poisoncli.sweeps.folder import Failure, Folder
@@ -124,10 +123,15 @@ def give_up(place: Path, unit: Unit, state: Folder, reason: str) -> None:
     held = Claims(folder.hidden(place)).take(unit.name)
     if isinstance(held, Held):
         with held:
-            for cell in unit.cells:
-                if cell_outcome(cell, state) is None:
-                    folder.put_failure(place, cell, _failure(reason))
-            held.settled = True
+            fail(place, unit, state, held, reason)
+
+
+def fail(place: Path, unit: Unit, state: Folder, held: Held, reason: str) -> None:
+    """Let the cells of a unit whose claim is held count as failed that are not finished."""
+    for cell in unit.cells:
+        if cell_outcome(cell, state) is None:
+            folder.put_failure(place, cell, _failure(reason))
+    held.settled = True
 
 
 @functools.lru_cache(maxsize=4)
@@ -157,7 +161,7 @@ def _run(
     try:
         place.mkdir(exist_ok=True)
         if settled(unit, state) is None:
-            folder.adopt(state.folder, place, unit.cells, data_dir)
+            folder.adopt(state, place, unit.cells, data_dir)
             _craft_together(unit.cells, place, data_dir, told)
         for cell in unit.cells:
             outcomes.append(cell_outcome(cell, state) or _run_cell(cell, place, state, held, data_dir, told))
@@ -210,11 +214,11 @@ def _finish(cell: Cell, place: Path, state: Folder, data_dir: str | None, report
     stages.attack(cell.run, path, data_dir=data_dir, resume=True, report=report)
     names = description.defenses(sweep.defend, run_file.outline(path).real)
     for name in names:
-        stages.defend(path, Choice(name, sweep.options.get(name, {})), data_dir=data_dir, report=report)
+        stages.defend(path, sweep.defense(name), data_dir=data_dir, report=report)
     content = stages.evaluate(path, data_dir=data_dir, report=report)
     if not state.complete(path):
         raise UnwritableError(f"the evaluation cannot be written to {path}: free some space there, and repeat")
-    choices = [description.resolve_defense(Choice(name, sweep.options.get(name, {}))) for name in names]
+    choices = [sweep.defense(name) for name in names]
     for name, changes in sweep.defenders.items():
         other = run_path(cell, place, name)
         if not other.exists():

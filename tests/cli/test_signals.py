@@ -11,6 +11,7 @@ import warnings
 
 import pytest
 import typer
+from sweeps.small import TEXT, small
 
 import poisoncli
 from poisoncli import Run
@@ -19,7 +20,6 @@ from poisoncli.cli.common import guarded
 from poisoncli.core.errors import Interrupted
 from poisoncli.runs import run_file
 from poisoncli.sweeps.drive import execute
-from poisoncli.sweeps.plan import parse
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 LONG = (
@@ -179,24 +179,8 @@ def test_an_interruption_that_a_library_turns_into_an_error_is_still_one(capsys)
     assert ended(verb, capsys) == (130, "poison: interrupted: repeat the command\n")
 
 
-GRID = """
-[base]
-attack = "flip"
-n_train = 30
-n_val = 10
-n_test = 10
-trainer = { name = "sgd", epochs = 5 }
-[panel.one]
-seed = 1
-[panel.two]
-seed = 2
-[panel.three]
-seed = 3
-"""
-
-
 def test_a_sweep_tells_each_outcome_as_it_comes_and_goes_on_after_an_interruption(tmp_path):
-    plan, seen = parse(GRID, "here"), []
+    plan, seen = small(), []
 
     def finished(outcome):
         seen.append(outcome.cell.name)
@@ -210,11 +194,11 @@ def test_a_sweep_tells_each_outcome_as_it_comes_and_goes_on_after_an_interruptio
 
 @pytest.mark.long
 def test_a_sweep_prints_each_outcome_before_the_next_begins(tmp_path):
-    (tmp_path / "plan.toml").write_text(GRID)
+    (tmp_path / "plan.toml").write_text(TEXT)
     with start("sweep", "--config", "plan.toml", "--out", "out", folder=tmp_path) as process:
         assert process.stdout is not None
-        assert re.fullmatch(r"out/one-run\.[0-9a-f]{8}\.h5 done\n", process.stdout.readline())
-        assert not list((tmp_path / "out").glob("three-run.*.h5"))
+        assert re.fullmatch(r"out/one\.[0-9a-f]{8}\.h5 done\n", process.stdout.readline())
+        assert not list((tmp_path / "out").glob("three.*.h5"))
         process.communicate()
 
 

@@ -1,14 +1,17 @@
 """A small sweep runs to its figure; what is finished is not run again."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from sweeps.small import BAD, TEXT, aged, dead, same_bits, small
 from typer.testing import CliRunner
 
+import poisoncli
 from poisoncli.cli import app
 from poisoncli.core.errors import FailedError
 from poisoncli.runs import description, run_file, serialize
@@ -118,6 +121,13 @@ def test_a_sweep_without_loans_file_skips_it_and_says_where_it_is_to_be_had(tmp_
 
 def statuses(outcomes):
     return [outcome.status for outcome in outcomes]
+
+
+def test_a_sweep_of_the_api_has_its_table_too(tmp_path):
+    poisoncli.sweep(small(), tmp_path)
+    found = pd.read_csv(tmp_path / "sweep.csv")
+    assert set(found["cell"]) == {"one", "two", "three"}
+    assert (tmp_path / "sweep.parquet").exists() == (importlib.util.find_spec("pyarrow") is not None)
 
 
 def test_two_drivers_share_the_runs(tmp_path):
@@ -255,12 +265,26 @@ def test_the_runs_of_a_host_that_is_gone_are_done_in_the_end(tmp_path, monkeypat
     assert not place.exists()
 
 
+def test_a_unit_in_which_three_hosts_fell_silent_has_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr("poisoncli.sweeps.claims.WATCH", 0.3)
+    monkeypatch.setattr("poisoncli.sweeps.drive._FIRST", 0.5)
+    naming.begin(small(), tmp_path)
+    place = folder.hidden(tmp_path)
+    for _ in range(2):
+        folder.add_deaths(tmp_path, "two", "process 7 on far fell silent")
+    aged(place, dead(place, "two", system="another host", host="far"), 3600)
+    outcomes = execute(small(), tmp_path)
+    assert statuses(outcomes) == ["done", "failed", "done"]
+    assert "on far fell silent" in outcomes[1].reason
+    assert statuses(execute(small(), tmp_path, retry_failed=True)) == ["skipped", "done", "skipped"]
+
+
 def test_what_the_killed_left_beside_finished_runs_is_removed(tmp_path):
     naming.begin(small(), tmp_path)
     run_unit(tmp_path, "one")
     place = folder.hidden(tmp_path)
     dead(place, "one")  # killed when all was published
     (place / "one").mkdir()
-    folder.add_death(tmp_path, "one", "signal 9")
+    folder.add_deaths(tmp_path, "one", "signal 9")
     assert statuses(execute(small(), tmp_path)) == ["skipped", "done", "done"]
     assert not place.exists()

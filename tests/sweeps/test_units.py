@@ -72,6 +72,7 @@ def test_a_group_that_was_interrupted_goes_on_to_the_same_bits(tmp_path, monkeyp
     with pytest.raises((KeyboardInterrupt, Interrupted)):  # taken over, and interrupted again
         run_unit(again, "clean+1", report=stopping(0, "large: training the victim"))
     assert [path.name.split(".")[0] for path in again.glob("*.h5")] == ["clean"]
+    assert folder.progress(again, "clean+1") == [1, 2, 0]  # the scores of one of two that are crafted
     seen = []
     run_unit(again, "clean+1", report=lambda done, total, what: seen.append(what))
     assert not any("crafting" in what for what in seen)
@@ -203,6 +204,7 @@ def test_a_checkpoint_of_an_older_version_is_gone_on_from(tmp_path, monkeypatch)
     with pytest.raises((KeyboardInterrupt, Interrupted)):
         run_unit(old, "clean+1", report=stopping(5, "crafting"))
     (partial,) = (old / ".sweep" / "clean+1").glob("*.partial")
+    assert folder.progress(old, "clean+1") == [0, 0, 5]
     os.replace(partial, old / "clean.h5.together.partial")
     folder.remove(old, "clean+1")
     seen = []

@@ -20,6 +20,7 @@ from poisoncli.runs.problem import counts_of
 _BEGIN = 5.0  # seconds to load data and compile
 _ARITHMETIC, _MEMORY = 150e9, 40e9  # operations and bytes a second of the machine for which the constants hold
 _PROBE = (4096, 1024)  # rows and columns of the product that is timed
+_LIBRARIES = 0.4 * 2**30  # bytes of Python, JAX and what is compiled
 _COPIES = 20.0  # bytes for each number of the rows: as they are, scaled, rounded
 
 
@@ -48,7 +49,7 @@ def estimate(run: Run) -> Estimate:
     m = told.features
     if not n or not m:
         return Estimate(None, None)
-    memory = _COPIES * run.repetitions * (n + val + test) * m
+    memory = _LIBRARIES + _COPIES * run.repetitions * (n + val + test) * m
     steps = _steps(run, n, told.task or "binary")
     if steps is None or isinstance(model, Exact) or not is_linear_first(model):
         return Estimate(None, memory)
@@ -73,7 +74,8 @@ def _steps(run: Run, n: int, task: Any) -> float | None:
     inner = options.get("inner_steps", 0) or epochs
     if not inner or not epochs:  # found from the rows
         return None
-    return victim + (stages - 1 + bool(run.learn_lambda)) * options["outer_steps"] * inner
+    twice = options.get("normalize") == "objectives" and options.get("alpha", 1) < 1  # a first attack sets the scale
+    return victim + (1 + twice) * (stages - 1 + bool(run.learn_lambda)) * options["outer_steps"] * inner
 
 
 @functools.cache

@@ -22,8 +22,13 @@ def test_time_grows_with_steps_and_repetitions_and_memory_with_rows():
     one, three = of(dataset="mnist", repetitions="1,3")
     assert (three.seconds - 5) == pytest.approx(3 * (one.seconds - 5))
     small, large = of(dataset="mnist", n_train="500,5000")
-    assert large.memory > 3 * small.memory
+    assert large.memory - estimate._LIBRARIES > 3 * (small.memory - estimate._LIBRARIES)
     assert 100 < many.seconds < 3600
+
+
+def test_a_stealthy_attack_that_weighs_its_risk_takes_two():
+    alone, weighed = of(dataset="boston", attack="stealthy", attack__alpha="1,0.3")
+    assert 1.9 < (weighed.seconds - 5) / (alone.seconds - 5) <= 2
 
 
 def test_what_cannot_be_told_from_sizes_is_not(tmp_path):

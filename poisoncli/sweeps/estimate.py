@@ -74,7 +74,9 @@ def _steps(run: Run, n: int, task: Any) -> float | None:
     inner = options.get("inner_steps", 0) or epochs
     if not inner or not epochs:  # found from the rows
         return None
-    twice = options.get("normalize") == "objectives" and options.get("alpha", 1) < 1  # a first attack sets the scale
+    twice = (
+        options.get("normalize") == "objectives" and options.get("alpha", 1) < 1
+    )  # a first attack sets the scale
     return victim + (1 + twice) * (stages - 1 + bool(run.learn_lambda)) * options["outer_steps"] * inner
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -72,7 +73,8 @@ def report(
         if table:
             context.with_resource(new_file(Path(table), force))
             print(long_table.write(long_table.table(files[0]), Path(table)))
-        print(_draw_sweep(files[0], path, draw, data_dir, metric))
+        for drawn in _draw_sweep(context, files[0], path, draw, data_dir, metric, force):
+            print(drawn)
         return
     if table:
         refuse(context, ["table"], "it is about the folder of a sweep; of run files, `poison evaluate --csv`")
@@ -93,24 +95,40 @@ def report(
     note(f"drew {len(contents)} run{'s' if len(contents) > 1 else ''}", quiet)
 
 
-def _draw_sweep(folder: str, path: Path, draw: str | None, data_dir: str | None, metric: str) -> Path:
-    """The figure of a sweep; where that shows no gains, beside it a figure for each run with defenses."""
+def _draw_sweep(
+    context: typer.Context,
+    folder: str,
+    path: Path,
+    draw: str | None,
+    data_dir: str | None,
+    metric: str,
+    force: bool,
+) -> Iterator[Path]:
+    """The figure of a sweep; where that shows no defenses, beside it a figure for each run that has some."""
     import dataclasses
 
     from poisoncli.core.errors import PoisonError
     from poisoncli.reports import figures
     from poisoncli.reports.defenses import draw_defended, draw_panels
+    from poisoncli.runs.export import new_file
     from poisoncli.sweeps.contents import contents
 
     plan, panels = contents(folder)
     if not panels:
         raise PoisonError(f"no run of {folder} is finished: repeat `poison sweep` until one is")
     if plan.picture and not draw and not metric:
-        return draw_panels(panels, plan.picture, plan.title, path, data_dir)
-    for cell in plan.cells:
-        content = panels.get(cell.panel, {}).get(cell.line)
-        if content and content.defenses:
-            draw_defended(content, path.with_name(f"{cell.name}{path.suffix}"), data_dir, metric=metric)
+        yield draw_panels(panels, plan.picture, plan.title, path, data_dir)
+        return
     wanted = figures.with_metric(tuple(draw.split(",")) if draw else plan.layout.draw, metric)
     layout = dataclasses.replace(plan.layout, draw=wanted)
-    return figures.grid(panels, layout, plan.title, path, data_dir)
+    there = {cell.name: panels.get(cell.panel, {}).get(cell.line) for cell in plan.cells}
+    own = {
+        path.with_name(f"{name}{path.suffix}"): content
+        for name, content in there.items()
+        if content and content.defenses and "defenses" not in wanted
+    }
+    for beside in own:
+        context.with_resource(new_file(beside, force))
+    yield figures.grid(panels, layout, plan.title, path, data_dir)
+    for beside, content in own.items():
+        yield draw_defended(content, beside, data_dir, metric=metric)

@@ -14,7 +14,7 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.reports import measures, summary
 from poisoncli.reports.measures import QUANTITIES
 from poisoncli.reports.panels import LAYERS, SEARCHES, STYLES, draw_histogram, draw_lines, draw_map, draw_search
-from poisoncli.runs import run_file
+from poisoncli.runs import run_file, serialize
 from poisoncli.runs.run_file import RunFile
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -166,7 +166,7 @@ def _draw(
     shape = (len(rows), max(map(len, rows)))
     drawing = Figure(figsize=(4.4 * shape[1], 3.3 * shape[0] + 0.9), layout="constrained")
     FigureCanvasAgg(drawing)
-    styles, legend = _styles(panels), {}
+    styles, legend, alike = _styles(panels), {}, {}
     for axes, row in zip(drawing.subplots(*shape, squeeze=False), rows, strict=True):
         for axis, spot in zip(axes, row + [None] * (len(axes) - len(row)), strict=True):
             if spot is None:
@@ -180,6 +180,10 @@ def _draw(
                 legend.update(draw_search(axis, spot.quantities[0], spot.panel, panels[spot.panel], styles))
             else:
                 legend.update(_draw_spot(axis, spot, panels, layout, styles))
+                if len(spot.quantities) == 1:  # a second one has an axis of its own
+                    alike.setdefault(_subject(spot, panels), []).append(axis)
+    for same in alike.values():
+        _share_heights(same)
     _share_colors(drawing)
     drawing.suptitle(heading, fontsize=11)
     widest = 0.5 + 0.068 * max(map(len, legend), default=0)  # inches
@@ -187,6 +191,19 @@ def _draw(
     drawing.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=columns, fontsize=8)
     run_file.replace(path, image(drawing, path.suffix.lower()[1:]))
     return path
+
+
+def _subject(spot: _Spot, panels: Panels) -> tuple:
+    """What axes show, and of which data: where both are the same, heights can be compared by eye."""
+    data = {str(serialize.from_json(content.run).dataset) for content in panels[spot.panel].values()}
+    return spot.quantities, spot.k, tuple(sorted(data))
+
+
+def _share_heights(axes: list[Any]) -> None:
+    """Give axes one range, from the lowest to the highest of theirs."""
+    ends = [axis.get_ylim() for axis in axes]
+    for axis in axes:
+        axis.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
 
 
 def _styles(panels: Panels) -> dict[str, tuple[str, str, str]]:

@@ -66,16 +66,21 @@ def confusion(content: RunFile, shares: np.ndarray, defense: str) -> list[Table]
     counts, n = content.poison.counts, serialize.from_json(content.run).n_train
     return [
         Table(
-            f"{counts[stage] / n:.1%} poison{behind}\nrows: true classes",
+            f"{counts[stage] / n:.1%} poison{behind}\n% of the test rows of each class, by what they come out as",
             ["class", *content.classes, "error"],
             [
-                [name, *(f"{share:.1%}" for share in row), f"{1 - row[number]:.1%}"]
+                [name, *map(_whole_percent, row), "-" if np.isnan(row[number]) else f"{1 - row[number]:.1%}"]
                 for number, (name, row) in enumerate(zip(content.classes, mean, strict=True))
             ],
         )
         for stage in sorted({0, len(counts) - 1})
         for mean in [shares[:, stage].mean(axis=0)]
     ]
+
+
+def _whole_percent(share: float) -> str:
+    """Short, for ten classes stand beside each other; nothing for none at all, that the others stand out."""
+    return "-" if np.isnan(share) else f"{100 * share:.0f}" if share else ""
 
 
 def columns(found: Inspected, path: str) -> Table:

@@ -1,11 +1,15 @@
 """Figures of run files: what can be drawn, and one style for a policy everywhere."""
 
+import copy
+import dataclasses
+
 import pytest
 from typer.testing import CliRunner
 
 from poisoncli import PoisonError
 from poisoncli.cli import app
 from poisoncli.reports import figures
+from poisoncli.reports.figures import Layout
 
 
 @pytest.mark.parametrize(
@@ -44,3 +48,19 @@ def test_a_policy_has_one_style_in_every_figure(content):
     assert len(set(again.values())) == 2
     colors, _, markers = zip(*figures.STYLES, strict=True)
     assert len(set(colors)) == len(set(markers)) == len(figures.STYLES)
+
+
+def test_panels_of_the_same_data_have_one_scale(monkeypatch, content, tmp_path):
+    """And panels of other data, or of other quantities, their own."""
+    high = copy.deepcopy(content("fixed"))
+    high.evaluations["none"].test_error[:] += 0.3
+    other = dataclasses.replace(content("fixed"), run=high.run.replace('"digits"', '"moons"'))
+    monkeypatch.setattr(figures, "image", lambda drawing, _: drawings.append(drawing) or b"")
+    drawings = []
+    panels = {"low": {"a": content("fixed")}, "high": {"a": high}, "other": {"a": other}}
+    figures.grid(panels, Layout(("test_error", "norm")), "title", tmp_path / "a.png")
+    errors = [axis.get_ylim() for axis in drawings[0].axes[:3]]
+    norms = [axis.get_ylim() for axis in drawings[0].axes[3:]]
+    assert errors[0] == errors[1] != norms[0]
+    assert errors[0][1] >= 100 * high.evaluations["none"].test_error.max()
+    assert errors[2] != errors[0]

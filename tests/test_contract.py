@@ -100,7 +100,9 @@ def test_poison_survives_the_run_file(name):
     contract.survives_run_file(name)
 
 
-@every_model
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name == "cnn")) for name in TABLES["model"]]
+)
 def test_a_model_starts_by_key_and_gives_a_logit_a_row(name):
     contract.starts_and_answers(name)
 

@@ -46,6 +46,7 @@ def ten(name, digits, tmp_path, **changes):
     return stages.attack(wanted, tmp_path / f"{name}.h5", data_dir=digits)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["minmax", "minmax-basic"])
 def test_minmax_on_several_classes(name, digits, any_content, tmp_path):
     few = {"points": 4, "burn_in": 1.0}

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from poisoncli.bilevel import exchange as subject
 from poisoncli.core import domain
@@ -67,6 +68,7 @@ def own(x: np.ndarray) -> np.ndarray:
     return np.asarray(x, float) * SCALE + SHIFT
 
 
+@pytest.mark.long
 def test_one_row_ends_where_no_exchange_raises_the_loss():
     asked, problem, poison, origin = setting(1)
     found = subject.exchange(KEY, problem, asked, poison, origin)

@@ -63,9 +63,9 @@ def case(model, outputs, lambdas=1):
 
 SMALL = CNN(channels=(2, 3), dense=4, kernel=3, leak=jnp.asarray(0.1), bias=jnp.asarray(0.1))
 KINDS = {
+    "a mapping": lambda: case(Plain(), 3),
     "cnn": lambda: case(SMALL, 3, 4),
     "cnn, two classes": lambda: case(SMALL, 1),
-    "a mapping": lambda: case(Plain(), 3),
 }
 
 

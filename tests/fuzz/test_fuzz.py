@@ -38,6 +38,7 @@ def fine(zygote, case):
     assert not complaint, f"poison {' '.join(case.args)}\n{complaint}\n{outcome.stderr[-2000:]}"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
 def test_what_failed_once_fails_no_more(zygote, path):
     fine(zygote, Case.from_json(path.read_text()))

@@ -22,6 +22,7 @@ def path(tmp_path_factory):
     return path
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["trim", "bayesclean"])
 def test_rows_and_lines_stand_where_they_are(path, name):
     content, axis = poisoncli.read(path), Figure().subplots()

@@ -65,6 +65,7 @@ def test_the_preset_draws_its_figure(folder):
     assert (folder / "figure.png").stat().st_size > 30_000
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "fields",
     [

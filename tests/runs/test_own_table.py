@@ -90,7 +90,7 @@ def test_the_clean_nmse_is_that_of_ridge(frame, tmp_path):
     assert poisoncli.rows(content)[0]["test_error"] == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.sampled
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("target", ["bought", "kind", "spent"])
 def test_an_export_has_the_columns_of_the_table_and_is_read_as_the_same(frame, tmp_path, target, suffix):

@@ -95,7 +95,7 @@ def crafted(tmp_path_factory):
     return folder
 
 
-@pytest.mark.sampled
+@pytest.mark.long
 @pytest.mark.parametrize("line", ["no-penalty", "clean", "large", "learned"])
 def test_each_file_is_that_of_its_own_run(crafted, tmp_path, line):
     cell = next(cell for cell in parse(TEXT, "test").cells if cell.name == line)

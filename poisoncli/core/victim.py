@@ -64,6 +64,18 @@ class Exact(Protocol):
 
 
 @runtime_checkable
+class Solvable(Protocol):
+    """A convex model that the trainer trains, and whose optimum can be found as well; see `Run.at_optimum`."""
+
+    def solve(self, rows: Data, lambda_: float, outputs: int = 1) -> Params | None:
+        """argmin of the mean row loss of `rows` (x [n, m], weights) + lambda / 2 |w|^2; outputs: see `Model.init`.
+
+        None where there is none that can be found, such as where a class has no rows.
+        """
+        ...
+
+
+@runtime_checkable
 class Drawn(Protocol):
     """An `Exact` model whose training may depend on chance, such as on the order of the rows."""
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import ClassVar
 
-from poisoncli.core.data import Array, Params, Task
+import numpy as np
+
+from poisoncli.core.data import Array, Data, Params, Task
 from poisoncli.core.method import method
 from poisoncli.training.layers import forward, zeros
+
+_TOLERANCE = 1e-8  # of the mean loss's gradient
+_ITERATIONS = 10_000
 
 
 @method
@@ -26,3 +32,21 @@ class Logistic:
 
     def output(self, params: Params, h: Array) -> Array:
         return forward(params, h, 0.0)
+
+    def solve(self, rows: Data, lambda_: float, outputs: int = 1) -> Params | None:
+        """See `Solvable.solve`; by scikit-learn's L-BFGS.
+
+        Where classes separate and there is no penalty, the infimum is not attained: it goes as far as the solver.
+        """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        x, y, weight = (np.asarray(leaf, float) for leaf in rows)
+        if len(np.unique(y[weight > 0])) < max(outputs, 2):
+            return None
+        strength = 1 / (lambda_ * weight.sum()) if lambda_ > 0 else np.inf
+        solver = LogisticRegression(C=strength, tol=_TOLERANCE, max_iter=_ITERATIONS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            solver.fit(x, y, sample_weight=weight)
+        return [{"w": solver.coef_, "b": solver.intercept_}]

@@ -11,6 +11,7 @@ from typing import Any
 from poisoncli.attacks import ATTACKS
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import PENALTIES
+from poisoncli.core.victim import Solvable
 from poisoncli.datasets import DATASETS
 from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
@@ -56,6 +57,9 @@ class Run:
     frozen, only_up, only_down: columns of the user's table that poison rows keep from the clean row that they
     replace, or move one way; columns_changed: in how many they may differ from it, at most, 0: in all.
     ranges: of columns, as `age=18:99`; by default those of the clean training rows.
+    at_optimum: whether the victim is scored at the optimum of its objective, which is found directly (`Solvable`),
+    and not after the epochs of the trainer, which attack and defenses still look through. Set where these are
+    found from the rows, and the model and its penalty allow it.
     """
 
     dataset: Choice = Choice("digits")
@@ -78,6 +82,7 @@ class Run:
     only_down: tuple[str, ...] = ()
     columns_changed: int = 0
     ranges: tuple[str, ...] = ()
+    at_optimum: bool = False
 
     def __post_init__(self) -> None:
         for kind in TABLES:
@@ -226,6 +231,8 @@ def _check_limits(run: Run) -> None:
 def check_penalty(run: Run) -> None:
     """Raise `PoisonError` where the model of a resolved run cannot be trained with its penalty."""
     told, name = defaults.model(run.model.name), run.model.name
+    if run.at_optimum and not solvable(run):
+        raise PoisonError(f"at_optimum is not for model {name} with this penalty: leave it out")
     if run.reg == "none":
         return
     if run.reg not in told.penalties:
@@ -236,6 +243,11 @@ def check_penalty(run: Run) -> None:
             raise PoisonError(
                 f"--lambda does nothing to model {name} as it is: add -o model.{option}={value}, or leave it out"
             )
+
+
+def solvable(run: Run) -> bool:
+    """Whether the optimum of a resolved run's victim can be found directly."""
+    return run.reg in ("none", "l2") and issubclass(MODELS[run.model.name], Solvable)
 
 
 def _fields(kind: str, run: Run) -> dict[str, Any]:

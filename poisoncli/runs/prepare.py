@@ -16,8 +16,8 @@ from poisoncli.core.declared import OfAttack, OfModel
 from poisoncli.core.defense import Learner
 from poisoncli.core.domain import Domain
 from poisoncli.core.errors import PoisonError
-from poisoncli.core.losses import ROW_LOSS
-from poisoncli.core.victim import Exact, Objective, Trainer, is_linear_first
+from poisoncli.core.losses import ROW_LOSS, wrong
+from poisoncli.core.victim import Exact, Objective, Trainer, is_linear_first, predict
 from poisoncli.runs import defaults, description, limits, plugins, say, serialize, targets
 from poisoncli.runs.description import Choice, Run
 from poisoncli.runs.run_file import RunFile
@@ -27,6 +27,7 @@ from poisoncli.tables import memory
 from poisoncli.tables.encode import Encoder
 from poisoncli.training import jax_models
 from poisoncli.training.footprint import footprint
+from poisoncli.training.optimum import solved
 from poisoncli.training.settle import settle
 
 LOG = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ def prepare(run: Run, data_dir: str | None = None) -> Prepared:
     encoder = Encoder.fit(dataset.table, rows["train"]) if dataset.table is not None else None
     if defaults.dataset(run.dataset.name).scaled:
         say.what_was_done(dataset, rows, encoder)
+        say.small_batches(dataset, rows["train"][0], int(run.trainer.options.get("size", 0)))
     return _settled(_assemble(run, dataset, rows, scaler(run, dataset, rows["train"], encoder), encoder))
 
 
@@ -203,9 +205,11 @@ def _check_memory(run: Run, dataset: Dataset, rows: dict[str, np.ndarray], encod
 def _settled(prepared: Prepared) -> Prepared:
     """`prepared` with the rate and the epochs of its trainer, and of the attack, found where they are 0.
 
-    A learned lambda then stays below where a step of this rate would diverge.
+    A learned lambda then stays below where a step of this rate would diverge. Where no epochs are given, a victim
+    that can be solved is scored at its optimum.
     """
     run, trainer = prepared.run, prepared.trainer
+    at_optimum = run.at_optimum or (not trainer.epochs and description.solvable(run))
     if (trainer.rate and trainer.epochs) or isinstance(prepared.objective.model, Exact):
         return prepared
     key = jax.random.fold_in(jax.random.key(run.seed), SETTLING)
@@ -215,7 +219,7 @@ def _settled(prepared: Prepared) -> Prepared:
     train = Data(*(leaf[0] for leaf in prepared.split.train))
     convex = defaults.model(run.model.name).convex
     found = settle(key, prepared.objective, trainer, train, log_lambda, convex)
-    short = ", short of its optimum (a penalty brings it nearer)" if convex and not found.at_optimum else ""
+    short = convex and not found.at_optimum and not at_optimum
     trainer = found.trainer
     options = {"rate": trainer.rate, "epochs": trainer.epochs}
     attack = {"inner_rate": trainer.rate, "inner_steps": found.steps}
@@ -225,7 +229,7 @@ def _settled(prepared: Prepared) -> Prepared:
         run.trainer.name,
         trainer.rate,
         trainer.epochs,
-        f"has settled at {found.loss:.3g}{short}"
+        f"has settled at {found.loss:.3g}{', short of its optimum (a penalty brings it nearer)' if short else ''}"
         if found.settled
         else f"is {found.loss:.3g} and still falling, by "
         f"{found.fall:.0%} of its start in the last half: more epochs train further",
@@ -233,14 +237,35 @@ def _settled(prepared: Prepared) -> Prepared:
         if own.get("inner_steps", trainer.epochs) < trainer.epochs
         else "",
     )
+    if at_optimum:
+        _say_optimum(prepared, train, lambda_)
     if run.attack.options.get("log_lambda_max") == math.inf:
         own["log_lambda_max"] = math.log(0.9 * run.n_train / trainer.rate)
     run = dataclasses.replace(
         run,
         trainer=Choice(run.trainer.name, {**run.trainer.options, **options}),
         attack=Choice(run.attack.name, {**run.attack.options, **own}),
+        at_optimum=at_optimum,
     )
     return prepared._replace(run=run, trainer=trainer)
+
+
+def _say_optimum(prepared: Prepared, train: Data, lambda_: float) -> None:
+    """Where the victim is scored, and whether the clean rows `train` have an optimum without a penalty."""
+    LOG.info("all figures are those of the victim at its optimum, as scikit-learn finds it")
+    objective = prepared.objective
+    if lambda_ or prepared.task == "real":
+        return
+    every = Data(*(np.asarray(leaf)[None] for leaf in train))
+    params = solved(objective, every, [0.0])
+    if params is None:
+        return
+    first = [{name: leaf[0] for name, leaf in layer.items()} for layer in params]
+    if not np.any(wrong(predict(objective.model, first, train.x), train.y)):
+        LOG.info(
+            "the classes of the clean rows separate, so that without a penalty there is no optimum, and the error "
+            "depends on where the solver stops: --lambda 0.01 gives one"
+        )
 
 
 def check_fit(run: Run, dataset: Dataset) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from poisoncli.core.data import Dataset
 from poisoncli.tables.encode import Encoder
 from poisoncli.tables.table import kinds_of
+from poisoncli.training.minibatches import members
 
 LOG = logging.getLogger(__name__)
 _NAMES = {"train": "training", "val": "validation", "test": "tests"}
@@ -32,6 +33,22 @@ def what_was_done(dataset: Dataset, rows: dict[str, np.ndarray], encoder: Encode
             "%d of %d test rows stand among the training rows too, target included: the test error is too good for "
             "new rows",
             *(again, rows["test"].shape[1]),
+        )
+
+
+def small_batches(dataset: Dataset, train: np.ndarray, size: int) -> None:
+    """Say where mini-batches of `size` rows are too small for each to hold a row of every class."""
+    if not size or dataset.task == "real":
+        return
+    batches = members(len(train), size)
+    y = np.where(batches < 0, -1, dataset.y[train][batches])
+    names = dataset.class_names or tuple(map(str, range(int(dataset.y.max()) + 1)))
+    without = {name: int(np.sum(~(y == number).any(axis=1))) for number, name in enumerate(names)}
+    name = max(without, key=lambda one: without[one])
+    if without[name]:
+        LOG.warning(
+            "%d of %d mini-batches hold no row of class %s: raise -o trainer.size",
+            *(without[name], len(batches), name),
         )
 
 

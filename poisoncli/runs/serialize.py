@@ -23,7 +23,7 @@ def to_json(run: Run) -> str:
     for kind in TABLES:
         fields[kind] = {"name": fields[kind]["name"], **fields[kind]["options"]}
     fields["lambda"] = fields.pop("lambda_")
-    for name in (*RELATIVE, "ranges"):  # which most runs have not
+    for name in (*RELATIVE, "ranges", "at_optimum"):  # which most runs have not
         if not fields[name]:
             del fields[name]
     return json.dumps(_strict(fields), allow_nan=False)

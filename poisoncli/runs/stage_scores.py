@@ -21,8 +21,8 @@ from poisoncli.runs.progress import Report
 from poisoncli.runs.run_file import Evaluation, RunFile
 from poisoncli.training import devices, metrics
 from poisoncli.training.multiclass import MulticlassLinear, outputs
-from poisoncli.training.optimum import solve_and_score
-from poisoncli.training.score import train_and_score
+from poisoncli.training.optimum import solve_and_score, solved
+from poisoncli.training.score import score_params, train_and_score
 
 DIVERGED = 100.0  # test NMSE that no training reaches that converges
 
@@ -128,11 +128,18 @@ def score(prepared: Prepared, poison: Poison, stage: int, weight: np.ndarray | N
         lambdas = [prepared.learner(value).lambda_ for value in poison.log_lambda[:, stage]]
         split, seed = prepared.split, prepared.run.seed
         return solve_and_score(prepared.objective.model, train, lambdas, split.val, split.test, seed)
+    objective, error = prepared.objective, ERROR[prepared.task]
     split, log_lambda = prepared.split, jnp.asarray(poison.log_lambda[:, stage])
+    if prepared.run.at_optimum:
+        lambdas = [prepared.learner(value).lambda_ for value in poison.log_lambda[:, stage]]
+        params = solved(objective, train, lambdas)
+        if params is not None:
+            found = score_params(objective, params, split.val, split.test, error=error)
+            return jax.tree.map(np.asarray, found)
     repetitions = prepared.run.repetitions
     keys, train, log_lambda, val, test = devices.evenly(
         (prepared.keys(VICTIM), train, log_lambda, split.val, split.test), repetitions
     )
-    objective, trainer, error = prepared.objective, prepared.trainer, ERROR[prepared.task]
+    trainer = prepared.trainer
     score = train_and_score(keys, objective, trainer, train, log_lambda, val, test, error=error)
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:repetitions], score)

@@ -63,7 +63,7 @@ def _training(content: RunFile, data_dir: str | None) -> Sequence[str]:
     """Whether the surrogate's training by gradient descent was still under way at its end."""
     prepared = restore(content, data_dir)
     trainer, objective = prepared.trainer, prepared.objective
-    if isinstance(objective.model, Exact) or trainer.size:
+    if isinstance(objective.model, Exact) or trainer.size or prepared.run.at_optimum:
         return []
     rows = Data(*(np.asarray(leaf)[0] for leaf in prepared.split.train))
     found = settle(jax.random.key(prepared.run.seed), objective, trainer, rows, content.poison.log_lambda[0, 0])

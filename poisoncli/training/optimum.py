@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
@@ -11,7 +13,7 @@ import scipy.sparse as sp
 from poisoncli.core.data import Array, Data, Params
 from poisoncli.core.defense import Learner
 from poisoncli.core.errors import PoisonError
-from poisoncli.core.victim import Drawn, Exact, predict
+from poisoncli.core.victim import Drawn, Exact, Objective, predict
 from poisoncli.training.descent import fit
 from poisoncli.training.layout import lay_out
 from poisoncli.training.linear import row_loss
@@ -55,6 +57,21 @@ def solve_and_score(
         params=stacked,
         draw_spread=np.array(spreads, np.float32) if any(spreads) else np.empty(0, np.float32),
     )
+
+
+def solved(objective: Objective, train: Data, lambdas: Sequence[float]) -> Params | None:
+    """The parameters at the optimum on the rows of each repetition, which is their leading axis; see `Solvable`.
+
+    None where one of them cannot be found.
+    """
+    found = []
+    for r, lambda_ in enumerate(lambdas):
+        model: Any = objective.model
+        one = model.solve(Data(*(leaf[r] for leaf in train)), lambda_, objective.outputs)
+        if one is None:
+            return None
+        found.append(one)
+    return jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float32), *found)
 
 
 def training_scores(key: Array, data: Data, learner: Learner) -> np.ndarray:

@@ -48,16 +48,32 @@ def train_and_score(
     def one(key: Array, train: Data, log_lambda: Array, val: Data, test: Data) -> Score:
         start = objective.init(key, train.x.shape[1], train.x.dtype)
         params = fit(objective, trainer, start, log_lambda, lay_out(train))
-        return Score(
-            test_error=_error(error, objective, params, test),
-            val_error=_error(error, objective, params, val),
-            test_loss=objective.clean_loss(params, test),
-            val_loss=objective.clean_loss(params, val),
-            norm=jnp.stack([mean_square(layer) for layer in as_layers(params)]),
-            params=as_layers(params),
-        )
+        return _score(objective, params, val, test, error)
 
     return jax.vmap(one)(keys, train, log_lambda, val, test)
+
+
+@functools.partial(jax.jit, static_argnames="error")
+def score_params(
+    objective: Objective, params: Params, val: Data, test: Data, *, error: Callable[[Array, Array, Array], Array]
+) -> Score:
+    """Score trained parameters, as `train_and_score` does; all with a leading repetition axis."""
+
+    def one(params: Params, val: Data, test: Data) -> Score:
+        return _score(objective, params, val, test, error)
+
+    return jax.vmap(one)(params, val, test)
+
+
+def _score(objective: Objective, params: Params, val: Data, test: Data, error: Callable[..., Array]) -> Score:
+    return Score(
+        test_error=_error(error, objective, params, test),
+        val_error=_error(error, objective, params, val),
+        test_loss=objective.clean_loss(params, test),
+        val_loss=objective.clean_loss(params, val),
+        norm=jnp.stack([mean_square(layer) for layer in as_layers(params)]),
+        params=as_layers(params),
+    )
 
 
 def _error(error: Callable[..., Array], objective: Objective, params: Params, data: Data) -> Array:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from poisoncli.core.data import Data
 from poisoncli.core.losses import squared
@@ -28,3 +29,25 @@ def test_long_training_finds_ridge_regression(strict):
     np.testing.assert_allclose(
         model.output([found], x @ found["w"].T), x @ expected[:4] + expected[4], rtol=1e-5, atol=1e-6
     )
+
+
+def test_the_optimum_is_ridge_regression_of_the_weighted_rows():
+    rng = np.random.default_rng(1)
+    x, weight = rng.normal(size=(50, 4)), rng.random(50)
+    y = x @ [1.0, -2.0, 0.5, 0.0] + 3 + rng.normal(size=50)
+    found = Linear().solve(Data(x, y, weight), 0.3)[0]
+    design = np.column_stack([x, np.ones(50)])
+    gram = design.T @ (weight[:, None] * design) + 0.3 * weight.sum() * np.diag([1.0] * 4 + [0.0])
+    expected = np.linalg.solve(gram, design.T @ (weight * y))
+    np.testing.assert_allclose(np.append(found["w"][0], found["b"]), expected, rtol=1e-8)
+
+
+def test_of_several_optima_it_takes_the_one_of_least_norm():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(30, 3))
+    x = np.column_stack([x, x[:, 0], 1 - x[:, 1]])
+    y = rng.normal(size=30)
+    found = Linear().solve(Data(x, y, np.ones(30)), 0.0)[0]
+    least = np.linalg.lstsq(x - x.mean(0), y - y.mean())[0]
+    np.testing.assert_allclose(found["w"][0], least, atol=1e-10)
+    assert found["b"][0] == pytest.approx(y.mean() - x.mean(0) @ least)

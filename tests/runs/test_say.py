@@ -41,3 +41,23 @@ def test_test_rows_that_stand_among_the_training_rows_are_counted(data):
     assert 0 < expected <= 30
     assert say.repeated(encoder, data.y, train, test) == expected
     assert say.repeated(encoder, data.y, train, test[:0]) == 0
+
+
+def test_categories_that_training_never_saw_are_told(data, caplog):
+    cities = np.asarray(FRAME["city"], object)
+    train, test = np.flatnonzero(cities != "Oslo")[None], np.flatnonzero(cities == "Oslo")[None]
+    encoder = Encoder.fit(data.table, train)
+    say.what_was_done(data, {"train": train, "val": test, "test": test}, encoder)
+    assert "test rows have categories that no training row has, in city (12): they count as unknown" in caplog.text
+
+
+def test_mini_batches_too_small_to_hold_a_rare_class_are_told(data, caplog):
+    rare = data._replace(y=(np.arange(60) < 2).astype(float), class_names=("fine", "fraud"))
+    say.small_batches(rare, np.arange(60), 0)
+    say.small_batches(rare._replace(task="real"), np.arange(60), 5)
+    say.small_batches(data, np.arange(60), 30)
+    assert not caplog.text
+    say.small_batches(rare, np.arange(60), 5)
+    assert "of 12 mini-batches hold no row of class fraud: raise -o trainer.size" in caplog.text
+    found = [int(word) for word in caplog.text.split() if word.isdigit()]
+    assert found[0] in (10, 11)

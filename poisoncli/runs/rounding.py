@@ -27,6 +27,7 @@ LOG = logging.getLogger(__name__)
 STEPS = ("as optimized", "rounded", "after exchange")
 Score = Callable[[Poison, int], Any]  # what the victim does at a stage of a poison, see `training.score.Score`
 _EXCHANGE = 6  # what the seed's key is folded with; `prepare`, `problem` and `stages` have the others
+_SCALING = 1e-5  # of the largest feature: what scaling a row and scaling it back may do to it
 _ROWS = 256  # sparse ones that are made dense at a time
 
 
@@ -47,6 +48,9 @@ def finish(
         return content
     start = origins(prepared, limits, poison)
     steps = [poison, poison._replace(x=_rounded(prepared, limits, poison, start))]
+    if start is None and _same(steps[0].x, steps[1].x):
+        LOG.info("poison rows are possible ones: the attack searched among them")
+        return dataclasses.replace(content, poison=steps[1])
     exchanges = how == "exchange" and limits.discrete
     if exchanges and attack.options.get("alpha", 1.0) < 1:
         LOG.info("rounded rows are not exchanged: with alpha below 1 the target loss is not all that counts")
@@ -84,6 +88,12 @@ def _rounded(prepared: Prepared, limits: Domain, poison: Poison, start: np.ndarr
             rows.append(sp.csr_matrix(x) if sp.issparse(part) else x)
         found.append(sp.vstack(rows, format="csr") if sp.issparse(part) else rows[0])
     return Sparse(found) if isinstance(poison.x, Sparse) else np.stack(found)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether rows differ by what scaling does to them at most."""
+    pairs = zip(one, other, strict=True)
+    return all(abs(first - second).max() <= _SCALING * max(1.0, abs(second).max()) for first, second in pairs)
 
 
 def own(x: Any, shift: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from poisoncli.core.data import Array
 from poisoncli.core.errors import FailedError
 from poisoncli.sanitization import filters
 from poisoncli.sanitization.feasible_set import FeasibleSet
+from poisoncli.sanitization.schema import Schema
 from poisoncli.training.cores import usable_cores
 from poisoncli.training.linear import Linear, error, fit, margins
 
@@ -25,7 +26,6 @@ _TOLERANCE = 1e-3  # of liblinear; the victim itself is trained to 1e-5
 SLOW = ("svd",)  # defenses that are asked last
 # candidates judged against the same best so far, 2 where there are few; fixed, so that cores do not change results
 BATCH = 8
-GROUPS = 4  # of candidates that are crafted as one array, before they are judged
 _ROWS = 64  # rounded at a time
 
 
@@ -45,6 +45,7 @@ class LinearProblem(NamedTuple):
     remove: share of each class that the defender drops; defenses: which ones the winner is chosen behind.
     basis: the right singular vectors of the clean rows, from which those with poison are found fast.
     near: the clean rows' squared distances to their nearest neighbors [n, k], for the same reason.
+    schema: what a row of the user's table may be; None where there is none, or whole numbers are all of it.
     """
 
     clean: Rows
@@ -60,6 +61,7 @@ class LinearProblem(NamedTuple):
     defenses: tuple[str, ...] = ("loss", "l2", "slab", "knn", "svd")
     basis: tuple[np.ndarray, ...] = ()
     near: tuple[np.ndarray, ...] = ()
+    schema: Schema | None = None
 
     @property
     def epsilon(self) -> float:
@@ -98,12 +100,14 @@ def evading_set(
     _, center = filters.centroids(seen.x, seen.y)
     v = center[1] - center[0]
     radius, rows, bounds = np.full(2, np.inf), np.zeros((2, 0, d)), np.zeros((2, 0))
+    if problem.schema is not None:
+        rows, bounds = (np.stack([part, part]) for part in problem.schema.shares())
     members = [clean.x[clean.y == sign] for sign in SIGNS]
     if "l2" in defenses:
         radius = np.array(
             [np.quantile(filters.distances(m, c), quantile) for m, c in zip(members, center, strict=True)]
         )
-    feasible = FeasibleSet(*_box(problem), center, radius, rows, bounds, problem.integer)
+    feasible = FeasibleSet(*_box(problem), center, radius, rows, bounds, problem.integer, bounds.shape[1])
     if "slab" in defenses:
         middle = center @ v
         half = [
@@ -181,7 +185,11 @@ def rounded_poison(
     """Poison of copies[i] rounded rows of points[i] [p, d] with labels[i]; CSR if the clean rows are."""
     sparse = sp.issparse(problem.clean.x)
     some = [(x, label, k) for x, label, k in zip(points, labels, copies, strict=True) if k]
-    parts = [rounded(x, k, repeat, problem.integer, rng, sparse) for x, _, k in some]
+    schema = problem.schema
+    parts = [
+        schema.copies(x, k, repeat, rng, sparse) if schema else rounded(x, k, repeat, problem.integer, rng, sparse)
+        for x, _, k in some
+    ]
     x: Any = sp.vstack(parts, format="csr") if sparse else np.concatenate(parts)
     return Rows(x, np.repeat([label for _, label, _ in some], [k for _, _, k in some]))
 
@@ -237,8 +245,9 @@ def best_candidates(
 ) -> Iterator[BestSoFar]:
     """Craft and judge candidates 0 ... count - 1 on all cores, and yield the best so far after every few.
 
-    craft: the poison of some numbers, `at_once` of them or fewer; None where a set is empty. begun: go on from
-    there. The result does not depend on the number of cores. Raises `FailedError` if none could be crafted.
+    craft: the poison of some numbers; None where a set is empty. at_once: of them are crafted, as an array for
+    each core, before they are judged and the best is yielded. begun: go on from there. The result does not depend
+    on the number of cores. Raises `FailedError` if none could be crafted.
     """
     best = begun or BestSoFar(None, -1.0, np.full(count, np.nan))
     first = int(np.sum(~np.isnan(best.trace)))
@@ -259,10 +268,9 @@ def best_candidates(
         for start in range(first, count, size):
             numbers = range(start, min(count, start + size))
             if numbers[-1] not in crafted:
-                ahead = [
-                    n for n in range(start, min(count, start + max(size, GROUPS * at_once))) if n not in crafted
-                ]
-                groups = [ahead[i : i + at_once] for i in range(0, len(ahead), at_once)]
+                ahead = [n for n in range(start, min(count, start + max(size, at_once))) if n not in crafted]
+                each = min(at_once, -(-len(ahead) // cores))  # what is found for one does not depend on others
+                groups = [ahead[i : i + each] for i in range(0, len(ahead), each)]
                 for group, made in zip(groups, pool.map(craft, groups), strict=True):
                     crafted.update(zip(group, made, strict=True))
             here = {number: crafted.pop(number) for number in numbers}

@@ -1,8 +1,8 @@
 """The dual of projection onto a feasible set, for many points at once.
 
-One multiplier for the ball and one for each row, five scalars at most, by Newton's method with projection onto
-z >= 0. For given multipliers the best x is known coordinate by coordinate. Points do not know of each other: what
-is found for one does not depend on which others are there.
+One multiplier for the ball and one for each row, a few scalars, by Newton's method with projection onto z >= 0
+(those of equalities are free). For given multipliers the best x is known coordinate by coordinate. Points do not
+know of each other: what is found for one does not depend on which others are there.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class DualProblem(NamedTuple):
 
     weight [p]: 1 / (2 radius), the scale of the ball's constraint. on [p, m]: which constraints there are.
     offset [p]: |center|^2; of all columns, also where the problem is about some of them.
+    least [m]: of a multiplier: 0, and -inf of an equality.
     """
 
     feasible: FeasibleSet
@@ -30,10 +31,16 @@ class DualProblem(NamedTuple):
     weight: np.ndarray
     on: np.ndarray
     offset: np.ndarray
+    least: np.ndarray
 
     def pick(self, points: np.ndarray) -> DualProblem:
         return DualProblem(
-            self.feasible.pick(points), self.cost[points], self.weight[points], self.on[points], self.offset[points]
+            self.feasible.pick(points),
+            self.cost[points],
+            self.weight[points],
+            self.on[points],
+            self.offset[points],
+            self.least,
         )
 
 
@@ -56,7 +63,10 @@ def dual_problem(feasible: FeasibleSet, cost: np.ndarray) -> DualProblem:
     )
     weight = np.where(ball, 0.5 / np.where(ball, np.maximum(feasible.radius, 1e-12), 1), 0)
     offset = np.einsum("pd,pd->p", feasible.center, feasible.center)
-    return DualProblem(unit, cost, weight, np.concatenate([ball[:, None], rows], axis=1), offset)
+    on = np.concatenate([ball[:, None], rows], axis=1)
+    least = np.zeros(on.shape[1])
+    least[1 : 1 + feasible.equal] = -np.inf
+    return DualProblem(unit, cost, weight, on, offset, least)
 
 
 def start_from(problem: DualProblem, start: np.ndarray | None) -> np.ndarray:
@@ -147,7 +157,7 @@ def ascend(
     damping = np.full(len(z), 1e-9)
     part = problem
     for _ in range(_NEWTON):
-        held = (z[left] <= 0) & (at.gradient <= 0)
+        held = (z[left] <= problem.least) & (at.gradient <= 0)
         push = np.where(held, 0.0, at.gradient)
         size = 1 + np.abs(z[left]).max(axis=1)
         norm = np.sqrt(np.einsum("pd,pd->p", at.x, at.x))
@@ -176,7 +186,7 @@ def ascend(
                 return z, x
             part = problem.pick(left)
     x[left] = at.x
-    excess = np.abs(np.where((z[left] <= 0) & (at.gradient <= 0), 0.0, at.gradient)).max(axis=1)
+    excess = np.abs(np.where((z[left] <= problem.least) & (at.gradient <= 0), 0.0, at.gradient)).max(axis=1)
     far = excess > 1e-5 * (1 + np.linalg.norm(at.x, axis=1))
     if far.any() and not lenient:
         worst = excess.max()
@@ -212,7 +222,7 @@ def _search(
     length, left, worked = np.ones(len(z)), np.arange(len(z)), np.zeros(len(z), bool)
     part = problem
     for attempt in range(30):
-        trial = np.maximum(z[left] + length[left, None] * step[left], 0)
+        trial = np.maximum(z[left] + length[left, None] * step[left], problem.least)
         found = evaluate(part, anchor[left], rho[left], trial)
         rise = np.sum(at.gradient[left] * (trial - z[left]), axis=1)
         slack = 1e-14 * (1 + np.abs(at.value[left]))

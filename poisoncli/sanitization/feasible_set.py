@@ -2,7 +2,7 @@
 
 A set is what a defense lets pass (KSL sections 2.2 and 3.3), for each of `p` points its own:
 
-    low <= x <= high,   energy(x) - 2 <x, center> + |center|^2 <= radius^2,   rows @ x <= bounds
+    low <= x <= high,   energy(x) - 2 <x, center> + |center|^2 <= radius^2,   rows @ x <= (or =) bounds
 
 with energy(x) = |x|^2 (the L2 defense), or for integer features the expected energy after randomized rounding,
 sum_i max_k (2k + 1) x_i - k (k + 1) (KSL eqs. 6-8). Slab, loss under a decoy and support vectors are rows.
@@ -22,6 +22,7 @@ class FeasibleSet(NamedTuple):
     low, high: box, scalars, [d] or [p, d]; high may be inf. For integer features low is 0 and high whole.
     center [p, d], radius [p]: the ball, or its envelope for `integer` features; radius inf: none.
     rows [p, j, d], bounds [p, j]: half-spaces; a bound of inf: none.
+    equal: how many of them, the first ones, hold with equality: the categories of a column share 1.
     """
 
     low: np.ndarray
@@ -31,6 +32,7 @@ class FeasibleSet(NamedTuple):
     rows: np.ndarray
     bounds: np.ndarray
     integer: bool = False
+    equal: int = 0
 
     def pick(self, points: np.ndarray) -> FeasibleSet:
         """The sets of some of the points."""
@@ -74,6 +76,7 @@ def violation(feasible: FeasibleSet, x: np.ndarray) -> np.ndarray:
     ball = np.where(np.isinf(feasible.radius), -np.inf, np.sqrt(inside) - feasible.radius)
     norms = np.maximum(np.linalg.norm(feasible.rows, axis=2), 1e-300)
     rows = (apply_rows(feasible.rows, x) - feasible.bounds) / norms
+    rows[:, : feasible.equal] = np.abs(rows[:, : feasible.equal])
     return np.maximum(np.maximum(box, ball), rows.max(axis=1, initial=-np.inf)).clip(0)
 
 

@@ -22,6 +22,7 @@ from poisoncli.sanitization.additive import Rows, rounded, stack
 from poisoncli.sanitization.feasible_set import FeasibleSet
 from poisoncli.sanitization.projection import maximize, project
 from poisoncli.sanitization.room import Work
+from poisoncli.sanitization.schema import Schema, schema
 from poisoncli.sanitization.search import SearchOptions, blank, of_repetition, put
 from poisoncli.training.multiclass import MulticlassLinear, gradient, outputs, rivals
 
@@ -46,7 +47,10 @@ def burn_in_of(multiple: float, epsilon: float) -> float:
 
 
 class MulticlassProblem(NamedTuple):
-    """What the attack sees of a repetition: rows with labels 0 ... k - 1, the victim, and what it may add."""
+    """What the attack sees of a repetition: rows with labels 0 ... k - 1, the victim, and what it may add.
+
+    low, high, integer, schema: see `additive.LinearProblem`.
+    """
 
     clean: Rows
     target: Rows
@@ -57,6 +61,7 @@ class MulticlassProblem(NamedTuple):
     low: Array
     high: Array
     integer: bool
+    schema: Schema | None = None
 
     def train(self, rows: Rows) -> MulticlassLinear:
         """The victim on these rows."""
@@ -122,7 +127,8 @@ def _problem_of(problem: Problem, r: int) -> MulticlassProblem:
     lambda_ = float(np.exp(float(problem.log_lambda[r, 0]))) / len(y)
     size = threat.counts[-1]
     low, high = of_repetition(threat.low, r), of_repetition(threat.high, r)
-    return MulticlassProblem(rows, target, size, int(y.max()) + 1, victim, lambda_, low, high, threat.integer)
+    k, asked = int(y.max()) + 1, schema(problem, r)
+    return MulticlassProblem(rows, target, size, k, victim, lambda_, low, high, threat.integer, asked)
 
 
 def pairs(k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -137,9 +143,11 @@ def _balls(problem: MulticlassProblem, quantile: float, poison: Rows | None = No
     _, center = filters.centroids(*(problem.clean if poison is None else stack(problem.clean, poison)))
     radius = np.array([np.quantile(filters.distances(x[y == c], center[c]), quantile) for c in range(problem.k)])
     label, _ = pairs(problem.k)
-    none = np.zeros((len(label), 0))
+    d, p = center.shape[1], len(label)
+    rows, bounds = problem.schema.shares() if problem.schema else (np.zeros((0, d)), np.zeros(0))
+    shares = np.broadcast_to(rows, (p, *rows.shape)), np.broadcast_to(bounds, (p, len(bounds)))
     low, high = np.asarray(problem.low, float), np.asarray(problem.high, float)
-    return FeasibleSet(low, high, center[label], radius[label], none[:, :, None] * center[0], none, problem.integer)
+    return FeasibleSet(low, high, center[label], radius[label], *shares, problem.integer, len(bounds))
 
 
 def _under(feasible: FeasibleSet, decoy: MulticlassLinear | None, cap: float) -> FeasibleSet:
@@ -218,8 +226,11 @@ def minmax_points(
             value -= settings.rate * change / np.sqrt(total)
     numbers = np.arange(problem.size) % len(kept)
     copies = np.bincount(numbers, minlength=len(kept))
-    sparse = sp.issparse(problem.clean.x)
-    parts = [rounded(point, n, 2, problem.integer, rng, sparse) for point, n in zip(kept, copies, strict=True)]
+    sparse, asked = sp.issparse(problem.clean.x), problem.schema
+    parts = [
+        asked.copies(point, n, 2, rng, sparse) if asked else rounded(point, n, 2, problem.integer, rng, sparse)
+        for point, n in zip(kept, copies, strict=True)
+    ]
     whole: Any = sp.vstack(parts, format="csr") if sparse else np.concatenate(parts)
     return Rows(whole, np.repeat(labels, copies))
 

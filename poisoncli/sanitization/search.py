@@ -19,7 +19,6 @@ from poisoncli.core.victim import Exact
 from poisoncli.sanitization import filters, room
 from poisoncli.sanitization.additive import (
     BATCH,
-    GROUPS,
     BestSoFar,
     LinearProblem,
     Rows,
@@ -29,6 +28,7 @@ from poisoncli.sanitization.additive import (
 from poisoncli.sanitization.feasible_set import FeasibleSet
 from poisoncli.sanitization.filters import SANITIZERS
 from poisoncli.sanitization.room import Work
+from poisoncli.sanitization.schema import schema
 from poisoncli.training.cores import usable_cores
 
 _LARGE = 10_000  # rows, beyond which the svd defense is too slow to be asked in a search
@@ -107,6 +107,7 @@ def additions(problem: Problem, options: SearchOptions) -> list[LinearProblem]:
             integer=threat.integer,
             remove=options.remove,
             defenses=tuple(name for name in QUICK_FIRST if name in options.behind and (name != "svd" or small)),
+            schema=schema(problem, r),
         )
         for r in range(len(problem.train.y))
     ]
@@ -150,7 +151,7 @@ def search(
     rounds = options.refits + 1
     total = rounds * sum(count for count, _ in plans)
     most = rounds * max(count for count, _ in plans)
-    waiting = min(most, max(BATCH, GROUPS * at_once))
+    waiting = min(most, max(BATCH, at_once))
     room.check(work._replace(waiting=waiting, cores=max(work.cores, min(cores, most))), _CURE)
     poison = blank(problem, [linear.clean.x for linear in linears], most, total)
     if resume is not None and (rounds == 1 or resume.done <= plans[0][0]):  # else the set of the round is not known

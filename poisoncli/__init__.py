@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from poisoncli.core.errors import FailedError, PoisonError
     from poisoncli.datasets import describe as describe_datasets
-    from poisoncli.reports.defenses import draw_audited, draw_defended
+    from poisoncli.reports.audit import draw as draw_audit
+    from poisoncli.reports.audit import helps as what_helps
+    from poisoncli.reports.defenses import draw_defended, draw_weighed
     from poisoncli.reports.figures import figure
     from poisoncli.reports.summary import all_rows, rows
-    from poisoncli.runs.audit import Audited, audit, write_kept
+    from poisoncli.runs.audit import Audit, audit
     from poisoncli.runs.description import Choice, Run
     from poisoncli.runs.export import export
+    from poisoncli.runs.own_rows import WeighedRows, weigh_rows, write_kept
     from poisoncli.runs.replay import (
         CollapsedRun,
         Detection,
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from poisoncli.training.outside import Victim
 
 __all__ = [
-    "Audited",
+    "Audit",
     "Choice",
     "CollapsedRun",
     "Detection",
@@ -48,6 +51,7 @@ __all__ = [
     "RunFile",
     "Sweep",
     "Victim",
+    "WeighedRows",
     "all_rows",
     "attack",
     "audit",
@@ -55,8 +59,9 @@ __all__ = [
     "defend",
     "describe_datasets",
     "detect",
-    "draw_audited",
+    "draw_audit",
     "draw_defended",
+    "draw_weighed",
     "evaluate",
     "evaluate_victims",
     "export",
@@ -68,6 +73,8 @@ __all__ = [
     "reevaluate",
     "rows",
     "sweep",
+    "weigh_rows",
+    "what_helps",
     "with_given_poison",
     "write_kept",
     "write_points",
@@ -76,10 +83,12 @@ __all__ = [
 _MODULES = {  # what is imported from where on its first use, so that `poison --help` need not wait for JAX
     "core.errors": ("FailedError", "PoisonError"),
     "datasets": ("describe",),
-    "reports.defenses": ("draw_audited", "draw_defended"),
+    "reports.audit": ("draw", "helps"),
+    "reports.defenses": ("draw_weighed", "draw_defended"),
     "reports.figures": ("figure",),
     "reports.summary": ("all_rows", "rows"),
-    "runs.audit": ("Audited", "audit", "write_kept"),
+    "runs.own_rows": ("WeighedRows", "weigh_rows", "write_kept"),
+    "runs.audit": ("Audit", "audit"),
     "runs.description": ("Choice", "Run"),
     "runs.export": ("export",),
     "runs.replay": (
@@ -99,7 +108,14 @@ _MODULES = {  # what is imported from where on its first use, so that `poison --
     "sweeps.plan": ("Sweep", "load", "preset", "presets"),
     "sweeps.units": ("Outcome",),
 }
-_RENAMED = {"add": "evaluate_victims", "describe": "describe_datasets", "execute": "sweep", "load": "load_sweep"}
+_RENAMED = {
+    "add": "evaluate_victims",
+    "describe": "describe_datasets",
+    "draw": "draw_audit",
+    "execute": "sweep",
+    "helps": "what_helps",
+    "load": "load_sweep",
+}
 _HOME = {_RENAMED.get(name, name): (module, name) for module, names in _MODULES.items() for name in names}
 
 

@@ -19,14 +19,14 @@ USE = """
 from typing import assert_type
 from pathlib import Path
 import poisoncli
-from poisoncli import Audited, Choice, Run, RunFile
+from poisoncli import WeighedRows, Choice, Run, RunFile
 
 path = poisoncli.attack(Run(learn_lambda=True), "run.h5")
 assert_type(path, Path)
 content = poisoncli.evaluate(path)
 assert_type(content, RunFile)
-found = poisoncli.audit(Choice("digits"), "l2")
-assert_type(found, Audited)
+found = poisoncli.weigh_rows(Choice("digits"), "l2")
+assert_type(found, WeighedRows)
 assert_type(poisoncli.sweep(poisoncli.preset("hlp-fig2"), "out"), list[poisoncli.Outcome])
 assert_type(poisoncli.collapse(content), poisoncli.CollapsedRun)
 """

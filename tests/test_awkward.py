@@ -7,7 +7,7 @@ import pytest
 
 import poisoncli
 from poisoncli import Choice, PoisonError, Run
-from poisoncli.runs import audit, description
+from poisoncli.runs import description, own_rows
 
 ATTACKS = {"stealthy": {"outer_steps": 3, "alpha": 0.3}, "flip": {}, "statp": {}}
 EVERY = ("trim", "huber", "sever", "proda", "duti", "bayesclean")
@@ -84,7 +84,7 @@ def test_screening_stays_finite(file, kind, name):
     data = file(table(kind))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = audit.audit(data, name, trusted=data.options["path"])
+        found = own_rows.weigh_rows(data, name, trusted=data.options["path"])
     assert np.all(np.isfinite(found.score))
     assert all(np.all(np.isfinite(column)) for column in found.why.values())
 
@@ -95,7 +95,7 @@ def test_targets_that_do_not_vary_are_refused(file, tmp_path, name):
     values[:, -1] = 7
     data = file(values)
     with pytest.raises(PoisonError, match=r"same|all 7"):
-        audit.audit(data, name, trusted=data.options["path"])
+        own_rows.weigh_rows(data, name, trusted=data.options["path"])
     with pytest.raises(PoisonError, match=r"same|all 7"):
         poisoncli.attack(Run(dataset=data, model=Choice("linear"), attack=Choice("flip")), tmp_path / "run.h5")
 
@@ -107,13 +107,13 @@ def test_rejecting_all_or_none(file, name, fraction):
     data = file(table("collinear"))
     if "fraction" not in fields:
         with pytest.raises(PoisonError, match="has no option 'fraction'"):
-            audit.audit(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
+            own_rows.weigh_rows(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
         return
     if fraction == "1":
         with pytest.raises(PoisonError, match="leaves none"):
-            audit.audit(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
+            own_rows.weigh_rows(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
         return
-    found = audit.audit(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
+    found = own_rows.weigh_rows(data, Choice(name, {"fraction": fraction}), trusted=data.options["path"])
     assert found.weight.min() == 1
 
 

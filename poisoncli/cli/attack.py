@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -11,6 +12,23 @@ from poisoncli.cli import attack_options as opt
 from poisoncli.cli import choices
 from poisoncli.cli.common import as_json, guarded, note, progress
 from poisoncli.cli.shared_options import Devices, Plugins
+
+# parameters of the verb that are fields of a run, of a user's file, and short for options of the attack
+_FIELDS = (
+    *("n_train", "n_val", "n_test", "reg", "lambda_", "learn_lambda", "per_layer", "fraction", "seed"),
+    "columns_changed",
+)
+_LISTS = ("frozen", "only_up", "only_down", "ranges")
+_OF_FILE = (
+    *("target", "classes", "column", "ignore", "val", "test", "split_column", "group_column", "time_column"),
+    "balance",
+)
+_SHORT = {
+    "hypergradient": "hypergradient",
+    "target_rows": "target",
+    "target_label": "target_label",
+    "poison_label": "poison_label",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -72,30 +90,11 @@ def attack(
     Without options: the embedded digits 0 and 8, logistic regression, up to 35 % poison, in seconds.
     The main experiment of the bilevel attack's authors: poison attack --dataset mnist --reg l2 --learn-lambda
     """
+    asked = dict(locals())
     if help_:
         print(choices.method_help("attack", method) if method else context.get_help())
         return
-    given = {
-        "n_train": n_train, "n_val": n_val, "n_test": n_test, "reg": reg, "lambda_": lambda_,
-        "learn_lambda": learn_lambda, "per_layer": per_layer, "fraction": fraction, "repetitions": reps,
-        "seed": seed, "columns_changed": columns_changed,
-    }  # fmt: skip
-    lists = {"frozen": frozen, "only_up": only_up, "only_down": only_down, "ranges": ranges}
-    given.update({name: tuple(value) for name, value in lists.items() if value})
-    own = {
-        "target": target, "classes": "" if classes == "all" else classes, "column": column, "ignore": ignore,
-        "val": val, "test": test, "split_column": split_column, "group_column": group_column,
-        "time_column": time_column, "balance": balance or None,
-    }  # fmt: skip
-    names = {"dataset": _one_file(dataset, train), "model": model, "trainer": trainer, "attack": method}
-    short = {"hypergradient": hypergradient, "target": target_rows, "target_label": target_label,
-             "poison_label": poison_label}  # fmt: skip
-    options = [*(options or []), *(f"{name}={value}" for name, value in short.items() if value)]
-    if model and ":" in model:
-        from poisoncli.runs import plugins
-
-        ((_, names["model"]),) = plugins.load([model])
-    run = _run(config_file, names, given, options, own)
+    run = run_of(asked)
     _check_devices(run, devices)
     from poisoncli.runs.stages import attack as craft
 
@@ -135,28 +134,32 @@ def _note_limits(path: Any, data_dir: str | None, quiet: bool) -> None:
         )
 
 
-def _run(
-    config_file: str | None,
-    names: dict[str, str | None],
-    given: dict[str, Any],
-    options: list[str],
-    own: dict[str, Any],
-) -> Any:
-    """The run that the options describe, over the one in `config_file`."""
-    from poisoncli.runs import description, serialize
+def run_of(asked: Mapping[str, Any]) -> Any:
+    """The run that options of `poison attack` describe, by the names of its parameters, over that of `--config`."""
+    from poisoncli.runs import description, plugins, serialize
 
-    run = serialize.from_toml(config_file) if config_file else description.Run()
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if given["lambda_"] is not None or given["learn_lambda"]:  # the policy of the command line replaces the file's
-        changes.update(_policy(given["lambda_"]), learn_lambda=bool(given["learn_lambda"]))
+    run = serialize.from_toml(asked["config_file"]) if asked["config_file"] else description.Run()
+    changes: dict[str, Any] = {name: asked[name] for name in _FIELDS if asked[name] is not None}
+    changes.update({name: tuple(asked[name]) for name in _LISTS if asked[name]})
+    if asked["reps"] is not None:
+        changes["repetitions"] = asked["reps"]
+    if asked["lambda_"] is not None or asked["learn_lambda"]:  # the command line's policy replaces the file's
+        changes.update(_policy(asked["lambda_"]), learn_lambda=bool(asked["learn_lambda"]))
+    names = {"dataset": _one_file(asked["dataset"], asked["train"]), "attack": asked["method"]}
+    names |= {"model": asked["model"], "trainer": asked["trainer"]}
+    if ":" in (asked["model"] or ""):
+        ((_, names["model"]),) = plugins.load([asked["model"]])
     methods = {kind: getattr(run, kind) for kind in description.TABLES}
     for kind, name in names.items():
         if name is not None and name != methods[kind].name:
             methods[kind] = description.named(kind, name)
-    for text in options:
+    short = [f"{option}={asked[name]}" for name, option in _SHORT.items() if asked[name]]
+    for text in [*(asked["options"] or []), *short]:
         kind, name, value = _split_option(text)
         methods[kind] = description.Choice(methods[kind].name, {**methods[kind].options, name: value})
-    said = {name: value for name, value in own.items() if value is not None}
+    said = {name: asked[name] for name in _OF_FILE if asked[name] not in (None, False)}
+    if said.get("classes") == "all":
+        said["classes"] = ""
     methods["dataset"] = description.Choice(methods["dataset"].name, {**methods["dataset"].options, **said})
     return dataclasses.replace(run, **methods, **changes)
 

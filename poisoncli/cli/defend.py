@@ -32,8 +32,8 @@ from poisoncli.cli.shared_options import (
 )
 
 if TYPE_CHECKING:
-    from poisoncli.runs.audit import Audited
     from poisoncli.runs.description import Choice
+    from poisoncli.runs.own_rows import WeighedRows
     from poisoncli.training.outside import Victim
 
 
@@ -115,7 +115,7 @@ def defend(
         return
     from poisoncli.core.errors import PoisonError
     from poisoncli.defenses import DEFENSES
-    from poisoncli.runs import audit
+    from poisoncli.runs import own_rows
     from poisoncli.runs.export import new_file
 
     files = paths(runs) if runs else []
@@ -137,7 +137,7 @@ def defend(
             _measure(files, victims, quiet or json, data_dir)
         return
     data = choices.dataset(dataset, target, classes, column, ignore)
-    real = "all" in names and audit.load(data, data_dir).task == "real"
+    real = "all" in names and own_rows.load(data, data_dir).task == "real"
     wanted = choices.defenses(names, given, real)
     if poison is not None:
         _catch(data, poison, wanted, lambda_, json, data_dir)
@@ -145,7 +145,7 @@ def defend(
         if (export or figure) and len(wanted) > 1:
             raise PoisonError("--export and --figure are about one defense: give one --defense")
         for choice in wanted:
-            found = audit.audit(data, choice, trusted=trusted or "", lambda_=lambda_, data_dir=data_dir)
+            found = own_rows.weigh_rows(data, choice, trusted=trusted or "", lambda_=lambda_, data_dir=data_dir)
             _show(found, export, figure, csv, json, quiet)
         if export and classes:
             note("rows of other classes were not judged, and are not in it", quiet)
@@ -231,10 +231,10 @@ def _catch(
         draw(tables.caught(found, poison, str(data.options.get("path", data.name))))
 
 
-def _show(found: Audited, export: str | None, figure: str | None, csv: bool, json: bool, quiet: bool) -> None:
+def _show(found: WeighedRows, export: str | None, figure: str | None, csv: bool, json: bool, quiet: bool) -> None:
     """Print, write and draw what a defense finds in a data set."""
     from poisoncli.reports import tables
-    from poisoncli.runs import audit
+    from poisoncli.runs import own_rows
 
     columns = {name: column.tolist() for name, column in found.columns().items()}
     if json:
@@ -247,8 +247,8 @@ def _show(found: Audited, export: str | None, figure: str | None, csv: bool, jso
         draw(tables.suspicious(found))
     note(f"the column row counts {found.counted}", quiet or json)
     if export:
-        note(f"wrote the rows that {found.defense} keeps to {audit.write_kept(found, export)}", quiet)
+        note(f"wrote the rows that {found.defense} keeps to {own_rows.write_kept(found, export)}", quiet)
     if figure:
-        from poisoncli.reports.defenses import draw_audited
+        from poisoncli.reports.defenses import draw_weighed
 
-        note(f"drew {draw_audited(found, figure)}", quiet)
+        note(f"drew {draw_weighed(found, figure)}", quiet)

@@ -11,7 +11,7 @@ import numpy as np
 from poisoncli.core.errors import PoisonError
 from poisoncli.reports import figures, measures, plane, summary
 from poisoncli.runs import description, run_file
-from poisoncli.runs.audit import Audited
+from poisoncli.runs.own_rows import WeighedRows
 from poisoncli.runs.prepare import Prepared, restore
 from poisoncli.runs.run_file import RunFile
 
@@ -120,7 +120,7 @@ def _plane_cells(lines: Mapping[str, RunFile], kind: str, data_dir: str | None) 
     return [[cell for row in cells for cell in row]] if len(cells[0]) == 1 else cells
 
 
-def draw_audited(found: Audited, out: str | Path) -> Path:
+def draw_weighed(found: WeighedRows, out: str | Path) -> Path:
     """Draw what a defense makes of a user's rows: prediction or row number across, target or score up.
 
     With a predictive mean and standard deviation the rows stand against the mean, with bands of half and one

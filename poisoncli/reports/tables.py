@@ -10,7 +10,7 @@ import numpy as np
 from poisoncli.core.data import Dataset
 from poisoncli.reports import summary
 from poisoncli.runs import serialize
-from poisoncli.runs.audit import Audited
+from poisoncli.runs.own_rows import WeighedRows
 from poisoncli.runs.replay import Detection
 from poisoncli.runs.run_file import RunFile
 from poisoncli.tables.inspect import Inspected
@@ -178,7 +178,7 @@ def caught(found: Sequence[Detection], poison: str, data: str) -> Table:
     return Table(title, ["defense", "poison removed", "clean removed", "was told"], rows)
 
 
-def suspicious(found: Audited, most: int = 20) -> Table:
+def suspicious(found: WeighedRows, most: int = 20) -> Table:
     """The most suspicious rows of a data set; the score is higher for the more suspicious."""
     removed = int((found.weight == 0).sum())
     lighter = int(((found.weight > 0) & (found.weight < 1)).sum())

@@ -26,7 +26,7 @@ def test_what_cannot_be_parsed_is_refused(words, says):
     assert says.lower() in result.stderr.lower()
 
 
-VERBS = ("attack", "defend", "evaluate", "report", "sweep", "export", "collapse", "datasets")
+VERBS = ("attack", "audit", "defend", "evaluate", "report", "sweep", "export", "collapse", "datasets")
 
 
 def test_every_verb_stands_in_the_help_and_has_one_of_its_own():

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from poisoncli import Choice, PoisonError
 from poisoncli.cli import app
-from poisoncli.runs import audit, description
+from poisoncli.runs import description, own_rows
 
 
 def test_evaluate_verb_with_poison_and_without(words, tmp_path):
@@ -111,5 +111,5 @@ def test_screening_refuses_what_makes_no_sense(prices, tmp_path):
     flat = tmp_path / "flat.csv"
     flat.write_text("a,y\n" + "\n".join(f"{i},1" for i in range(30)))
     with pytest.raises(PoisonError, match="all 1"):
-        audit.audit(Choice("file", {"path": str(flat)}), "trim")
+        own_rows.weigh_rows(Choice("file", {"path": str(flat)}), "trim")
     assert CliRunner().invoke(app, ["defend", "-d", "trim"]).exit_code == 2

@@ -7,8 +7,8 @@ import pytest
 from planes import NOBODY, learner, plane
 
 from poisoncli.defenses.sever import Sever, projections
-from poisoncli.runs.audit import audit
 from poisoncli.runs.description import Choice
+from poisoncli.runs.own_rows import weigh_rows
 
 KEY = jax.random.key(0)
 
@@ -71,7 +71,7 @@ def test_poison_with_a_column_of_its_own_is_seen_with_a_penalty_alone(tmp_path, 
     found = {}
     for value in (None, 1.0):
         caplog.clear()
-        gone = audit(data, Choice("sever", {"fraction": 0.2}), lambda_=value).weight == 0
+        gone = weigh_rows(data, Choice("sever", {"fraction": 0.2}), lambda_=value).weight == 0
         assert gone.sum() == 308
         found[value] = np.sum(gone & bad)
         assert ("no penalty" in caplog.text) == (value is None)

@@ -216,6 +216,8 @@ def cases(draw: st.DrawFn, made: Templates, few: bool = False) -> Case:
         ]
     elif verb == "sweep":
         args += ["--dry-run"]
+    elif verb == "audit":
+        args += ["own.csv", *SIZES, *SHORT, "-d", "l2", "-o", "trainer.epochs=3"]
     elif verb not in ("datasets", "export", "collapse") and not runs:
         args += ["--dataset", "own.csv"]
     for option, takes in draw(
@@ -230,10 +232,10 @@ def cases(draw: st.DrawFn, made: Templates, few: bool = False) -> Case:
     names = [name for run in runs for name in run if name.endswith(".h5")]
     names += (
         draw(st.lists(st.sampled_from(("folder", "no.h5", "own.csv", "-", "out.npz", "")), max_size=1))
-        if verb != "attack"
+        if verb not in ("attack", "audit")
         else []
     )
-    if verb == "attack":
+    if verb in ("attack", "audit"):
         names = []
     return Case(
         "arguments", (verb, *names, *args), files, stdin=draw(st.sampled_from(("", "flip.h5\n", "no.h5\n")))

@@ -70,6 +70,7 @@ def flag_command(verb: str, flag: str, value: object) -> tuple[str, ...]:
     """A command line of the verb with the option."""
     before = {
         "attack": ("--method", "flip", *SIZES, "--out", "o.h5"),
+        "audit": ("digits", "--method", "flip", *SIZES, "-d", "l2"),
         "export": ("flip.h5", "o.csv"),
         "defend": ("flip.h5", "-d", "l2", "--export", "o.csv"),
         "evaluate": ("--dataset", "own.csv", "--poison", "own.csv"),

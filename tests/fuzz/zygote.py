@@ -46,7 +46,7 @@ def _import() -> None:
 
     import poisoncli.cli
     import poisoncli.reports.figures
-    import poisoncli.runs.audit
+    import poisoncli.runs.own_rows
     import poisoncli.runs.stages
     import poisoncli.sweeps.drive
 

@@ -273,5 +273,5 @@ def test_installed_packages_bring_methods_when_a_verb_needs_them(
 
 
 def test_every_verb_that_takes_methods_takes_plug_ins() -> None:
-    for verb in ("attack", "defend", "evaluate", "report", "sweep", "export", "collapse", "datasets"):
+    for verb in ("attack", "audit", "defend", "evaluate", "report", "sweep", "export", "collapse", "datasets"):
         assert "--plugin" in poison(verb, "--help")[0]

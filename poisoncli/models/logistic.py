@@ -11,8 +11,7 @@ from poisoncli.core.data import Array, Data, Params, Task
 from poisoncli.core.method import method
 from poisoncli.training.layers import forward, zeros
 
-_TOLERANCE = 1e-8  # of the mean loss's gradient
-_ITERATIONS = 10_000
+_ITERATIONS = 10_000  # at most; its default of 100 may end before its tolerance is reached
 
 
 @method
@@ -34,9 +33,10 @@ class Logistic:
         return forward(params, h, 0.0)
 
     def solve(self, rows: Data, lambda_: float, outputs: int = 1) -> Params | None:
-        """See `Solvable.solve`; by scikit-learn's L-BFGS.
+        """See `Solvable.solve`; by scikit-learn's L-BFGS, which stops where it stops for its users.
 
-        Where classes separate and there is no penalty, the infimum is not attained: it goes as far as the solver.
+        That tells where there is no penalty and classes, or those of a rare category, separate: the infimum is not
+        attained then, and a solver that goes on makes weights that grow and grow.
         """
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
@@ -45,7 +45,7 @@ class Logistic:
         if len(np.unique(y[weight > 0])) < max(outputs, 2):
             return None
         strength = 1 / (lambda_ * weight.sum()) if lambda_ > 0 else np.inf
-        solver = LogisticRegression(C=strength, tol=_TOLERANCE, max_iter=_ITERATIONS)
+        solver = LogisticRegression(C=strength, max_iter=_ITERATIONS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             solver.fit(x, y, sample_weight=weight)

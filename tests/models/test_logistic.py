@@ -43,7 +43,7 @@ def test_the_optimum_has_no_gradient_with_weights_too(strict, k, lambda_):
     found = Logistic().solve(rows, lambda_, outputs)
     log_lambda = jnp.log(jnp.array([max(lambda_, 1e-300) * 50]))
     slope = jax.grad(lambda params: objective.value(params, x @ params[0]["w"].T, log_lambda, lay_out(rows)))(found)
-    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(slope)) < 1e-6
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(slope)) < 1e-4
     assert found[0]["w"].shape == (outputs, 4)
 
 

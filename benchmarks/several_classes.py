@@ -18,9 +18,9 @@ from poisoncli.runs.description import Choice, Run
 
 MNIST = Choice("mnist", {"classes": tuple(range(10))})
 SIZES: dict[str, Any] = {"n_train": 1000, "n_val": 500, "n_test": 2000}
-FEW = {"epochs": 40, "rate": 0.01}  # of Adam, for the network: its clean error is that of 300 steps of descent
+FEW = {"epochs": 6, "size": 50, "rate": 0.01, "schedule": "cosine"}  # of Adam, for the network
 SOFTMAX = {"dataset": MNIST, "model": Choice("logistic"), **SIZES}
-CNN = {"dataset": MNIST, "model": Choice("cnn"), "trainer": Choice("adam", FEW), **SIZES}
+CNN = {"dataset": MNIST, "model": Choice("cnn"), "trainer": Choice("adam", FEW), **SIZES, "n_val": 2000}
 CANCEL = "gradient-canceling"
 
 
@@ -41,7 +41,7 @@ CELLS: dict[str, dict[str, Any]] = {
     "softmax canceling clipped": {**SOFTMAX, **added(CANCEL)},
     "softmax canceling unclipped": {**SOFTMAX, **added(CANCEL, box="none")},
     "cnn flip": {**CNN, **replaced("flip")},
-    "cnn rmd": {**CNN, **replaced("rmd", outer_steps=5, inner_trainer="adam")},
+    "cnn rmd": {**CNN, **replaced("rmd", outer_steps=15, outer_rate=2.0)},
     "cnn flip 3 %": {**CNN, "attack": Choice("flip", {"batch": 30}), "fraction": 0.03},
     "cnn canceling clipped": {**CNN, **added(CANCEL, strengths=(0.15, 1.0), outer_steps=150)},
     "cnn canceling unclipped": {**CNN, **added(CANCEL, strengths=(0.15, 1.0), outer_steps=150, box="none")},

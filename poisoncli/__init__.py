@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from poisoncli.sweeps.plan import Sweep, preset, presets
     from poisoncli.sweeps.plan import load as load_sweep
     from poisoncli.sweeps.units import Outcome
-    from poisoncli.training.outside import Victim
+    from poisoncli.training.own_models import Victim
 
 __all__ = [
     "Audit",
@@ -102,7 +102,7 @@ _MODULES = {  # what is imported from where on its first use, so that `poison --
     ),
     "runs.run_file": ("RunFile", "read"),
     "runs.victims": ("add",),
-    "training.outside": ("Victim",),
+    "training.own_models": ("Victim",),
     "runs.stages": ("attack", "defend", "evaluate"),
     "sweeps.drive": ("execute",),
     "sweeps.plan": ("Sweep", "load", "preset", "presets"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from poisoncli.core.attack import Poison, Problem
-from poisoncli.core.data import Array
+from poisoncli.core.data import Array, Task
 from poisoncli.core.errors import FailedError
 from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import (
@@ -23,6 +23,8 @@ from poisoncli.sanitization.additive import (
 )
 from poisoncli.sanitization.feasible_set import FeasibleSet, violation
 from poisoncli.sanitization.hessian_solve import solve
+from poisoncli.sanitization.influence_multiclass import InfluenceSettings, influence_candidates
+from poisoncli.sanitization.multiclass_search import search_multiclass
 from poisoncli.sanitization.projection import project
 from poisoncli.sanitization.search import COPIES, SearchOptions, search
 from poisoncli.training.linear import Linear, margins
@@ -37,14 +39,44 @@ NORMALIZE: Any = option(
     "(Algorithm 2; give a range of -o rates, of which the best wins, Appendix B.1).",
 )
 
+TARGET: Any = option(
+    "test",
+    doc="the rows to be classified wrongly: `test`, `train` or `val`, `class:K` for the validation rows of class "
+    "K, `rows:FILE` for rows by their numbers, kept out of all else.",
+)
+TARGET_LABEL: Any = option("", doc="the class that these rows are pushed to; by default any wrong one.")
+POISON_LABEL: Any = option(
+    "other",
+    doc="the class that poison rows claim to be: any `other` than that of the row they start as, the `nearest` "
+    "(likeliest after it to the victim of the clean rows), the `least-likely`, or one by its name; of two classes "
+    "the first three are the same.",
+)
+
 
 @method
-class Influence(SearchOptions):
+class InfluenceOptions(SearchOptions):
+    """What both influence attacks take and declare beside the other attacks that search."""
+
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
+    victims: ClassVar[tuple[str, ...]] = ("svm", "multisvm")
+    in_label: ClassVar[Mapping[str, Any]] = {"poison_label": "other"}
+
+    smooth: float = SMOOTH
+    normalize: str = NORMALIZE
+    target: str = TARGET
+    target_label: str = TARGET_LABEL
+    poison_label: str = POISON_LABEL
+
+
+@method
+class Influence(InfluenceOptions):
     """Moves two points, one of each class, along the influence of their features on the target loss.
 
     Each step trains the victim, finds the inverse-Hessian-vector product of the smoothed hinge,
     moves each point by each of `rates` along its gradient and projects it back onto the feasible set. The points
-    weigh inversely to the class balance. The best poison on the way wins, over all rates and starts.
+    weigh inversely to the class balance. The best poison on the way wins, over all rates and starts. Of more than
+    two classes there is a point for each that starts as a row of it, and the hinge is smoothed by a softmax, or is
+    one (-o model.loss=logistic).
 
     steps: of ascent.
     rates: lengths of a step in units of the features, each tried from every start.
@@ -55,13 +87,26 @@ class Influence(SearchOptions):
     steps: int = option(default=100, low=1, high=100_000)
     rates: tuple[float, ...] = option(default=(1.0, 2.0), above=0)
     starts: int = option(default=4, low=1, high=1000)
-    smooth: float = SMOOTH
-    normalize: str = NORMALIZE
     copies: int = COPIES
     relaxation: bool = True
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
+        if problem.task == "multiclass":
+            settings = InfluenceSettings(
+                steps=self.steps,
+                rates=self.rates,
+                starts=self.starts,
+                smooth=self.smooth,
+                normalize=self.normalize,
+                relaxation=self.relaxation,
+                copies=self.copies,
+                remove=self.remove,
+                quick=_quick(self.behind),
+                check=CHECK,
+                each=False,
+            )
+            return search_multiclass(key, problem, resume, self, influence_candidates(settings))
         count = self.starts * len(self.rates)
         return search(key, problem, resume, self, lambda linear: (count, None), self._candidate, points=_TRIED)
 
@@ -72,10 +117,12 @@ class Influence(SearchOptions):
         feasible = feasible if self.relaxation else feasible._replace(integer=False)
         chosen = flipped(problem, feasible, np.array([1, 1]), rng)
         x, z = np.asarray(dense_rows(problem, chosen)), None
-        above = round(problem.size * float(np.mean(problem.clean.y < 0)))
+        above = round(
+            problem.size * (float(np.mean(problem.clean.y < 0)) if not problem.label else problem.label > 0)
+        )
         copies = (problem.size - above, above)
         best: tuple[float, Rows | None] = (-1.0, None)
-        quick = [name for name in ("loss", "l2") if name in problem.defenses]
+        quick = _quick(problem.defenses)
         for step in range(self.steps + 1):
             if step % CHECK == 0:
                 poison = two_point_poison(problem, x, copies, self.copies, rng)
@@ -90,7 +137,7 @@ class Influence(SearchOptions):
 
 
 @method
-class InfluenceBasic(SearchOptions):
+class InfluenceBasic(InfluenceOptions):
     """The influence attack on each poison point by itself, without LP relaxation or repeated points (KSL Alg. 2).
 
     Starts from randomly flipped feasible clean rows.
@@ -101,11 +148,24 @@ class InfluenceBasic(SearchOptions):
 
     steps: int = option(default=40, low=1, high=100_000)
     rates: tuple[float, ...] = option(default=(1.0,), above=0)
-    smooth: float = SMOOTH
-    normalize: str = NORMALIZE
 
     def craft(self, key: Array, problem: Problem, resume: Poison | None = None) -> Iterator[Poison]:
         """See `Attack.craft`."""
+        if problem.task == "multiclass":
+            settings = InfluenceSettings(
+                steps=self.steps,
+                rates=self.rates,
+                starts=1,
+                smooth=self.smooth,
+                normalize=self.normalize,
+                relaxation=False,
+                copies=1,
+                remove=self.remove,
+                quick=(),
+                check=0,
+                each=True,
+            )
+            return search_multiclass(key, problem, resume, self, influence_candidates(settings))
         points = max(_TRIED, problem.threat.counts[-1])
         return search(
             key, problem, resume, self, lambda linear: (len(self.rates), None), self._candidate, points=points
@@ -115,7 +175,8 @@ class InfluenceBasic(SearchOptions):
         self, problem: LinearProblem, feasible: FeasibleSet, shared: None, number: int, rng: np.random.Generator
     ) -> Rows:
         feasible = feasible._replace(integer=False)
-        below = rng.binomial(problem.size, float(np.mean(problem.clean.y > 0)))
+        share = float(np.mean(problem.clean.y > 0)) if not problem.label else float(problem.label < 0)
+        below = rng.binomial(problem.size, share)
         rows = flipped(problem, feasible, np.array([below, problem.size - below]), rng)
         y = np.repeat(SIGNS, [below, problem.size - below])
         each = feasible.pick((y > 0).astype(int))
@@ -125,6 +186,11 @@ class InfluenceBasic(SearchOptions):
             found = project(each, x + self.rates[number] * gradient, z)
             x, z = found.x, found.multipliers
         return rounded_poison(problem, x, y, [1] * len(y), 1, rng)
+
+
+def _quick(behind: Sequence[str]) -> tuple[str, ...]:
+    """The defenses that judge the poison on the way."""
+    return tuple(name for name in ("loss", "l2") if name in behind)
 
 
 def flipped(

@@ -14,7 +14,8 @@ from poisoncli.core.method import method, option
 from poisoncli.sanitization.additive import SIGNS, LinearProblem, Rows, capped, rounded_poison
 from poisoncli.sanitization.decoys import QUANTILES, REPEATS, Decoy, decoys
 from poisoncli.sanitization.feasible_set import FeasibleSet, joined
-from poisoncli.sanitization.minmax_multiclass import MinMaxSettings, burn_in_of, search_multiclass
+from poisoncli.sanitization.minmax_multiclass import MinMaxSettings, burn_in_of, minmax
+from poisoncli.sanitization.multiclass_search import search_multiclass
 from poisoncli.sanitization.projection import maximize
 from poisoncli.sanitization.search import COPIES, SearchOptions, Together, search
 from poisoncli.training.linear import slope
@@ -70,7 +71,7 @@ class MinMax(SearchOptions):
                 repeats, quantiles = repeats[:: len(repeats) // 3 or 1], quantiles[1::4] or quantiles
             grid = tuple(itertools.product(repeats, quantiles))
             settings = MinMaxSettings(self.cap, self.rate, self.burn_in, self.points, self.learner_rows, grid)
-            return search_multiclass(key, problem, resume, self, settings)
+            return search_multiclass(key, problem, resume, self, minmax(settings))
         most = max(self.repeats, default=0) * max(self.quantiles, default=0)
         return search(key, problem, resume, self, self._plan, Together(self._candidates), decoys=most)
 
@@ -111,7 +112,7 @@ class MinMaxBasic(SearchOptions):
         """See `Attack.craft`."""
         if problem.task == "multiclass":
             settings = MinMaxSettings(0.0, self.rate, self.burn_in, self.points, self.learner_rows, ())
-            return search_multiclass(key, problem, resume, self, settings)
+            return search_multiclass(key, problem, resume, self, minmax(settings))
         return search(key, problem, resume, self, lambda linear: (1, None), Together(self._candidates))
 
     def _candidates(

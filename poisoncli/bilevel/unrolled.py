@@ -39,7 +39,9 @@ def unrolled(problem: BilevelProblem, last: int, with_y: bool, segments: int) ->
         return update(trainer, state, grads, total), (state, grads, t)
 
     def advance(state: tuple, some: Array) -> tuple[tuple, tuple]:
-        """The state after some steps, and the one before."""
+        """The state after some steps, and the one before; none is not even compiled."""
+        if not len(some):
+            return state, state
         return jax.lax.scan(lambda *at: (step(*at)[0], None), state, some)[0], state
 
     start = (problem.params, trainer.optimizer(total).init(problem.params))

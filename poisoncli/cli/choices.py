@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from poisoncli.runs.description import Choice
-    from poisoncli.training.outside import Victim
+    from poisoncli.training.own_models import Victim
 
 
 def dataset(
@@ -67,9 +67,9 @@ def victims(named: Sequence[str], options: Sequence[str]) -> tuple[list[Victim],
     `victim.NAME=VALUE` goes to all of them that have it, `pipeline.NAME=VALUE` to the one of that name.
     """
     from poisoncli.core.errors import PoisonError
-    from poisoncli.training import outside
+    from poisoncli.training import own_models
 
-    wanted = [outside.Victim(source) for source in dict.fromkeys(named)]
+    wanted = [own_models.Victim(source) for source in dict.fromkeys(named)]
     given: list[dict[str, object]] = [{} for _ in wanted]
     rest = []
     for text in options:
@@ -83,10 +83,10 @@ def victims(named: Sequence[str], options: Sequence[str]) -> tuple[list[Victim],
             continue
         if not equals:
             raise PoisonError(f"-o {text} sets nothing: write -o victim.NAME=VALUE")
-        able = [number for number in takers if len(takers) == 1 or field in outside.options_of(wanted[number])]
+        able = [number for number in takers if len(takers) == 1 or field in own_models.options_of(wanted[number])]
         for number in able or takers[:1]:  # where none has the option, the first says what it takes
             given[number][field] = _python(value)
-    return [outside.Victim(one.source, found) for one, found in zip(wanted, given, strict=True)], rest
+    return [own_models.Victim(one.source, found) for one, found in zip(wanted, given, strict=True)], rest
 
 
 def _python(text: str) -> object:

@@ -36,7 +36,7 @@ from poisoncli.cli.shared_options import (
 if TYPE_CHECKING:
     from poisoncli.runs.description import Choice
     from poisoncli.runs.run_file import RunFile
-    from poisoncli.training.outside import Victim
+    from poisoncli.training.own_models import Victim
 
 
 def register(app: typer.Typer) -> None:

@@ -14,7 +14,7 @@ from poisoncli.runs import defaults, description, run_file, serialize, stages, v
 from poisoncli.runs.description import RELATIVE, Choice, Run
 from poisoncli.runs.progress import Report
 from poisoncli.runs.run_file import RunFile
-from poisoncli.training.outside import Victim, build
+from poisoncli.training.own_models import Victim, build
 
 FRACTION = 0.1  # of the training rows, where none is asked for
 ATTACK, FLIPS, LEARNED = "attack.h5", "flips.h5", "learned.h5"

@@ -27,7 +27,7 @@ from poisoncli.runs.description import METHODS, Choice, Run
 from poisoncli.runs.poisoned import poisoned
 from poisoncli.runs.prepare import Prepared, prepare
 from poisoncli.runs.problem import problem as problem_of
-from poisoncli.training import outside
+from poisoncli.training import own_models
 
 FEW = {"outer_steps": 3, "inner_steps": 4}  # options that make a method quick, where it has them
 ROWS, FRACTION = 40, 0.2
@@ -85,7 +85,7 @@ def check(kind: str, name: str) -> Iterator[Point]:
         except PoisonError as error:
             yield Point(kind, name, what, str(error))
         except (Exception, SystemExit) as error:
-            yield Point(kind, name, what, f"it raises {outside.in_words(error)}")
+            yield Point(kind, name, what, f"it raises {own_models.in_words(error)}")
 
 
 def quick(kind: str, name: str) -> Choice:

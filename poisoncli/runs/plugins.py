@@ -22,7 +22,7 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.datasets import DATASETS
 from poisoncli.defenses import DEFENSES
 from poisoncli.models import MODELS
-from poisoncli.training import jax_models, outside
+from poisoncli.training import jax_models, own_models
 
 TABLES: dict[str, dict[str, type]] = {
     "attack": ATTACKS,
@@ -61,11 +61,11 @@ def load(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
 def methods_of(path: Path) -> list[tuple[str, str, type]]:
     """Kind, name and class of every method that a file defines. Raises `PoisonError` where it defines none."""
     try:
-        module = outside.import_file(path)
+        module = own_models.import_file(path)
     except FileNotFoundError:
         raise PoisonError(f"--plugin {path}: there is no such file, check the path: give a Python file") from None
     except (Exception, SystemExit) as error:
-        raise PoisonError(f"--plugin {path} does not import ({outside.in_words(error)}): mend it") from None
+        raise PoisonError(f"--plugin {path} does not import ({own_models.in_words(error)}): mend it") from None
     own = [one for _, one in inspect.getmembers(module, inspect.isclass) if one.__module__ == module.__name__]
     found = [(kind, name_of(made), made) for made in own for kind in [kind_of(made)] if kind]
     for _, name, made in found:
@@ -82,7 +82,7 @@ def methods_of(path: Path) -> list[tuple[str, str, type]]:
 
 def _own_model(source: str, name: str) -> type:
     """A class like those of `models/` for what a file or a module calls `name`; see `jax_models`."""
-    return jax_models.as_model(outside.find(source, "--model"), name)
+    return jax_models.as_model(own_models.find(source, "--model"), name)
 
 
 def _file_of(source: str) -> Path | None:
@@ -130,7 +130,7 @@ def install() -> None:
                 made = entry.load()
                 _add(kind, entry.name, made, package, _file_of(made.__module__))
             except (Exception, SystemExit) as error:
-                said = str(error) if isinstance(error, PoisonError) else outside.in_words(error)
+                said = str(error) if isinstance(error, PoisonError) else own_models.in_words(error)
                 warnings.warn(f"the {kind} {entry.name} of {package} is left out: {said}", stacklevel=2)
 
 
@@ -175,9 +175,8 @@ def blame(error: BaseException, files: Sequence[str]) -> str:
     ]
     file, line = lines[-1] if lines else (files[0], None)
     where = f"{file}, line {line}, failed" if lines else f"failed with the methods of {' and '.join(files)}"
-    return (
-        f"{where} ({outside.in_words(error)}): `poison check {file}` says what a method must do, --debug shows more"
-    )
+    said = own_models.in_words(error)
+    return f"{where} ({said}): `poison check {file}` says what a method must do, --debug shows more"
 
 
 def is_here(kind: str, name: str) -> bool:

@@ -24,10 +24,11 @@ from poisoncli.runs.prepare import Prepared, class_names, restore
 from poisoncli.runs.progress import Report
 from poisoncli.runs.run_file import RunFile
 from poisoncli.tables.write import with_cells
-from poisoncli.training import outside
+from poisoncli.training import outside, own_models
 from poisoncli.training.cores import usable_cores
 from poisoncli.training.metrics import METRICS
-from poisoncli.training.outside import Lesson, Outcome, Victim
+from poisoncli.training.outside import Lesson, Outcome
+from poisoncli.training.own_models import Victim
 
 LOG = logging.getLogger(__name__)
 LARGEST_SEED = 2**31  # that all libraries take
@@ -56,7 +57,7 @@ def measure(
     `PoisonError` for a victim that is no model, before any is trained.
     """
     for victim in victims:
-        outside.build(victim)
+        own_models.build(victim)
     prepared = restore(content, data_dir)
     content = dataclasses.replace(content, classes=class_names(prepared.run, prepared.dataset))
     known, cells = list(content.victims), []

@@ -46,6 +46,7 @@ class LinearProblem(NamedTuple):
     basis: the right singular vectors of the clean rows, from which those with poison are found fast.
     near: the clean rows' squared distances to their nearest neighbors [n, k], for the same reason.
     schema: what a row of the user's table may be; None where there is none, or whole numbers are all of it.
+    label: -1 or 1 where all poison shall have it, else 0.
     """
 
     clean: Rows
@@ -62,6 +63,7 @@ class LinearProblem(NamedTuple):
     basis: tuple[np.ndarray, ...] = ()
     near: tuple[np.ndarray, ...] = ()
     schema: Schema | None = None
+    label: float = 0.0
 
     @property
     def epsilon(self) -> float:

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, cg
 
 from poisoncli.core.data import Array
+from poisoncli.training.multiclass import MulticlassLinear
 
 DIRECT = 1500  # rows that bend, up to which a dense system is solved
 _BIAS = 1e-6  # what keeps the Hessian regular in a bias that no row bends
@@ -62,3 +63,60 @@ def _iterate(
     hessian = LinearOperator((len(right), len(right)), matvec=product, dtype=float)  # pyright: ignore[reportCallIssue]
     found, _ = cg(hessian, right, rtol=tol, atol=0.0, maxiter=most)
     return found[:-1], float(found[-1])
+
+
+def solve_multiclass(
+    x: Array,
+    chance: np.ndarray,
+    sharp: float,
+    lambda_: float,
+    right: MulticlassLinear,
+    tol: float = 1e-4,
+    most: int = 200,
+) -> MulticlassLinear:
+    """H^-1 right for H = lambda I + mean over rows of sharp (diag(p) - p p^T) (x) (x, 1)(x, 1)^T, biases penalized.
+
+    x: rows [n, d], dense or CSR; chance: p of each row [n, k]. See `solve` for how, tol and most.
+    """
+    used = np.flatnonzero(chance.max(axis=1, initial=0.0) < 1 - 1e-9)
+    bend = sharp / len(chance)
+    x, chance = x[used], chance[used]
+    if chance.size <= DIRECT:
+        return _multiclass_woodbury(x, chance, bend, lambda_, right)
+    return _multiclass_iterate(x, chance, bend, lambda_, right, tol, most)
+
+
+def _multiclass_woodbury(
+    x: Array, chance: np.ndarray, bend: float, lambda_: float, right: MulticlassLinear
+) -> MulticlassLinear:
+    """By the Woodbury identity: diag(p) - p p^T is R R^T with R = diag(s) - p s^T, s the root of p."""
+    n, k = chance.shape
+    root = np.sqrt(chance)
+    factor = root[:, :, None] * np.eye(k) - chance[:, :, None] * root[:, None]
+    rows = x @ x.T
+    rows = np.asarray(rows.toarray() if sp.issparse(rows) else rows, float) + 1
+    by_row = factor.transpose(0, 2, 1).reshape(n * k, k)
+    inner = np.kron(rows, np.ones((k, k))) * (by_row @ by_row.T)
+    inner[np.diag_indices_from(inner)] += lambda_ / bend
+    moved = np.einsum("naj,na->nj", factor, np.asarray(x @ right.w.T) + right.b)
+    shares = scipy.linalg.solve(inner, moved.ravel(), assume_a="pos") if n else np.zeros(0)
+    pull = np.einsum("naj,nj->na", factor, shares.reshape(n, k))
+    return MulticlassLinear((right.w - np.asarray(x.T @ pull).T) / lambda_, (right.b - pull.sum(axis=0)) / lambda_)
+
+
+def _multiclass_iterate(
+    x: Array, chance: np.ndarray, bend: float, lambda_: float, right: MulticlassLinear, tol: float, most: int
+) -> MulticlassLinear:
+    """By conjugate gradients (Martens 2010)."""
+    k, d = right.w.shape
+
+    def product(v: np.ndarray) -> np.ndarray:
+        w, b = v[: k * d].reshape(k, d), v[k * d :]
+        moved = np.asarray(x @ w.T) + b
+        moved = bend * chance * (moved - np.sum(chance * moved, axis=1, keepdims=True))
+        return np.concatenate([(lambda_ * w + np.asarray(x.T @ moved).T).ravel(), lambda_ * b + moved.sum(axis=0)])
+
+    size = k * (d + 1)
+    hessian = LinearOperator((size, size), matvec=product, dtype=float)  # pyright: ignore[reportCallIssue]
+    found, _ = cg(hessian, np.concatenate([right.w.ravel(), right.b]), rtol=tol, atol=0.0, maxiter=most)
+    return MulticlassLinear(found[: k * d].reshape(k, d), found[k * d :])

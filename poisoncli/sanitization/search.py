@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from poisoncli.core.attack import Poison, Problem
 from poisoncli.core.data import Array, Sparse, Task
 from poisoncli.core.errors import FailedError, PoisonError
+from poisoncli.core.losses import toward
 from poisoncli.core.method import method, option
 from poisoncli.core.random import generator
 from poisoncli.core.victim import Exact
@@ -97,7 +98,7 @@ def additions(problem: Problem, options: SearchOptions) -> list[LinearProblem]:
     return [
         LinearProblem(
             clean=Rows(problem.train.x[r], 2.0 * np.asarray(problem.train.y[r]) - 1),
-            target=Rows(problem.target.x[r], 2.0 * np.asarray(problem.target.y[r]) - 1),
+            target=_binary_target(problem, r),
             size=threat.counts[-1],
             lambda_=float(coefficient[r]),
             loss=victim.loss,
@@ -108,9 +109,29 @@ def additions(problem: Problem, options: SearchOptions) -> list[LinearProblem]:
             remove=options.remove,
             defenses=tuple(name for name in QUICK_FIRST if name in options.behind and (name != "svd" or small)),
             schema=schema(problem, r),
+            label=2.0 * problem.poison_label - 1 if isinstance(problem.poison_label, int) else 0.0,
         )
         for r in range(len(problem.train.y))
     ]
+
+
+def _binary_target(problem: Problem, r: int) -> Rows:
+    """The target rows with the label -1 or 1 that they shall not be given."""
+    x, y = targeted(problem, r)
+    signs = 2.0 * np.asarray(y) - 1
+    return Rows(x, -signs if pushes(problem) else signs)
+
+
+def pushes(problem: Problem) -> bool:
+    """Whether the labels of the target rows are those that they shall be given, and not those that they have."""
+    return problem.objective.outer is toward
+
+
+def targeted(problem: Problem, r: int) -> tuple[Array, np.ndarray]:
+    """Features and labels of the target rows of a repetition that count."""
+    x, y, weight = (leaf[r] for leaf in problem.target)
+    there = np.asarray(weight) > 0
+    return (x, y) if there.all() else (x[np.flatnonzero(there)], np.asarray(y)[there])
 
 
 def of_repetition(bound: Array, r: int) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import jax.extend.core
 
 from poisoncli.core.victim import Objective, predict
 
@@ -23,7 +24,11 @@ def footprint(objective: Objective, m: int, dtype: Any = None) -> Footprint:
     """That of the objective's model for rows of m features, without making any of it."""
     params = jax.eval_shape(lambda: objective.init(jax.random.key(0), m, dtype))
     row = jax.ShapeDtypeStruct((1, m), jax.tree.leaves(params)[0].dtype)
-    equations = jax.make_jaxpr(lambda params, x: predict(objective.model, params, x))(params, row).jaxpr.eqns
-    made = [out.aval for one in equations if one.primitive.name not in _LAYOUT for out in one.outvars]
-    activations = sum(aval.size for aval in made)  # type: ignore[attr-defined]
+    program = jax.make_jaxpr(lambda params, x: predict(objective.model, params, x))(params, row).jaxpr
+    of_rows, activations = {program.invars[-1]}, 0
+    for one in program.eqns:  # what is made of the parameters alone is there once, and not for each row
+        if of_rows.intersection(arg for arg in one.invars if isinstance(arg, jax.extend.core.Var)):
+            of_rows.update(one.outvars)
+            if one.primitive.name not in _LAYOUT:
+                activations += sum(out.aval.size for out in one.outvars)  # type: ignore[attr-defined]
     return Footprint(sum(leaf.size for leaf in jax.tree.leaves(params)), activations)

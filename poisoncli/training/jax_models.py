@@ -15,7 +15,7 @@ from poisoncli.core.data import Array, Params
 from poisoncli.core.errors import PoisonError
 from poisoncli.core.method import method
 from poisoncli.core.victim import Objective, predict
-from poisoncli.training.outside import in_words
+from poisoncli.training.own_models import in_words
 
 WANTED = (
     "give init(key, m, outputs) and output(params, x), an Equinox or Flax module, or a function of key that makes "

@@ -1,7 +1,7 @@
-"""Multi-class support vector machines of Crammer and Singer (2002), on dense or sparse rows (KSL section 5.7).
+"""Linear classifiers of several classes, on dense or sparse rows (KSL section 5.7).
 
-Labels are 0 ... k - 1 here. The loss of a row is max(0, 1 - f_y(x) + max of f_j(x) over the other classes j), KSL's
-eq. 34.
+Labels are 0 ... k - 1 here. The loss of a row is that of Crammer and Singer (2002), max(0, 1 - f_y(x) + max of
+f_j(x) over the other classes j), KSL's eq. 34, or in softmax regression the cross-entropy.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+import scipy.special
 
 from poisoncli.core.data import Array
 from poisoncli.core.errors import FailedError
@@ -93,6 +94,39 @@ def fit(x: Array, y: Array, k: int, lambda_: float, tol: float = 1e-4) -> Multic
         except ConvergenceWarning:
             raise FailedError("the victim's solver did not converge: raise --lambda") from None
     return MulticlassLinear(np.asarray(solver.coef_, float), np.asarray(solver.intercept_, float))
+
+
+def fit_softmax(x: Array, y: Array, k: int, lambda_: float, tol: float = 1e-6) -> MulticlassLinear:
+    """The optimum of the mean cross-entropy + lambda/2 (|w|^2 + |b|^2), by L-BFGS.
+
+    tol: of the largest slope. Raises `FailedError` if a class has no row, or the solver does not converge.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    y = np.asarray(y, int)
+    _check_classes(y, k)
+    ones = np.ones((x.shape[0], 1))
+    rows: Any = sp.hstack([x, ones], format="csr", dtype=float) if sp.issparse(x) else np.hstack([x, ones])
+    half = 2 if k == 2 else 1  # there scikit-learn has one output, f_1 - f_0, whose square is twice as large
+    solver: Any = LogisticRegression(C=half / (len(y) * lambda_), fit_intercept=False, tol=tol, max_iter=10_000)
+    with SOLVING, warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            solver.fit(rows, y)
+        except ConvergenceWarning:
+            raise FailedError("the victim's solver did not converge: raise --lambda") from None
+    found = np.asarray(solver.coef_, float)
+    found = np.concatenate([-found, found]) / 2 if k == 2 else found
+    return MulticlassLinear(found[:, :-1], found[:, -1])
+
+
+def row_losses(scores: np.ndarray, y: Array, loss: str) -> np.ndarray:
+    """The `hinge` or `logistic` (softmax) loss [n] of rows with outputs `scores` [n, k] and labels y [n]."""
+    if loss == "hinge":
+        return np.maximum(0, 1 - rivals(scores, y)[0])
+    own = scores[np.arange(len(scores)), np.asarray(y, int)]
+    return scipy.special.logsumexp(scores, axis=1) - own
 
 
 def _check_classes(y: np.ndarray, k: int) -> None:

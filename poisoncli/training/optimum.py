@@ -17,7 +17,7 @@ from poisoncli.core.victim import Drawn, Exact, Objective, predict
 from poisoncli.training.descent import fit
 from poisoncli.training.layout import lay_out
 from poisoncli.training.linear import row_loss
-from poisoncli.training.multiclass import MulticlassLinear, outputs, rivals
+from poisoncli.training.multiclass import MulticlassLinear, outputs, rivals, row_losses
 from poisoncli.training.score import Score
 
 
@@ -92,15 +92,22 @@ def _scores(model: Exact, params: Params, data: Data, r: int) -> tuple[float, fl
     y = np.asarray(data.y[r])
     if not len(y):
         return np.nan, np.nan
-    margin = margins(params, data.x[r], y)
+    found = outputs(_machine(params), data.x[r])
+    if found.shape[1] > 1:
+        return float(np.mean(rivals(found, y)[0] <= 0)), float(row_losses(found, y, model.loss).mean())
+    margin = (2 * y - 1) * found[:, 0]
     return float(np.mean(margin <= 0)), float(row_loss(margin, model.loss).mean())
 
 
 def margins(params: Params, x: Array, y: Array) -> np.ndarray:
     """The margin of every row [n] of a linear model with one output or one a class; rows x [n, m], dense or CSR."""
-    machine = MulticlassLinear(np.asarray(params[0]["w"]), np.asarray(params[0]["b"]))
-    found = outputs(machine, x)
+    found = outputs(_machine(params), x)
     return rivals(found, y)[0] if found.shape[1] > 1 else (2 * np.asarray(y) - 1) * found[:, 0]
+
+
+def _machine(params: Params) -> MulticlassLinear:
+    """Parameters of a linear model, with a row for each output."""
+    return MulticlassLinear(np.asarray(params[0]["w"]), np.asarray(params[0]["b"]))
 
 
 def dense(x: Array) -> np.ndarray:

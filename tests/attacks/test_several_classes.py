@@ -18,7 +18,8 @@ SIZES = {"n_train": 120, "n_val": 60, "n_test": 120, "fraction": 0.2}
 
 
 def crafted(tmp_path, attack, model="logistic", **changes):
-    run = Run(dataset=DIGITS, model=Choice(model), attack=attack, **{**SIZES, **changes})
+    model = Choice(model) if isinstance(model, str) else model
+    run = Run(dataset=DIGITS, model=model, attack=attack, **{**SIZES, **changes})
     path = stages.attack(run, tmp_path / f"{attack.name}.h5")
     return stages.evaluate(path)
 
@@ -30,17 +31,29 @@ def worst(content):
 @pytest.mark.sampled
 @pytest.mark.parametrize(("model", "steps"), [("logistic", 20), ("mlp", 60)])
 def test_bilevel_poison_beats_flips(tmp_path, model, steps):
-    """On the rows that it targets; of the linear model the test error follows, of the network it need not."""
-    options = {"outer_steps": steps, "batch": 24}
-    flips = crafted(tmp_path, Choice("flip", {"batch": 24}), model)
-    found = crafted(tmp_path, Choice("rmd", options), model)
-    assert found.evaluations["none"].test_error[0, 0] == flips.evaluations["none"].test_error[0, 0]
-    assert found.evaluations["none"].val_loss[0, 1] > 1.3 * flips.evaluations["none"].val_loss[0, 1]
-    assert model == "mlp" or worst(found) > worst(flips) + 0.02  # a network is hit on the rows that are targeted
-    reached = found.evaluations["none"].val_error[0, 1] - flips.evaluations["none"].val_error[0, 1]
-    assert model == "logistic" or reached > 0.2
-    assert np.all(found.poison.loss[0, 1, -1] > found.poison.loss[0, 1, 0])
+    """Of the network over three splits: on a single one of this size test errors say little."""
+    repetitions = 3 if model == "mlp" else 1
+    flips = crafted(tmp_path, Choice("flip", {"batch": 24}), model, repetitions=repetitions)
+    found = crafted(tmp_path, Choice("rmd", {"outer_steps": steps, "batch": 24}), model, repetitions=repetitions)
+    own, other = found.evaluations["none"], flips.evaluations["none"]
+    assert np.array_equal(own.test_error[:, 0], other.test_error[:, 0])
+    assert np.all(own.val_loss[:, 1] > 1.3 * other.val_loss[:, 1])
+    assert worst(found) > worst(flips) + (0.05 if model == "mlp" else 0.02)
+    assert np.all(found.poison.loss[:, 1, -1] > found.poison.loss[:, 1, 0])
     assert summary.title(found).startswith("digits (0 vs 1 vs 3 vs 8)")
+
+
+@pytest.mark.long
+def test_bilevel_poison_beats_flips_against_a_convolutional_network(tmp_path):
+    model = Choice("cnn", {"channels": (4, 8), "dense": 16, "kernel": 3})
+    trainer = Choice("adam", {"epochs": 40, "rate": 0.02, "schedule": "cosine"})
+    options = {"outer_steps": 12, "outer_rate": 1.5, "batch": 24}
+    flips, found = (
+        crafted(tmp_path, attack, model, trainer=trainer, n_val=200, n_test=240)
+        for attack in (Choice("flip", {"batch": 24}), Choice("rmd", options))
+    )
+    assert flips.evaluations["none"].test_error[0, 0] < 0.15
+    assert worst(found) > worst(flips) + 0.05
 
 
 def test_clean_victim_is_scikit_learns(tmp_path):

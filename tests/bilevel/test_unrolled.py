@@ -137,6 +137,15 @@ def test_segments_change_no_result(strict, trainer, segments):
     same(found(one, trainer, segments=segments), found(one, trainer), 1e-12)
 
 
+def test_a_training_step_is_traced_once_each_way(strict, monkeypatch):
+    """Nothing is compiled for steps that are not there; the free rows and the target rows go apart."""
+    one, seen = KINDS["a mapping"](), []
+    output = Plain.output
+    monkeypatch.setattr(Plain, "output", lambda self, params, x: seen.append(len(x)) or output(self, params, x))
+    found(one, SGD(0.1, 12))
+    assert sorted(seen) == sorted([ROWS, ROWS - FREE, FREE, 10])
+
+
 @pytest.mark.long
 def test_segments_of_truncated_and_of_two_goals(strict):
     one = KINDS["a mapping"]()

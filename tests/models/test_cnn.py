@@ -10,7 +10,7 @@ from scipy.signal import correlate
 
 from poisoncli.core import stability
 from poisoncli.core.errors import PoisonError
-from poisoncli.models.cnn import CNN, convolved
+from poisoncli.models.cnn import CNN, convolved_and_halved
 from poisoncli.reports import measures
 from poisoncli.runs import stages
 from poisoncli.runs.description import Choice, Run
@@ -64,17 +64,22 @@ def test_what_is_no_image_is_refused(options, m, says):
         CNN(**options).init(jax.random.key(0), m)
 
 
-def test_products_are_the_convolutions_of_jax():
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+def test_products_are_the_convolutions_of_jax(kernel):
     """With zeros at the borders, and so their gradients."""
     draw = np.random.default_rng(0)
-    h, w = draw.normal(size=(3, 6, 7, 2)).astype(np.float32), draw.normal(size=(5, 5, 2, 4)).astype(np.float32)
+    h = draw.normal(size=(3, 6, 7, 2)).astype(np.float32)
+    w, b = draw.normal(size=(kernel, kernel, 2, 4)).astype(np.float32), draw.normal(size=4).astype(np.float32)
 
-    def theirs(h, w):
-        return jax.lax.conv_general_dilated(h, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    def theirs(h, w, b, leak):
+        found = jax.lax.conv_general_dilated(h, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        found = jax.nn.leaky_relu(found + b[None, None, None], leak)[:, :, :6]
+        return found.reshape(3, 3, 2, 3, 2, 4).mean((2, 4))
 
-    np.testing.assert_allclose(convolved(h, w), theirs(h, w), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(convolved_and_halved(h, w, b, 0.2), theirs(h, w, b, 0.2), rtol=1e-4, atol=1e-4)
     ours, other = (
-        jax.grad(lambda h, w, f=f: jnp.sum(f(h, w) ** 2), argnums=(0, 1))(h, w) for f in (convolved, theirs)
+        jax.grad(lambda h, w, b, f=f: jnp.sum(f(h, w, b, 0.2) ** 2), argnums=(0, 1, 2))(h, w, b)
+        for f in (convolved_and_halved, theirs)
     )
     for one, two in zip(ours, other, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-2)

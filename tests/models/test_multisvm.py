@@ -6,7 +6,7 @@ from linear_rows import several
 
 from poisoncli.core.errors import PoisonError
 from poisoncli.models.multisvm import MultiSVM
-from poisoncli.training.multiclass import descend, fit
+from poisoncli.training.multiclass import descend, fit, fit_softmax
 
 
 def test_passes_come_to_the_least_number_of_steps():
@@ -26,6 +26,15 @@ def test_without_passes_it_is_at_its_optimum():
     np.testing.assert_array_equal(found["b"], best.b)
     with pytest.raises(PoisonError, match="--lambda"):
         MultiSVM(passes=0).optimum(x, y, 0.0)
+
+
+def test_softmax_regression_is_at_its_optimum_or_refused():
+    x, y = several(n=60)
+    found = MultiSVM(passes=0, loss="logistic").optimum(x, y, 0.1)[0]
+    np.testing.assert_array_equal(found["w"], fit_softmax(x, y, 3, 0.1).w)
+    for passes, lambda_ in ((0, 0.0), (3, 0.1)):
+        with pytest.raises(PoisonError, match="to its optimum: give --lambda"):
+            MultiSVM(passes=passes, loss="logistic").optimum(x, y, lambda_)
 
 
 def test_with_two_classes_the_output_is_by_how_much_the_second_exceeds_the_first():

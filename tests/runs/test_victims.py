@@ -17,7 +17,7 @@ import poisoncli
 from poisoncli import Choice, PoisonError, Run
 from poisoncli.cli import app
 from poisoncli.runs import run_file, stages, victims
-from poisoncli.training.outside import Victim
+from poisoncli.training.own_models import Victim
 
 LINEAR, FOREST = "sklearn.linear_model:LogisticRegression", "sklearn.ensemble:RandomForestClassifier"
 FRAGILE = '''

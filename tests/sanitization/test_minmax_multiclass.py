@@ -9,13 +9,12 @@ from poisoncli.sanitization.additive import Rows
 from poisoncli.sanitization.feasible_set import FeasibleSet
 from poisoncli.sanitization.minmax_multiclass import (
     MinMaxSettings,
-    MulticlassProblem,
     burn_in_of,
     decoy_of,
-    least_error,
     minmax_points,
     pairs,
 )
+from poisoncli.sanitization.multiclass_search import MulticlassProblem
 from poisoncli.training.multiclass import outputs, rivals
 
 
@@ -64,17 +63,3 @@ def test_a_decoy_errs_on_the_target_rows_that_it_was_given(problem):
     worst = margin <= np.quantile(margin, 0.1)
     said = outputs(decoy, problem.target.x).argmax(axis=1)
     assert np.mean(said[worst] == rival[worst]) > 0.9
-
-
-def test_candidates_are_judged_behind_the_best_defense(problem):
-    far = np.full((12, 5), 40.0)
-    poison = Rows(far, np.zeros(12, int))
-
-    def error(*rows):
-        return np.mean(rivals(outputs(problem.train(Rows(*rows)), problem.target.x), problem.target.y)[0] <= 0)
-
-    seen = np.concatenate([problem.clean.x, far]), np.concatenate([problem.clean.y, poison.y])
-    assert least_error(problem, poison, (), 0.05) == error(*seen)
-    behind = least_error(problem, poison, ("l2",), 0.15)  # which drops all twelve, and the farthest clean rows
-    assert behind < least_error(problem, poison, (), 0.05)
-    assert least_error(problem, poison, ("l2", "slab"), 0.15) <= behind

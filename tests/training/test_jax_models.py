@@ -22,7 +22,7 @@ from poisoncli.core.errors import PoisonError
 from poisoncli.core.losses import softmax_cross_entropy
 from poisoncli.core.victim import Objective
 from poisoncli.runs import plugins, run_file
-from poisoncli.training import jax_models, outside
+from poisoncli.training import jax_models, own_models
 from poisoncli.training.descent import fit
 from poisoncli.training.trainers import SGD
 
@@ -61,7 +61,7 @@ def own(tmp_path):
     def write(text, name="tanh_net"):
         path = tmp_path / "own.py"
         path.write_text(text)
-        return jax_models.as_model(outside.find(f"{path}:{name}", "--model"), name)()
+        return jax_models.as_model(own_models.find(f"{path}:{name}", "--model"), name)()
 
     return write
 
@@ -229,7 +229,7 @@ net = Net(jax.random.key(4))
     assert all(map(np.array_equal, one, other))
     x = np.random.default_rng(0).random((5, 64)).astype(np.float32)
     params = model.init(jax.random.key(0), 64, 1)
-    both = np.stack([outside.find(f"{sys.modules['own'].__file__}:net")(row.reshape(1, 8, 8)) for row in x])
+    both = np.stack([own_models.find(f"{sys.modules['own'].__file__}:net")(row.reshape(1, 8, 8)) for row in x])
     np.testing.assert_allclose(model.output(params, x), both[:, 1] - both[:, 0], rtol=1e-5)  # two logits as one
 
 

@@ -6,7 +6,16 @@ import scipy.sparse as sp
 from linear_rows import several
 
 from poisoncli.core.errors import FailedError
-from poisoncli.training.multiclass import MulticlassLinear, descend, fit, gradient, outputs, rivals
+from poisoncli.training.multiclass import (
+    MulticlassLinear,
+    descend,
+    fit,
+    fit_softmax,
+    gradient,
+    outputs,
+    rivals,
+    row_losses,
+)
 
 
 def loss(machine, x, y):
@@ -61,3 +70,22 @@ def test_a_class_without_rows_is_said():
     x, y = several()
     with pytest.raises(FailedError, match="no training rows"):
         descend(x[y > 0], y[y > 0], 3, 0.02, 20, 1)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+def test_softmax_regression_is_where_its_gradient_vanishes(k, kind):
+    """The penalty counts biases too."""
+    x, y = several(k=k)
+    machine = fit_softmax(kind(x), y, k, 0.05)
+    chance = np.exp(outputs(machine, x))
+    slopes = chance / chance.sum(axis=1, keepdims=True) - np.eye(k)[y]
+    assert np.abs(slopes.T @ x / len(y) + 0.05 * machine.w).max() < 1e-5
+    assert np.abs(slopes.mean(axis=0) + 0.05 * machine.b).max() < 1e-5
+
+
+def test_row_losses_are_by_hand():
+    scores = np.array([[3.0, 1.0, 2.5], [0.0, 5.0, 6.0]])
+    np.testing.assert_allclose(row_losses(scores, np.array([0, 1]), "hinge"), [0.5, 2])
+    by_hand = -np.log(np.exp(scores[[0, 1], [0, 1]]) / np.exp(scores).sum(axis=1))
+    np.testing.assert_allclose(row_losses(scores, np.array([0, 1]), "logistic"), by_hand)

@@ -18,6 +18,7 @@ from poisoncli.training.footprint import footprint
 
 CPU_MEMORY = 2**30  # bytes that the arrays of one group of repetitions may take, roughly
 CALL_SECONDS = 1.0  # aim for one compiled call
+SHORT_SECONDS = 0.05  # an outer step of several settings below it takes longer to start than to compute
 
 
 class Part(NamedTuple):
@@ -91,12 +92,11 @@ def make_schedule(
     seen = size or n
     each = number * (6 * n * m + 2 * inner_steps * width * (m + counts[1]) + inner_steps * seen * width * store)
     each *= problem.settings
-    if problem.settings > 1 and jax.devices()[0].platform == "cpu":  # which multiplies stacks of few vectors slowly
-        room = each
-    size = max(d for d in _divisors(repetitions) if d == 1 or d * each <= room)
-    both = size * problem.settings
-    seconds = inner_steps * both * seen * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
-    span = max(d for d in _divisors(outer_steps) if d == 1 or d * seconds <= CALL_SECONDS)
+    seconds = inner_steps * problem.settings * seen * m * max(8 * width / 150e9, 16 / 40e9)  # on two CPU cores
+    slow = problem.settings > 1 and jax.devices()[0].platform == "cpu"  # where stacks of few vectors are slow
+    longest = SHORT_SECONDS if slow else math.inf
+    size = max(d for d in _divisors(repetitions) if d == 1 or (d * each <= room and d * seconds <= longest))
+    span = max(d for d in _divisors(outer_steps) if d == 1 or d * size * seconds <= CALL_SECONDS)
     groups = tuple(slice(r, r + size) for r in range(0, repetitions, size))
     if devices.count() > 1:
         groups = devices.groups(repetitions, size)

@@ -5,31 +5,27 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 import math
 import os
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from poisoncli.core.errors import FailedError, PoisonError
-from poisoncli.sweeps import folder
+from poisoncli.sweeps import dask_client, folder
 from poisoncli.sweeps.claims import Claim, Claims
 from poisoncli.sweeps.executor import Ended
 from poisoncli.sweeps.plan import PLAN, Sweep
-from poisoncli.sweeps.units import Outcome, Unit, run_unit
+from poisoncli.sweeps.units import Outcome, Unit, failure, run_unit
 from poisoncli.sweeps.workers import Progress
 from poisoncli.tables import atomic
 
 RETRIES = 2  # of a task that raises; one whose worker dies starts four times (Dask's allowed failures, 3)
-WAIT = 30.0  # seconds for a scheduler to answer, and for a first worker
 _POLL = 0.1
 _COUNT = 1.0  # seconds between two looks at which workers there are
-_PACKAGES = ("poisoncli", "jax", "numpy")  # of the same versions everywhere: results are equal to the bit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +67,10 @@ class Dask:
         self._refused: list[Ended] = []
         self._counted, self._able = -math.inf, 0
         self._tasks: dict[str, _Task] = {}
-        self._client = _connect(address)
+        self._client = dask_client.connect(address)
         try:
-            _check_versions(self._client)
-            self._shared = _shares(self._client, folder.hidden(self._place))
+            dask_client.check_versions(self._client)
+            self._shared = dask_client.shares(self._client, folder.hidden(self._place))
             from distributed import as_completed
 
             self._completed = as_completed(loop=self._client.loop, raise_errors=False)
@@ -164,7 +160,11 @@ class Dask:
                 raise content
             self._publish(task.unit, files)
             cells = {cell.name: cell for cell in task.unit.cells}
-            return Ended(name, [Outcome(cells[cell], *rest) for cell, *rest in content])
+            outcomes = [Outcome(cells[cell], *rest) for cell, *rest in content]
+            for one in outcomes:
+                if one.status == "failed" and not self._shared:  # it was kept where the worker was
+                    folder.put_failure(self._place, one.cell, failure(one.reason))
+            return Ended(name, outcomes)
 
     def _died(self, task: _Task) -> Ended:
         """What is said of a task without a result, and how many of its workers' deaths count.
@@ -227,56 +227,3 @@ def _outcomes(place: str, unit: str, data_dir: str | None, plugin_files: Sequenc
     except PoisonError as error:
         return "error", error
     return "ended", [(one.cell.name, one.status, one.reason) for one in found]
-
-
-def _connect(address: str) -> Any:
-    """A client of the scheduler. Raises `PoisonError` where none answers, or Dask is not there."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise PoisonError("--scheduler needs Dask: pip install 'poisoncli[dask]'") from None
-    where: dict[str, Any] = {"address": address} if "://" in address else {"scheduler_file": address}
-    if "scheduler_file" in where and not Path(address).is_file():
-        raise PoisonError(
-            f"--scheduler {address} is no address and no file: give one as tcp://HOST:8786, or the file that "
-            "`dask scheduler --scheduler-file FILE` writes"
-        )
-    try:
-        client = Client(**where, timeout=WAIT, set_as_default=False)
-        client.wait_for_workers(1, timeout=WAIT)
-    except (OSError, TimeoutError, ValueError) as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PoisonError(
-            f"the Dask scheduler at {address} does not answer, or has no workers ({text}): start it with "
-            "`dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
-        ) from None
-    return client
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
-
-
-def _check_versions(client: Any) -> None:
-    """Raise `PoisonError` unless all workers have the packages that decide the results, in these versions."""
-    own = _versions()
-    for address, found in client.run(_versions, on_error="return").items():
-        if isinstance(found, BaseException):
-            raise PoisonError(
-                f"the Dask worker {address} has no poison: install poisoncli {own['poisoncli']} there"
-            )
-        for name in _PACKAGES:
-            if found[name] != own[name]:
-                raise PoisonError(
-                    f"the Dask worker {address} has {name} {found[name]}, and here is {own[name]}: install the same"
-                )
-
-
-def _shares(client: Any, hidden: Path) -> bool:
-    """Whether all workers see the sweep's folder."""
-    probe = hidden / f"{uuid.uuid4().hex}.probe"
-    probe.touch()
-    try:
-        return all(client.run(os.path.exists, str(probe)).values())
-    finally:
-        probe.unlink()

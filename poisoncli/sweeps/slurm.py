@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ LOGS = "slurm"  # where submitit keeps jobs and their logs, in the hidden folder
 MOST_JOBS = 1000  # of an array, as Slurm usually allows
 _TIMEOUTS = 10_000  # times that a job may reach its time limit and be requeued: each goes on from a checkpoint
 _POLL = 0.5  # seconds
+_GRACE = 5  # seconds between SIGTERM and the end of a job: Slurm waits 30 before it kills
 _USUAL = {"timeout_min": 60.0, "name": "poison"}
 _NUMBERS = {
     "timeout_min": float,
@@ -38,10 +40,13 @@ class Task:
 
     def __call__(self) -> tuple[str, Any]:
         """The outcomes of a unit, a line each; or what forbids all units."""
+        _hear_cancellation()
         try:
             found = run_unit(*self._arguments)
         except PoisonError as error:
             return "error", error
+        finally:
+            signal.alarm(0)
         return "ended", [(one.cell.name, one.status, one.reason) for one in found]
 
     def checkpoint(self, *_: Any) -> Any:
@@ -126,6 +131,20 @@ class Slurm:
             raise content
         cells = {cell.name: cell for cell in unit.cells}
         return [Ended(name, [Outcome(cells[cell], *rest) for cell, *rest in content])]
+
+
+def _hear_cancellation() -> None:
+    """From now on a job that is canceled keeps its checkpoint, and lets its claim go.
+
+    Slurm says so by SIGTERM, which jobs of submitit ignore: where they are preempted another signal follows, that
+    requeues them. It is waited for.
+    """
+
+    def stop(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))
 
 
 def _submitter(logs: Path, given: dict[str, Any], local: bool) -> Any:

@@ -114,8 +114,8 @@ def cell_outcome(cell: Cell, state: Folder) -> Outcome | None:
             return Outcome(cell, "skipped")
     except PoisonError as error:
         return Outcome(cell, "failed", str(error))
-    failure = state.failure(cell)
-    return Outcome(cell, "failed", failure.reason) if failure else None
+    found = state.failure(cell)
+    return Outcome(cell, "failed", found.reason) if found else None
 
 
 def give_up(place: Path, unit: Unit, state: Folder, reason: str) -> None:
@@ -130,7 +130,7 @@ def fail(place: Path, unit: Unit, state: Folder, held: Held, reason: str) -> Non
     """Let the cells of a unit whose claim is held count as failed that are not finished."""
     for cell in unit.cells:
         if cell_outcome(cell, state) is None:
-            folder.put_failure(place, cell, _failure(reason))
+            folder.put_failure(place, cell, failure(reason))
     held.settled = True
 
 
@@ -202,9 +202,9 @@ def _run_cell(
     except Exception as error:
         if held.lost() or _is_of_the_folder(error, state.folder):
             raise
-        failure = _failure(_in_words(error), "" if isinstance(error, PoisonError) else traceback.format_exc())
-        folder.put_failure(state.folder, cell, failure)
-        return Outcome(cell, "failed", failure.reason)
+        found = failure(_in_words(error), "" if isinstance(error, PoisonError) else traceback.format_exc())
+        folder.put_failure(state.folder, cell, found)
+        return Outcome(cell, "failed", found.reason)
     return Outcome(cell, "done")
 
 
@@ -238,7 +238,8 @@ def _is_of_the_folder(error: Exception, place: Path) -> bool:
     return named or isinstance(error, ConnectionError) or error.errno in _DISK
 
 
-def _failure(reason: str, trace: str = "") -> Failure:
+def failure(reason: str, trace: str = "") -> Failure:
+    """That a cell failed just now, as this process found."""
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return Failure(reason, f"process {os.getpid()} on {platform.node()}", when, trace)
 

@@ -13,7 +13,7 @@ import pytest
 from sweeps.small import GROUP, dead, same_bits, small, workers_of
 
 from poisoncli import PoisonError
-from poisoncli.sweeps import dask_cluster, folder, units
+from poisoncli.sweeps import dask_client, dask_cluster, folder, naming, units
 from poisoncli.sweeps.drive import execute
 
 needed = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="Dask is not installed")
@@ -78,23 +78,32 @@ def test_a_worker_that_is_killed_loses_nothing(cluster, whole, tmp_path):
 @needed
 @pytest.mark.long
 def test_files_come_through_the_scheduler_where_no_folder_is_shared(cluster, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(dask_cluster, "_shares", lambda client, hidden: False)
+    monkeypatch.setattr(dask_client, "shares", lambda client, hidden: False)
     outcomes = execute(small(SEEDS), tmp_path / "out", scheduler=cluster[0])
     assert {outcome.status for outcome in outcomes} == {"done"}
     same_bits(whole, tmp_path / "out")
 
 
-@needed
-def test_a_scheduler_that_is_not_there_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(dask_cluster, "WAIT", 1.0)
-    with pytest.raises(PoisonError, match="is no address and no file"):
-        execute(small(), tmp_path / "out", scheduler="nowhere.json")
+class Finished:
+    """A future of a task whose unit failed."""
+
+    status = "finished"
+
+    def result(self):
+        return "ended", [("one", "failed", "it diverged")], {}
+
+    def release(self):
+        pass
 
 
-def test_without_dask_its_name_is_told(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(PoisonError, match=r"poisoncli\[dask\]"):
-        execute(small(), tmp_path / "out", scheduler="nowhere.json")
+def test_a_failure_is_kept_where_no_folder_is_shared(tmp_path):
+    sweep = naming.begin(small(), tmp_path)
+    executor = object.__new__(dask_cluster.Dask)
+    executor._place, executor._shared = tmp_path, False
+    unit = units.units(sweep)[0]
+    executor._tasks = {"one": dask_cluster._Task(unit, Finished(), contextlib.ExitStack(), [0, 0, 0], 0)}
+    assert executor._ended("one").outcomes[0].status == "failed"
+    assert folder.Folder(sweep, tmp_path).failure(sweep.cells[0]).reason == "it diverged"
 
 
 class KilledWorker(Exception):

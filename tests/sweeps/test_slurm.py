@@ -1,13 +1,19 @@
 """Units as jobs: of submitit's local executor, under time limits; what Slurm is told."""
 
 import importlib.util
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
-from sweeps.small import same_bits, small
+from sweeps.small import TEXT, same_bits, small
 
 from poisoncli import FailedError, PoisonError, Run
 from poisoncli.runs import plugins, run_file, stages
 from poisoncli.runs.description import Choice
+from poisoncli.sweeps import folder, naming
+from poisoncli.sweeps.claims import Claims
 from poisoncli.sweeps.drive import execute
 from poisoncli.sweeps.slurm import Slurm, Task
 
@@ -112,6 +118,28 @@ def test_an_array_asks_slurm_for_what_the_user_says(tmp_path, monkeypatch):
 def test_a_task_goes_on_as_itself():
     task = Task("folder", "unit", None, ("mine.py",))
     assert task.checkpoint().function is task
+
+
+CANCELED = """
+import sys
+from poisoncli.sweeps.slurm import Task
+Task(sys.argv[1], "one", None, ())()
+"""
+
+
+@pytest.mark.long
+def test_a_job_that_is_canceled_keeps_its_checkpoint_and_lets_its_claim_go(tmp_path):
+    steps = '{ name = "rmd", outer_steps = 200000, inner_steps = 20, batch = 4 }'
+    naming.begin(small(TEXT.replace('"flip"', steps)), tmp_path)
+    job = subprocess.Popen([sys.executable, "-c", CANCELED, str(tmp_path)])
+    while not list(tmp_path.glob(".sweep/one/*.partial")):
+        assert job.poll() is None
+        time.sleep(0.1)
+    before = folder.progress(tmp_path, "one")
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(60) == 128 + signal.SIGTERM
+    assert Claims(tmp_path / ".sweep").all()["one"].released
+    assert folder.progress(tmp_path, "one") > before
 
 
 def test_a_job_that_is_stopped_keeps_its_checkpoint(tmp_path, monkeypatch):

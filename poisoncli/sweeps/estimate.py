@@ -96,8 +96,12 @@ def total(each: list[Estimate]) -> str:
     """The time of all runs one after another, in words."""
     known = [one.seconds for one in each if one.seconds is not None]
     unknown = len(each) - len(known)
-    more = f", and {unknown} runs whose time is unknown" if unknown else ""
-    return f"{len(each)} runs: about {_duration(sum(known))} one after another{more}; rough, from sizes and steps"
+    more = f", and {_runs(unknown)} whose time is unknown" if unknown else ""
+    return f"{_runs(len(each))}: about {_duration(sum(known))} one after another{more}; rough, from sizes and steps"
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' if count != 1 else ''}"
 
 
 def _duration(seconds: float) -> str:

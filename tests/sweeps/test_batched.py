@@ -150,9 +150,17 @@ def same_poison(found, alone, name):
         np.testing.assert_allclose(left, right, atol=2e-5, err_msg=f"{field} of {name}")
 
 
-@pytest.mark.parametrize("normalize", ["objectives", "none"])
-def test_stealthy_attacks_with_other_alphas_are_crafted_together(tmp_path, normalize):
-    sweep = parse(STEALTHY.replace("batch = 9", f'batch = 9, normalize = "{normalize}"'), "test")
+@pytest.mark.parametrize(
+    ("model", "normalize"),
+    [
+        ("linear", "objectives"),
+        pytest.param("linear", "none", marks=pytest.mark.long),
+        pytest.param("mlp", "objectives", marks=pytest.mark.long),
+    ],
+)
+def test_stealthy_attacks_with_other_alphas_are_crafted_together(tmp_path, model, normalize):
+    text = STEALTHY.replace("batch = 9", f'batch = 9, normalize = "{normalize}"')
+    sweep = parse(text.replace("[line", f'model = "{model}"\n[line', 1), "test")
     runs = [cell.run for cell in sweep.cells]
     assert batched.groups(runs) == [[0, 1, 2, 3, 4]]
     paths = [tmp_path / f"{cell.name}.h5" for cell in sweep.cells]
@@ -163,8 +171,10 @@ def test_stealthy_attacks_with_other_alphas_are_crafted_together(tmp_path, norma
         same_poison(run_file.read(path).poison, alone.poison, cell.name)
 
 
+@pytest.mark.long
 def test_stealthy_attacks_that_were_interrupted_together_end_in_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr("poisoncli.bilevel.schedule.CALL_SECONDS", 0)
+    monkeypatch.setattr("poisoncli.bilevel.schedule.SHORT_SECONDS", 0)  # a repetition at a time
     runs = [cell.run for cell in parse(STEALTHY, "test").cells]
     whole, again = ([tmp_path / f"{name}-{n}.h5" for n in range(len(runs))] for name in ("whole", "again"))
     batched.attack(runs, whole)

@@ -87,3 +87,22 @@ def test_damage_stops_once_it_cannot_win():
     whole = damage(problem, poison, problem.defenses)
     assert damage(problem, poison, problem.defenses, floor=0.9) >= whole
     assert damage(problem, poison, problem.defenses, floor=whole - 1e-9) == whole
+
+
+def test_the_best_so_far_is_told_before_all_candidates_are_crafted():
+    """A search of minutes that is killed then loses one round of candidates, and not all."""
+    linear, crafted = linear_problem(), []
+
+    def craft(numbers):
+        crafted.extend(numbers)
+        return [Rows(linear.clean.x[:12] + 0.1 * number, -linear.clean.y[:12]) for number in numbers]
+
+    steps = best_candidates(linear, 40, craft, at_once=10)
+    first = next(steps)
+    assert sorted(crafted) == list(range(10))
+    assert int(np.sum(~np.isnan(first.trace))) == 8
+    last = list(steps)[-1]
+    assert sorted(crafted) == list(range(40))
+    assert not np.isnan(last.trace).any()
+    alone = list(best_candidates(linear, 40, craft))[-1]
+    np.testing.assert_array_equal(alone.trace, last.trace)

@@ -76,9 +76,10 @@ def says(found: Audit, metric: str = "") -> list[str]:
     best = every[0]
     if best is bare or best["poisoned"]["value"] == poisoned["value"]:
         return [first, "nothing of what was tried helps"]
-    second = f"{best['what']} helps most: {percent(best['poisoned'])}, and {percent(best['clean'])} without poison"
+    left, cost = percent(best["poisoned"]), percent(best["clean"])
+    second = f"what helps most is {best['what']}: {left}, and {cost} without poison"
     told = best["poisoned"]["knows"] if best["what"] != LEARNED else "trusted validation rows"
-    return [first, f"{second} (it was told {told})" if told else second]
+    return [first, second if told in ("", "nothing") else f"{second} (it was told {told})"]
 
 
 def tables(found: Audit, metric: str = "") -> list[Table]:

@@ -22,6 +22,7 @@ FEW = {"epochs": 6, "size": 50, "rate": 0.01, "schedule": "cosine"}  # of Adam, 
 SOFTMAX = {"dataset": MNIST, "model": Choice("logistic"), **SIZES}
 CNN = {"dataset": MNIST, "model": Choice("cnn"), "trainer": Choice("adam", FEW), **SIZES, "n_val": 2000}
 CANCEL = "gradient-canceling"
+FAR = {"decoy": "ascent", "strengths": (0.05, 0.5), "outer_steps": 400, "outer_rate": 0.5}  # features have no bounds
 
 
 def replaced(method: str, **options: Any) -> dict[str, Any]:
@@ -44,7 +45,7 @@ CELLS: dict[str, dict[str, Any]] = {
     "cnn rmd": {**CNN, **replaced("rmd", outer_steps=15, outer_rate=2.0)},
     "cnn flip 3 %": {**CNN, "attack": Choice("flip", {"batch": 30}), "fraction": 0.03},
     "cnn canceling clipped": {**CNN, **added(CANCEL, strengths=(0.15, 1.0), outer_steps=150)},
-    "cnn canceling unclipped": {**CNN, **added(CANCEL, strengths=(0.15, 1.0), outer_steps=150, box="none")},
+    "cnn canceling unclipped": {**CNN, **added(CANCEL, **FAR, box="none")},
     "1 vs 7 svm flip 3 %": {
         "dataset": Choice("mnist", {"classes": (1, 7)}),
         "model": Choice("svm"),

@@ -22,7 +22,12 @@ FEW = {"epochs": 6, "size": 50, "rate": 0.01, "schedule": "cosine"}  # of Adam, 
 SOFTMAX = {"dataset": MNIST, "model": Choice("logistic"), **SIZES}
 CNN = {"dataset": MNIST, "model": Choice("cnn"), "trainer": Choice("adam", FEW), **SIZES, "n_val": 2000}
 CANCEL = "gradient-canceling"
-FAR = {"decoy": "ascent", "strengths": (0.05, 0.5), "outer_steps": 400, "outer_rate": 0.5}  # features have no bounds
+FAR = {
+    "decoy": "ascent",
+    "strengths": (0.05, 0.5),
+    "outer_steps": 400,
+    "outer_rate": 0.5,
+}  # features have no bounds
 
 
 def replaced(method: str, **options: Any) -> dict[str, Any]:

@@ -3,7 +3,11 @@
 import json
 
 import pytest
+import typer
 from command import table, told
+
+import poisoncli
+from poisoncli.cli import thresholds
 
 
 @pytest.mark.parametrize(
@@ -47,3 +51,17 @@ def test_a_threshold_has_the_sense_of_its_metric(judged):
         in told("evaluate", judged, "--fail-below", 0, status=2)[1]
     )
     assert "--fail-above says otherwise" in told(*auc, "--fail-above", 1, "--fail-below", 0, status=2)[1]
+
+
+def test_an_error_that_is_no_number_passes_no_threshold():
+    row = {"defense": "none", "fraction": 0.1, "measure": "test error", "value": float("nan")}
+    with pytest.raises(typer.Exit) as stop:
+        thresholds.judge([[row, {**row, "value": 0.1}]], 1.0, None, None, [], True)
+    assert stop.value.exit_code == 3
+
+
+def test_an_nmse_may_be_compared_with_more_than_1():
+    row = {"defense": "none", "fraction": 0.1, "measure": "test NMSE", "value": 1.7}
+    thresholds.judge([[row]], 2.0, None, None, [], True)
+    with pytest.raises(poisoncli.PoisonError, match="give one in"):
+        thresholds.judge([[{**row, "measure": "test error", "value": 0.7}]], 2.0, None, None, [], True)

@@ -1,6 +1,7 @@
 """Values of options: read exactly, and their ranges in words."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -23,8 +24,10 @@ def test_text_of_a_list_makes_a_list():
 
 @pytest.mark.parametrize("attack", ATTACKS.values())
 def test_ranges_are_told_in_words(attack):
+    unlimited = {"low": -math.inf, "above": -math.inf, "high": math.inf, "choices": ()}
     for field in dataclasses.fields(attack):
-        assert (range_of(field) != "") == bool(field.metadata)
+        limited = any(field.metadata.get(name, value) != value for name, value in unlimited.items())
+        assert (range_of(field) != "") == limited
 
 
 @method

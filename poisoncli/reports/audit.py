@@ -67,19 +67,24 @@ def says(found: Audit, metric: str = "") -> list[str]:
     bare = next(one for one in every if one["what"] == NOTHING)
     clean, poisoned = bare["clean"], bare["poisoned"]
     most, what = f"{poisoned['fraction']:.1%} poison", poisoned["measure"]
-    first = f"{most} takes the {what} from {percent(clean)} to {percent(poisoned)}"
+    first, more = f"{most} takes the {what} from {percent(clean)} to {percent(poisoned)}", []
     if found.flips is not None:
-        first += f"; {FLIPS} of the same number to {percent(summary.rows(found.flips, metric=metric)[-1])}"
+        flipped = summary.rows(found.flips, metric=metric)[-1]
+        first += f"; {FLIPS} of the same number to {percent(flipped)}"
+        if (flipped["value"] - poisoned["value"]) * (-1 if is_high(what) else 1) > 0:
+            more = [
+                "flips do more here than the crafted poison, so the damage is theirs: try -o outer_steps= for more"
+            ]
     before = {name: rows[0] for name, rows in damage(found, metric).items()}
     for name, row in bare["victims"].items():
         first += f"; that of {name} from {percent(before[name])} to {percent(row)}"
     best = every[0]
     if best is bare or best["poisoned"]["value"] == poisoned["value"]:
-        return [first, "nothing of what was tried helps"]
+        return [first, *more, "nothing of what was tried helps"]
     left, cost = percent(best["poisoned"]), percent(best["clean"])
     second = f"what helps most is {best['what']}: {left}, and {cost} without poison"
     told = best["poisoned"]["knows"] if best["what"] != LEARNED else "trusted validation rows"
-    return [first, second if told in ("", "nothing") else f"{second} (it was told {told})"]
+    return [first, *more, second if told in ("", "nothing") else f"{second} (it was told {told})"]
 
 
 def tables(found: Audit, metric: str = "") -> list[Table]:

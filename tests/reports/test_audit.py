@@ -50,7 +50,7 @@ def test_tables_have_a_line_for_each_fraction_and_each_answer(found):
 
 
 def test_the_sentences_name_damage_flips_and_the_best_answer(found):
-    first, second = page.says(found)
+    first, *_, second = page.says(found)
     bare = summary.rows(found.attack)
     assert first.startswith("10.0% poison takes the test error from ")
     assert f"{100 * bare[-1]['value']:.1f}" in first
@@ -64,13 +64,25 @@ def test_the_sentences_name_damage_flips_and_the_best_answer(found):
     )
 
 
+@pytest.mark.parametrize(("metric", "worse"), [("", 0.4), ("auc", -0.4)])
+def test_where_flips_do_more_it_is_said(found, metric, worse):
+    rate = found.flips.evaluations["none"]
+    for change in (worse, -worse):
+        metrics = {**rate.metrics, "auc": found.attack.evaluations["none"].metrics["auc"] + change}
+        error = found.attack.evaluations["none"].test_error + change
+        flips = dataclasses.replace(rate, test_error=error, metrics=metrics)
+        other = dataclasses.replace(found, flips=dataclasses.replace(found.flips, evaluations={"none": flips}))
+        said = [text for text in page.says(other, metric) if text.startswith("flips do more")]
+        assert len(said) == (change == worse)
+
+
 def test_where_nothing_helps_it_is_said(found):
     poor = {
         name: dataclasses.replace(one, test_error=one.test_error + (name != "none"))
         for name, one in found.attack.evaluations.items()
     }
     worse = dataclasses.replace(found, attack=dataclasses.replace(found.attack, evaluations=poor), learned=None)
-    assert page.says(worse)[1] == "nothing of what was tried helps"
+    assert page.says(worse)[-1] == "nothing of what was tried helps"
 
 
 def test_the_figure_is_drawn(found, tmp_path):

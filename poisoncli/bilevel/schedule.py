@@ -17,6 +17,7 @@ from poisoncli.training import devices
 from poisoncli.training.footprint import footprint
 
 CPU_MEMORY = 2**30  # bytes that the arrays of one group of repetitions may take, roughly
+ADJOINT = 8  # times the parameters, what going backward through a step holds at once, measured on a wide layer
 CALL_SECONDS = 1.0  # aim for one compiled call
 SHORT_SECONDS = 0.05  # an outer step of several settings below it takes longer to start than to compute
 
@@ -86,7 +87,7 @@ def make_schedule(
     room = _memory()
     differentiated = min(last or inner_steps, inner_steps)
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(layers))
-    least = 6 * n * m + differentiated * (3 * parameters + 2 * width * counts[1])
+    least = 6 * n * m + (3 * differentiated + ADJOINT) * parameters + 2 * differentiated * width * counts[1]
     _check_room(number * problem.settings * (kept + least))
     store = store_products(inner_steps, n, m, width, counts[1], size)
     seen = size or n
